@@ -3,9 +3,10 @@
 import hashlib
 import json
 import math
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -39,12 +40,16 @@ class FeatureSpec:
         Dynamic range kept below the reference.
     level_reference : {"max", "minmax", "full_scale"}
         ``max``: 255 is the loudest cell of the clip. ``minmax``: likewise, and 0 is its softest (cut at `top_db`).
-        ``full_scale``: 255 is power 1 in a band; the only one that keeps differences of level between clips.
+        ``full_scale``: 255 is a sine of full scale in the band that passes most of it; the only one that keeps
+        differences of level between clips.
     clip_seconds : float > 0 [s]
         Audio is taken in clips of this length, each with a level reference of its own.
     frames_kept : int > 0 or None
         Frames kept of a clip, evenly spaced without averaging; None keeps all of them.
     """
+
+    # pydantic's, where params.yaml is checked against this class; an unknown key must not pass
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
     sample_rate: int = 22050
     n_fft: int = 2048
@@ -132,7 +137,9 @@ class FilterBank:
     window: np.ndarray
 
     def save(self, path: Path) -> None:
-        np.savez_compressed(path, mel=self.mel, window=self.window)
+        temporary = path.with_name(f".{path.name}.tmp.npz")  # a file linked into DVC's cache must not be written into
+        np.savez_compressed(temporary, mel=self.mel, window=self.window)
+        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: Path) -> "FilterBank":

@@ -1,0 +1,56 @@
+# `make help` lists the targets. Everything lives in .venv, built from the committed lock.
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export BENTOML_DO_NOT_TRACK := True
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: install
+install: $(STAMP) ## make the environment from the lock
+
+.PHONY: run
+run: $(STAMP) ## from the data in params.yaml (the demo, at first) to a served model
+	dvc repro
+
+.PHONY: ui
+ui: $(STAMP) ## the studies, trials and models in the MLflow UI, http://127.0.0.1:5000
+	mlflow ui
+
+.PHONY: serve
+serve: $(STAMP) ## serve models/champion, http://127.0.0.1:3000
+	bentoml serve
+
+.PHONY: test
+test: $(STAMP) ## lint and the fast tests
+	ruff check .
+	ruff format --check .
+	lint-imports
+	pytest -m "not slow"
+
+.PHONY: test-slow
+test-slow: $(STAMP) ## the slow tests
+	pytest -m slow
+
+.PHONY: bench
+bench: $(STAMP) ## speed and memory against a baseline in the same run
+	@for b in benchmarks/bench_*.py; do echo "== $$b"; python $$b || exit 1; done
+
+.PHONY: lock
+lock: $(STAMP) ## resolve the dependencies again
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra train --extra dask --extra dev pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock pyproject.toml -o requirements-service.lock

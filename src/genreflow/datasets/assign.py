@@ -1,0 +1,92 @@
+"""Sharing groups out to parts: a small search, since groups are of any size and may span genres."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+# What it costs when a genre is missing from train, valid, test: more than any imbalance can. A genre that is not in
+# train cannot be learnt; of the others, test is what people read.
+_MISSING = np.array([1e4, 1e2, 1e3])
+# What it costs when a part has no track at all: training needs a valid part, and can be measured on that.
+_EMPTY = np.array([1e8, 1e7, 1e5])
+# Weight of balance in the number of groups beside balance in the number of tracks: without it one prolific artist may
+# be all of a genre's test part.
+_GROUP_WEIGHT = 0.1
+_MAX_SWEEPS = 30
+_MAX_MOVES_TRIED = 50_000
+_MAX_STARTS = 50
+
+
+def assign_groups(
+    groups: Sequence[str], genres: Sequence[str], *, fractions: tuple[float, float, float], seed: int
+) -> np.ndarray:
+    """Give each group to one part, so that every genre is shared out in the given fractions.
+
+    From random starts, groups are moved one at a time to the part where they serve balance best, until none gains; the
+    best end is taken. (scikit-learn's StratifiedGroupKFold knows equal parts only, and misses the shares of a genre
+    by up to 28 points on GTZAN's artists, this by 8.)
+
+    Parameters
+    ----------
+    groups, genres : sequence of str
+        Of each track.
+    fractions : tuple of float
+        Shares of train, valid and test, in any unit; a part of share 0 stays empty.
+    seed : int >= 0
+
+    Returns
+    -------
+    part : np.ndarray [shape=(n_tracks,), dtype=int]
+        0, 1 or 2 of each track, the same for all tracks of a group.
+    """
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    labels, genre = np.unique(np.asarray(genres), return_inverse=True)
+    counts = np.zeros((len(names), len(labels)))
+    np.add.at(counts, (group, genre), 1)
+    # Two balances in one table: tracks and groups of each genre, as shares of what the genre has.
+    present = (counts > 0).astype(float)
+    shares = np.hstack([counts / counts.sum(axis=0), np.sqrt(_GROUP_WEIGHT) * present / present.sum(axis=0)])
+    fractions = np.asarray(fractions) / np.sum(fractions)
+    goal = fractions[:, None] * shares.sum(axis=0)
+    missing, empty = (np.where(fractions > 0, penalty, 0.0) for penalty in (_MISSING, _EMPTY))
+
+    def cost(held: np.ndarray) -> np.ndarray:
+        """Cost of each part [shape=(..., 3)] that holds the shares `held` [shape=(..., 3, 2 * genres)]."""
+        lacks = (held[..., : len(labels)] < 1e-9).sum(axis=-1)
+        return ((held - goal) ** 2).sum(axis=-1) + missing * lacks + empty * (lacks == len(labels))
+
+    rng = np.random.default_rng(seed)
+    open_parts = np.flatnonzero(fractions)
+    best, lowest = np.zeros(len(names), dtype=int), np.inf
+    for _ in range(int(np.clip(_MAX_MOVES_TRIED // len(names), 1, _MAX_STARTS))):
+        part = _descend(rng.choice(3, size=len(names), p=fractions), shares, cost, open_parts, rng)
+        total = cost(_held(part, shares)).sum()
+        if total < lowest - 1e-12:
+            best, lowest = part, total
+    return best[group]
+
+
+def _held(part: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    held = np.zeros((3, shares.shape[1]))
+    np.add.at(held, part, shares)
+    return held
+
+
+def _descend(
+    part: np.ndarray, shares: np.ndarray, cost: Callable, open_parts: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Move one group at a time to its best part, until a whole sweep moves none."""
+    for _ in range(_MAX_SWEEPS):
+        held = _held(part, shares)  # anew each sweep, so that rounding does not add up
+        moved = False
+        for group in rng.permutation(len(part)):
+            held[part[group]] -= shares[group]
+            gain = (cost(held + shares[group]) - cost(held))[open_parts]
+            target = open_parts[gain.argmin()]
+            if gain.min() < gain[open_parts == part[group]][0] - 1e-9:
+                part[group] = target
+                moved = True
+            held[part[group]] += shares[group]
+        if not moved:
+            break
+    return part

@@ -1,0 +1,67 @@
+"""What every source is asked for, and what it may reuse."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from genreflow.datasets.manifest import Manifest
+from genreflow.datasets.table import TrackTable
+from genreflow.errors import ParameterError
+
+# Facts that decoding gives: those of an unchanged file need not be measured again.
+_MEASURED = ("duration", "declared_duration", "hash", "sample_rate", "channels", "peak", "rms")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The part of an ingest that does not depend on the kind of source.
+
+    Parameters
+    ----------
+    genres : sequence of str or None
+        Subset wanted; None is all.
+    table : TrackTable or None
+        The tracks.csv that was named, if it has rows.
+    earlier : Path or None
+        Raw data of the previous run.
+    known : mapping of str to dict
+        Measured facts of the previous run, by path below `earlier`.
+    n_jobs : int
+        As joblib takes it: -1 is all cores.
+    progress : bool
+        Show a bar on stderr.
+    """
+
+    genres: Sequence[str] | None = None
+    table: TrackTable | None = None
+    earlier: Path | None = None
+    known: Mapping[str, dict] = field(default_factory=dict)
+    n_jobs: int = -1
+    progress: bool = True
+
+    @classmethod
+    def with_table(cls, tracks_csv: Path | None, **fields) -> "Request":
+        """Build a request with the table at `tracks_csv`, which counts as none when it has no rows."""
+        table = TrackTable.read(tracks_csv) if tracks_csv is not None else None
+        return cls(table=table if table and table.rows else None, **fields)
+
+    def reusing(self, raw_dir: Path, manifest_path: Path) -> "Request":
+        """Return a request that may reuse what an earlier run left."""
+        try:
+            tracks = Manifest.load(manifest_path).tracks
+        except ParameterError:  # none yet, or of another version
+            return self
+        # What failed is tried again: a decoder may have been installed since.
+        known = {
+            track.path: {name: getattr(track, name) for name in _MEASURED} for track in tracks if track.error is None
+        }
+        return replace(self, earlier=Path(raw_dir), known=known)
+
+    def table_near(self, path: Path) -> tuple[TrackTable, list[str]]:
+        """Return the table that was named, else the one at `path`, else an empty one; and notes."""
+        if self.table is not None:
+            return self.table, []
+        if path.is_file():
+            note = f"{path.name} beside the source was used; name it in data.tracks, so that its changes are noticed."
+            return TrackTable.read(path), [note]
+        return TrackTable(path), []

@@ -1,0 +1,236 @@
+"""The feature store: base log-mel frames of all tracks, in memory-mappable shards that are written once.
+
+    index.json              spec, and where each track lies
+    shard-<id>.npy          uint8 (frames, n_mels), tracks one after the other
+    shard-<id>.json         the same for this shard alone; a shard counts from the moment this file is there
+
+Shards are named after the tracks in them, so that the same tracks give the same files, and are never edited: new
+tracks make new shards, and tracks that left are forgotten by the index. An update that was interrupted finds its
+finished shards again.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from genreflow.errors import ParameterError
+from genreflow.features import shards
+from genreflow.features.shards import Place
+from genreflow.features.spec import FeatureSpec
+
+_INDEX = "index.json"
+# Tracks of a shard: by the number of new tracks alone, so that the files do not depend on the machine.
+_FEWEST_TRACKS, _MOST_TRACKS, _SHARDS_AN_UPDATE = 8, 256, 32
+
+
+@dataclass(frozen=True)
+class StoreReport:
+    """What an update did.
+
+    Parameters
+    ----------
+    computed, reused, dropped : int >= 0
+        Tracks.
+    failed : dict of str to str
+        Key and message of each track whose audio cannot be used; it is tried again at the next update.
+    """
+
+    computed: int
+    reused: int
+    dropped: int
+    failed: dict[str, str]
+
+
+class FeatureStore:
+    """A feature store, opened for reading.
+
+    Parameters
+    ----------
+    directory : Path
+    spec : FeatureSpec
+    tracks : dict of str to (str, list of [int, int])
+        Shard and pieces of each track.
+    """
+
+    def __init__(self, directory: Path, spec: FeatureSpec, tracks: dict[str, Place]) -> None:
+        self.directory = directory
+        self.spec = spec
+        self._tracks = tracks
+        self._open: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike) -> "FeatureStore":
+        """Open the store in a directory.
+
+        Raises
+        ------
+        ParameterError
+            There is none, or other feature code has made it.
+        """
+        directory = Path(directory)
+        try:
+            index = json.loads((directory / _INDEX).read_text())
+            spec = FeatureSpec(**index["spec"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ParameterError(
+                f"{directory} holds no complete feature store; compute the features first (`dvc repro featurize`)."
+            ) from error
+        if spec.key != index["key"]:
+            raise ParameterError(
+                f"{directory} was made by another version of the feature code; "
+                "compute the features again (`dvc repro featurize`)."
+            )
+        return cls(directory, spec, {key: tuple(place) for key, place in index["tracks"].items()})
+
+    def pieces(self, key: str) -> list[np.ndarray]:
+        """Return the pieces of a track, as read-only views of its memory-mapped shard.
+
+        Parameters
+        ----------
+        key : str
+
+        Returns
+        -------
+        list of np.ndarray [shape=(frames, n_mels), dtype=uint8]
+            Segments never run across pieces.
+
+        Raises
+        ------
+        KeyError
+        """
+        name, pieces = self._tracks[key]
+        if name not in self._open:
+            self._open[name] = np.asarray(np.load(shards.array_path(self.directory, name), mmap_mode="r"))
+        return [self._open[name][begin:end] for begin, end in pieces]
+
+    def lengths(self, key: str) -> list[int]:
+        """Return the frames of each piece of a track, without opening its shard."""
+        return [end - begin for begin, end in self._tracks[key][1]]
+
+    def __len__(self) -> int:
+        return len(self._tracks)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._tracks
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tracks)
+
+
+def update(
+    directory: str | os.PathLike,
+    spec: FeatureSpec,
+    items: Iterable[tuple[str, Any]],
+    compute: Callable[[Any], list[np.ndarray]],
+    *,
+    n_jobs: int = -1,
+    progress: bool = True,
+) -> StoreReport:
+    """Bring a store in line with a list of tracks: compute the new ones, keep the old ones, forget the rest.
+
+    Only one update of a directory may run at a time.
+
+    Parameters
+    ----------
+    directory : path
+        Made where it does not exist. A store of another spec, or of another version of the feature code, is replaced.
+    spec : FeatureSpec
+    items : iterable of (str, object)
+        Key (the hash of the audio) and what `compute` needs; of equal keys the first counts.
+    compute : callable
+        From the object to a list of uint8 arrays [shape=(frames, n_mels)]; a top-level function or a
+        `functools.partial` of one, since it runs in other processes.
+    n_jobs : int
+        Processes, as joblib counts them: -1 is one a core, 1 is none but this.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    StoreReport
+        An `AudioError` of `compute` is recorded there; any other exception ends the update, and what was finished
+        is found again by the next.
+    """
+    import joblib  # not among what the service installs
+
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    wanted: dict[str, Any] = {}
+    for key, payload in items:
+        wanted.setdefault(key, payload)
+    dropped = len(_indexed_keys(directory) - wanted.keys())
+    found, strays = shards.read_shards(directory, spec)
+    tracks, replaced = _reuse(directory, spec, found, wanted)
+    reused = len(tracks)
+
+    missing = sorted(wanted.keys() - tracks.keys())
+    size = min(max(math.ceil(len(missing) / _SHARDS_AN_UPDATE), _FEWEST_TRACKS), _MOST_TRACKS)
+    jobs = [[(key, wanted[key]) for key in missing[i : i + size]] for i in range(0, len(missing), size)]
+    failed: dict[str, str] = {}
+    if jobs:
+        parallel = joblib.Parallel(
+            n_jobs=min(joblib.effective_n_jobs(n_jobs), len(jobs)), return_as="generator_unordered"
+        )
+        results = parallel(joblib.delayed(shards.compute_shards)(directory, spec, job, compute) for job in jobs)
+        with tqdm(total=len(missing), desc="features", unit="track", disable=not progress) as bar:
+            for places, faults in results:
+                tracks |= places
+                failed |= faults
+                bar.update(len(places) + len(faults))
+
+    places = {key: tracks[key] for key in sorted(tracks)}
+    shards.write_json(directory / _INDEX, {"key": spec.key, "spec": spec.to_dict(), "tracks": places})
+    # Only now, so that the store before this update could be read until here.
+    used = {name for name, _ in tracks.values()}
+    for path in strays:
+        if path.stem.removeprefix("shard-") not in used:
+            path.unlink(missing_ok=True)
+    for name in replaced:
+        shards.remove_shard(directory, name)
+    return StoreReport(
+        computed=len(tracks) - reused,
+        reused=reused,
+        dropped=dropped,
+        failed={key: failed[key] for key in sorted(failed)},
+    )
+
+
+def _indexed_keys(directory: Path) -> set[str]:
+    try:
+        return set(json.loads((directory / _INDEX).read_text())["tracks"])
+    except (OSError, ValueError, KeyError):
+        return set()
+
+
+def _reuse(
+    directory: Path, spec: FeatureSpec, found: list[shards.Shard], wanted: dict[str, Any]
+) -> tuple[dict[str, Place], list[str]]:
+    """Find the wanted tracks among the shards; rewrite what is left of a shard more than half dead.
+
+    Returns
+    -------
+    tracks : dict of str to Place
+    replaced : list of str
+        Shards that nothing refers to any more.
+    """
+    tracks: dict[str, Place] = {}
+    replaced = []
+    # The fullest first: after an interruption a track may stand in a shard and in its rewritten successor.
+    for shard in sorted(found, key=lambda shard: (len(shard.tracks.keys() - wanted.keys()), shard.name)):
+        live = {key: pieces for key, pieces in shard.tracks.items() if key in wanted and key not in tracks}
+        frames = sum(end - begin for pieces in live.values() for begin, end in pieces)
+        if 2 * frames >= shard.frames:
+            tracks |= {key: (shard.name, pieces) for key, pieces in live.items()}
+            continue
+        array = np.load(shards.array_path(directory, shard.name), mmap_mode="r")
+        views = ((key, [array[begin:end] for begin, end in pieces]) for key, pieces in live.items())
+        tracks |= shards.write_shards(directory, spec, views)
+        replaced.append(shard.name)
+    return tracks, replaced

@@ -1,0 +1,143 @@
+"""params.yaml as frozen, validated values; the unit and range of every knob stand here and nowhere else."""
+
+from pathlib import Path
+from typing import Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from genreflow.errors import ParameterError
+from genreflow.features.spec import FeatureSpec
+from genreflow.models import MODELS
+from genreflow.training.options import FitOptions
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataParams(Section):
+    source: str = Field(description="name of the source")
+    path: Path = Field(description="the folder or file that the source reads")
+    tracks: Path = Field(description="optional table of tracks: path, genre, group, split")
+    genres: tuple[str, ...] = Field(default=(), description="a subset of the genres; empty takes all")
+
+
+class AuditParams(Section):
+    min_seconds: float = Field(default=1.0, ge=0, description="shorter tracks are left out [s]")
+
+
+class SplitParams(Section):
+    method: str = "group"
+    valid: float = Field(default=0.2, ge=0.05, le=0.5, description="share of the tracks that chooses models")
+    test: float = Field(default=0.2, ge=0.05, le=0.5, description="share of the tracks looked at once, at the end")
+    seed: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def _leave_some_for_training(self) -> Self:
+        if self.valid + self.test > 0.8:
+            raise ValueError("split.valid + split.test must leave at least 0.2 of the tracks for training")
+        return self
+
+
+class SegmentParams(Section):
+    seconds: float = Field(default=4.0, ge=0.5, le=60, description="length of a segment [s]")
+    hop_seconds: float = Field(default=2.0, gt=0, le=60, description="from one segment's start to the next [s]")
+
+    @model_validator(mode="after")
+    def _leave_no_gap(self) -> Self:
+        if self.hop_seconds > self.seconds:
+            raise ValueError("segments.hop_seconds must not exceed segments.seconds, or audio is left out between them")
+        return self
+
+
+class TuneParams(Section):
+    trials: int = Field(default=8, ge=1, le=100_000)
+    epochs: int = Field(default=10, ge=1, le=10_000, description="of a trial at most")
+    architectures: tuple[str, ...] = Field(min_length=1)
+    startup_trials: int = Field(default=3, ge=0, description="trials that finish before any is pruned")
+    warmup_epochs: int = Field(default=3, ge=0, description="epochs of a trial before it may be pruned")
+    timeout_minutes: float | None = Field(default=None, gt=0)
+    learning_rate: tuple[float, float] | None = Field(default=None, description="[low, high]; null: the architecture's")
+    seed: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def _known_and_ordered(self) -> Self:
+        for name in self.architectures:
+            if name not in MODELS:
+                raise ValueError(f"tune.architectures names {name!r}; there are {', '.join(MODELS)}")
+        if self.learning_rate and not 0 < self.learning_rate[0] <= self.learning_rate[1] <= 10:
+            raise ValueError("tune.learning_rate is [low, high] with 0 < low <= high <= 10")
+        return self
+
+
+class GateParams(Section):
+    min_probability: float = Field(default=0.8, ge=0.5, le=1, description="of being better than the champion")
+
+
+class BundleParams(Section):
+    abstain_below: float | None = Field(default=None, ge=0, le=1, description="null: from validation")
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    data: DataParams
+    audit: AuditParams
+    split: SplitParams
+    features: FeatureSpec
+    segments: SegmentParams
+    tune: TuneParams
+    train: FitOptions
+    gate: GateParams
+    bundle: BundleParams
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and check the parameters.
+
+    Raises
+    ------
+    ParameterError
+        The file is missing, is no YAML mapping, or holds an unknown, missing or out-of-range parameter; every one of
+        them is named on a line of its own.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"There is no {path} here; run genreflow in the folder that holds it.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} is no readable YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise ParameterError(f"{path} must hold the sections {', '.join(Params.model_fields)}.")
+    return parse_params(content, name=str(path))
+
+
+def parse_params(content: dict, *, name: str = str(PARAMS_FILE)) -> Params:
+    """Check parameters that were read already; see `load_params`."""
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ParameterError("\n".join(_sentence(fault, name) for fault in error.errors())) from None
+
+
+def _sentence(fault: dict, name: str) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{name} has an unknown parameter {where}; {_known_beside(fault['loc'])}."
+    if fault["type"] in ("missing", "missing_argument"):
+        return f"{name} lacks the parameter {where}."
+    if fault["type"] == "value_error":
+        return f"{name}: {fault['ctx']['error']}."
+    message = fault["msg"].replace("Input should be", "it should be")
+    return f"{name}: {where} is {fault['input']!r}; {message}."
+
+
+def _known_beside(loc: tuple) -> str:
+    if len(loc) == 1:
+        return f"the sections are {', '.join(Params.model_fields)}"
+    section = Params.model_fields[loc[0]].annotation
+    fields = getattr(section, "model_fields", None) or getattr(section, "__dataclass_fields__", {})
+    return f"{loc[0]} has {', '.join(fields)}"

@@ -1,0 +1,97 @@
+"""bundle and figures -> a version in the registry; the gate decides whether it becomes champion."""
+
+import tempfile
+from pathlib import Path
+
+from genreflow.bundle import Bundle
+from genreflow.errors import GenreflowError
+from genreflow.files import read_json, write_json
+from genreflow.params import load_params
+from genreflow.serving.measure import answers
+from genreflow.serving.predictor import Predictor
+from genreflow.stages import CANDIDATE, EVALUATION, GATE, POINTER, PREDICTIONS, run_stage, say
+from genreflow.stages.inputs import PROJECT, Data
+from genreflow.tracking.gate import decide
+from genreflow.tracking.pointer import read_pointer
+from genreflow.tracking.registry import Registry
+
+
+def main() -> None:
+    gate = load_params().gate
+    data = Data.load()
+    figures, predictions = read_json(EVALUATION), read_json(PREDICTIONS)["tracks"]
+    registry = Registry.open(PROJECT)
+    candidate = Bundle.load(CANDIDATE)
+    metrics = {
+        f"{figures['part']}_{unit}_{name}": figures[unit][name]
+        for unit in ("track", "segment")
+        for name in ("accuracy", "accuracy_low", "accuracy_high", "macro_f1")
+    }
+    version = registry.register(CANDIDATE, metrics=metrics)
+    pointer = read_pointer(POINTER)
+    with tempfile.TemporaryDirectory() as folder:
+        champion = _champion(registry, pointer, Path(folder, "champion"))
+        report = decide(
+            {track: answer["correct"] for track, answer in predictions.items()},
+            _correct(champion, data, predictions),
+            majority_accuracy=figures["majority_accuracy"],
+            same_labels=champion is None or champion.labels == candidate.labels,
+            test_in_champion_training=_seen(champion, data, predictions),
+            same_bundle=pointer is not None and pointer.champion.bundle_hash == candidate.hash,
+            rolled_back=registry.was_rolled_back(version),
+            groups=_groups(data, predictions),
+            min_probability=gate.min_probability,
+            times_test_split_used=registry.times_split_used(data.split.hash, version),
+        )
+    registry.record_gate(version, data.split.hash, report)
+    if report.promote:
+        registry.promote(version, POINTER, reason=report.reason)
+    elif pointer is None:
+        raise GenreflowError(f"There is no champion, and version {version} cannot be one: {report.reason}")
+    write_json(GATE, {"version": version, **report.to_dict()})
+    say(f"version {version}: {report.reason}")
+
+
+def _champion(registry: Registry, pointer, directory: Path) -> Bundle | None:
+    """The champion's bundle; None where there is none, or it was registered somewhere else."""
+    if pointer is None:
+        return None
+    if registry.find(pointer.champion.bundle_hash) is None:
+        say(f"note: this registry does not hold the champion that {POINTER} names; the candidate starts a new line")
+        return None
+    return registry.fetch_champion(pointer, directory)
+
+
+def _correct(champion: Bundle | None, data: Data, predictions: dict) -> dict[str, bool] | None:
+    """Whether the champion is right about each of the candidate's test tracks; None where it cannot answer."""
+    genres = {answer["genre"] for answer in predictions.values()}
+    if champion is None or champion.spec != data.store.spec or not genres <= set(champion.labels):
+        return None
+    tracks = [data.manifest.by_id[track_id] for track_id in predictions]
+    found = answers(Predictor(champion.directory), data.store, [track.hash for track in tracks])
+    return {
+        track.id: champion.labels[answer] == track.genre
+        for track, answer in zip(tracks, found.by_track.argmax(axis=1), strict=True)
+    }
+
+
+def _seen(champion: Bundle | None, data: Data, predictions: dict) -> bool | None:
+    if champion is None:
+        return False
+    if "train_tracks" not in champion.lineage:
+        return None
+    # What chose its epoch and temperature counts as training too.
+    seen = set(champion.lineage["train_tracks"]) | set(champion.lineage.get("valid_tracks", ()))
+    if data.split.evaluation_part == "valid":
+        seen = set(champion.lineage["train_tracks"])
+    return any(data.manifest.by_id[track_id].hash in seen for track_id in predictions)
+
+
+def _groups(data: Data, predictions: dict) -> dict[str, str] | None:
+    if not data.manifest.groups_known:
+        return None
+    return {track_id: data.manifest.by_id[track_id].group for track_id in predictions}
+
+
+if __name__ == "__main__":
+    run_stage(main)

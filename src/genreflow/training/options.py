@@ -1,0 +1,75 @@
+"""The knobs of a fit, with their units and ranges."""
+
+from typing import Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from genreflow.models import MODELS
+
+Optimiser = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
+OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
+
+
+class FitOptions(BaseModel):
+    """How a model is fitted; the defaults suit a few hundred tracks.
+
+    The augmentations act on training segments alone. A strength of 0 turns one off.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=60, ge=1, le=10_000, description="times through the training segments, at most")
+    batch_size: int = Field(default=64, ge=1, le=4096, description="segments an update")
+    learning_rate: float | None = Field(default=None, gt=0, le=10, description="at its highest; null: the model's own")
+    optimiser: Optimiser | None = Field(default=None, description="null: the model's own")
+    weight_decay: float = Field(
+        default=0.01, ge=0, le=1, description="decoupled: share of a kernel lost an update, per unit of learning rate"
+    )
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="share of a label spread over all genres")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="cosine", description="cosine falls from learning_rate to 0 over all epochs, after a short warm-up"
+    )
+    patience: int = Field(
+        default=20, ge=1, le=10_000, description="epochs without a better validation before the fit stops"
+    )
+    random_crop: bool = Field(default=True, description="segments start anywhere, not only at multiples of the hop")
+    stretch: float = Field(default=0.1, ge=0, le=0.5, description="largest change of tempo, as a share")
+    band_shift: int = Field(default=2, ge=0, le=64, description="largest shift up or down [mel bands]")
+    gain: float = Field(default=0.05, ge=0, le=0.5, description="largest change of level, as a share of the range")
+    time_masks: int = Field(default=1, ge=0, le=10, description="stretches of frames blanked in a segment")
+    time_mask_width: float = Field(default=0.15, ge=0, le=1, description="longest of them, as a share of the frames")
+    band_masks: int = Field(default=1, ge=0, le=10, description="groups of neighbouring bands blanked in a segment")
+    band_mask_width: float = Field(default=0.15, ge=0, le=1, description="widest of them, as a share of the bands")
+    mixup: float = Field(
+        default=0.2, ge=0, le=10, description="both parameters of the beta distribution that mixes two segments"
+    )
+    seed: int = Field(default=1, ge=0, le=2**32 - 1, description="of shuffling, augmentation and dropout")
+
+    def resolved(self, architecture: str) -> Self:
+        """These options with nothing left open: learning rate and optimiser as the architecture's row has them.
+
+        Parameters
+        ----------
+        architecture : str
+            A key of `genreflow.models.MODELS`; of another model both have to be given.
+        """
+        row = MODELS.get(architecture)
+        own = {} if row is None else {"learning_rate": row.learning_rate.default, "optimiser": row.optimiser}
+        return self.model_copy(update={key: value for key, value in own.items() if getattr(self, key) is None})
+
+    @classmethod
+    def plain(cls, **values) -> Self:
+        """Options without any augmentation, smoothing or decay: what the published systems were fitted with."""
+        off = {
+            "weight_decay": 0.0,
+            "label_smoothing": 0.0,
+            "schedule": "constant",
+            "random_crop": False,
+            "stretch": 0.0,
+            "band_shift": 0,
+            "gain": 0.0,
+            "time_masks": 0,
+            "band_masks": 0,
+            "mixup": 0.0,
+        }
+        return cls(**{**off, **values})

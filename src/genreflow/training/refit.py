@@ -1,0 +1,120 @@
+"""One configuration to a fitted model, and a fitted model to a bundle."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from genreflow.bundle import Bundle, write_bundle
+from genreflow.evaluation.calibration import abstention_threshold, fit_temperature, softmax, track_probabilities
+from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.models import build_model
+from genreflow.training.data import TrainingData
+from genreflow.training.export import check_agreement, export_onnx
+from genreflow.training.fit import FitResult, OnEpoch, fit, logits
+from genreflow.training.options import FitOptions
+
+# Segments on which the exported net is held against the one it came from.
+AGREEMENT_SEGMENTS = 64
+
+
+def fit_configuration(
+    data: TrainingData,
+    architecture: str,
+    hyperparameters: Mapping[str, object],
+    options: FitOptions,
+    *,
+    on_epoch: OnEpoch | None = None,
+) -> tuple[keras.Model, FitResult]:
+    """Build an architecture for the data and fit it; the same seed gives the same initial weights.
+
+    Parameters
+    ----------
+    data : TrainingData
+    architecture : str
+        Key of `genreflow.models.MODELS`.
+    hyperparameters : mapping
+        Of the architecture's space.
+    options : FitOptions
+    on_epoch : callable, optional
+        See `genreflow.training.fit.fit`.
+    """
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(options.seed)
+    mean, variance = data.train.standardisation()  # of training alone
+    model = build_model(
+        architecture,
+        input_shape=data.input_shape,
+        classes=len(data.genres),
+        mean=mean,
+        variance=variance,
+        **hyperparameters,
+    )
+    return model, fit(model, data.train, data.valid, options, on_epoch=on_epoch)
+
+
+def export_bundle(
+    model: keras.Model,
+    data: TrainingData,
+    directory: Path,
+    *,
+    spec: FeatureSpec,
+    bank: FilterBank,
+    abstain_below: float | None,
+    lineage: dict,
+) -> tuple[Bundle, dict[str, float]]:
+    """Calibrate a fitted model on validation and write its bundle.
+
+    Parameters
+    ----------
+    model : keras.Model
+    data : TrainingData
+        Its validation part gives the temperature and, unless it is set, the abstention threshold.
+    directory : Path
+    spec : FeatureSpec
+    bank : FilterBank
+    abstain_below : float in [0, 1] or None
+        None takes `genreflow.evaluation.calibration.abstention_threshold`.
+    lineage : dict
+
+    Returns
+    -------
+    bundle : Bundle
+    facts : dict
+        ``temperature``, ``abstain_below`` and ``onnx_difference``.
+
+    Raises
+    ------
+    GenreflowError
+        The exported net does not give the model's answers.
+    """
+    valid = data.valid
+    valid_logits = logits(model, valid)
+    temperature = fit_temperature(valid_logits, valid.track_labels, valid.track)
+    if abstain_below is None:
+        by_track = track_probabilities(softmax(valid_logits, temperature), valid.track, valid.n_tracks)
+        abstain_below = abstention_threshold(by_track, valid.track_labels)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as folder:
+        onnx_path, keras_path = Path(folder, "model.onnx"), Path(folder, "model.keras")
+        export_onnx(model, onnx_path)
+        some = np.linspace(0, valid.n_segments - 1, min(AGREEMENT_SEGMENTS, valid.n_segments)).astype(int)
+        difference = check_agreement(model, onnx_path, valid.segments(some))
+        model.save(keras_path)
+        bundle = write_bundle(
+            directory,
+            onnx=onnx_path,
+            keras_path=keras_path,
+            labels=data.genres,
+            spec=spec,
+            bank=bank,
+            segment_frames=data.length,
+            segment_hop=data.hop,
+            temperature=temperature,
+            abstain_below=abstain_below,
+            architecture=model.name,
+            lineage=lineage,
+        )
+    return bundle, {"temperature": temperature, "abstain_below": abstain_below, "onnx_difference": difference}

@@ -1,0 +1,30 @@
+"""What tests of several rooms share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# A developer's own servers are none of the tests' business.
+for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "GENREFLOW_BUNDLE"):
+    os.environ.pop(name, None)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def gtzan() -> Path:
+    """Real GTZAN material for measuring, where a machine has it beside the project."""
+    folder = ROOT.parent / "shared" / "data" / "gtzan"
+    if not (folder / "logmel.npz").is_file():
+        pytest.skip("no GTZAN material beside the project")
+    return folder

@@ -1,0 +1,65 @@
+"""A bundle that hears where the energy is, and tones to try it on: a real net in ONNX Runtime, no training needed."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import soundfile as sf
+from onnx import TensorProto, helper, numpy_helper
+
+from genreflow.bundle import Bundle, write_bundle
+from genreflow.features.spec import FeatureSpec, FilterBank
+
+SPEC = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=256, n_mels=30, fmin=0.0, fmax=4000.0, clip_seconds=6.0)
+LABELS = ("bass", "drone", "whistle")
+SEGMENT_SECONDS = 2.0
+# A tone that each label stands for [Hz].
+TONES = {"bass": 300.0, "drone": 2000.0, "whistle": 3500.0}
+
+
+def write_toy_bundle(directory: Path, *, abstain_below: float = 0.5, temperature: float = 1.5) -> Bundle:
+    """A bundle whose logit k grows with the mean level of the k-th third of the bands."""
+    bands, bins = SPEC.n_mels, 1 + SPEC.n_fft // 2
+    centres = np.linspace(0, bins - 1, bands + 2)
+    distance = np.abs(np.arange(bins) - centres[1:-1, None]) / (centres[1] - centres[0])
+    bank = FilterBank(
+        mel=np.maximum(0, 1 - distance).astype(np.float32), window=np.hanning(SPEC.n_fft).astype(np.float32)
+    )
+    weights = np.kron(np.eye(3), np.ones((bands // 3, 1))).astype(np.float32) * 3
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["segments", "axes"], ["mean"], keepdims=0),
+            helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
+        ],
+        "toy",
+        [helper.make_tensor_value_info("segments", TensorProto.FLOAT, ["n", SPEC.frames(SEGMENT_SECONDS), bands])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(np.array([1]), "axes"), numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    return write_bundle(
+        directory,
+        onnx=model.SerializeToString(),
+        labels=LABELS,
+        spec=SPEC,
+        bank=bank,
+        segment_frames=SPEC.frames(SEGMENT_SECONDS),
+        segment_hop=SPEC.frames(SEGMENT_SECONDS / 2),
+        temperature=temperature,
+        abstain_below=abstain_below,
+        architecture="toy",
+        lineage={"manifest": "made up"},
+    )
+
+
+def tone(label: str, seconds: float, *, rate: int = 8000, channels: int = 1) -> np.ndarray:
+    """A soft sine [shape=(n, channels)] at the frequency of `label`."""
+    time = np.arange(round(seconds * rate)) / rate
+    return np.repeat(0.3 * np.sin(2 * np.pi * TONES[label] * time)[:, None], channels, axis=1).astype(np.float32)
+
+
+def write_tone(path: Path, label: str, seconds: float = 5.0, *, rate: int = 8000, channels: int = 1, **how) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, tone(label, seconds, rate=rate, channels=channels), rate, **how)
+    return path

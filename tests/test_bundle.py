@@ -1,0 +1,135 @@
+"""A bundle is written whole, read with its faults named, and stamped without changing what it is."""
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+
+from genreflow.bundle import Bundle, stamp, write_bundle
+from genreflow.errors import GenreflowError, ParameterError
+from genreflow.features.spec import FeatureSpec, FilterBank
+
+SPEC = FeatureSpec(n_fft=512, hop_length=256, n_mels=16, clip_seconds=5.0)
+
+
+def write(directory, **changes):
+    rng = np.random.default_rng(7)
+    values = {
+        "onnx": b"not looked at by the bundle",
+        "labels": ["blues", "hip hop", "jazz"],
+        "spec": SPEC,
+        "bank": FilterBank(mel=rng.random((16, 257), dtype=np.float32), window=np.hanning(512).astype(np.float32)),
+        "segment_frames": 80,
+        "segment_hop": 40,
+        "temperature": 1.5,
+        "abstain_below": 0.25,
+        "architecture": "efficient",
+        "lineage": {"manifest": "ab12", "git_revision": "deadbeef"},
+    }
+    return write_bundle(directory, **(values | changes))
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    written = write(tmp_path / "models" / "bundle")
+    read = Bundle.load(tmp_path / "models" / "bundle")
+    assert read.labels == ("blues", "hip hop", "jazz")
+    assert read.spec == SPEC
+    assert (read.segment_frames, read.segment_hop, read.temperature, read.abstain_below) == (80, 40, 1.5, 0.25)
+    assert (read.name, read.architecture, read.version, read.metrics) == ("genre-classifier", "efficient", None, {})
+    assert read.lineage == {"manifest": "ab12", "git_revision": "deadbeef"}
+    np.testing.assert_array_equal(read.bank.mel, written.bank.mel)
+    assert read.onnx_path.read_bytes() == b"not looked at by the bundle"
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["bundle"], "a temporary folder was left"
+
+
+def test_the_hash_follows_the_content_and_not_the_time_nor_the_keras_file(tmp_path):
+    first = write(tmp_path / "first").hash
+    time.sleep(2.1)  # zip archives hold times in steps of two seconds
+    (tmp_path / "some.keras").write_bytes(b"weights and a time stamp")
+    assert write(tmp_path / "second", keras_path=tmp_path / "some.keras").hash == first
+    changes = [
+        {"onnx": b"another net"},
+        {"bank": FilterBank(mel=np.ones((16, 257), np.float32), window=np.ones(512, np.float32))},
+        {"labels": ["hip hop", "blues", "jazz"]},
+        {"temperature": 1.25},
+        {"lineage": {"manifest": "cd34"}},
+    ]
+    hashes = {write(tmp_path / f"changed{i}", **change).hash for i, change in enumerate(changes)}
+    assert len(hashes | {first}) == len(changes) + 1
+
+
+def test_a_stamp_is_a_copy_with_the_same_hash(tmp_path):
+    (tmp_path / "some.keras").write_bytes(b"weights")
+    plain = write(tmp_path / "plain", keras_path=tmp_path / "some.keras")
+    plain.onnx_path.chmod(0o444)  # as DVC leaves what it linked from its cache
+    stamped = stamp(tmp_path / "plain", tmp_path / "stamped", version="7", metrics={"accuracy": 0.8, "f1": math.nan})
+    assert (stamped.version, stamped.metrics) == ("7", {"accuracy": 0.8, "f1": None})
+    assert stamped.hash == plain.hash
+    assert stamped.keras_path.read_bytes() == b"weights"
+    assert Bundle.load(tmp_path / "plain").version is None
+    assert stamped.onnx_path.stat().st_ino != plain.onnx_path.stat().st_ino
+    again = stamp(tmp_path / "stamped", tmp_path / "stamped", version="8", metrics={})
+    assert (again.version, again.hash) == ("8", plain.hash)
+
+
+def test_a_served_bundle_may_leave_the_keras_file_out(tmp_path):
+    (tmp_path / "some.keras").write_bytes(b"weights")
+    bundle = write(tmp_path / "bundle", keras_path=tmp_path / "some.keras")
+    bundle.keras_path.unlink()
+    assert Bundle.load(tmp_path / "bundle").hash == bundle.hash
+
+
+def test_a_bundle_is_replaced_as_a_whole(tmp_path):
+    (tmp_path / "some.keras").write_bytes(b"weights")
+    write(tmp_path / "bundle", keras_path=tmp_path / "some.keras")
+    assert not write(tmp_path / "bundle", temperature=2.0).keras_path.exists()
+    with pytest.raises(ParameterError, match="temperature"):
+        write(tmp_path / "bundle", temperature=0.0)
+    assert Bundle.load(tmp_path / "bundle").temperature == 2.0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "some.keras"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda d: (d / "bundle.json").unlink(), "holds no bundle"),
+        (lambda d: (d / "bundle.json").write_text("{"), "manifest"),
+        (lambda d: (d / "bundle.json").write_text("[]"), "manifest"),
+        (lambda d: (d / "model.onnx").unlink(), "model.onnx is missing"),
+        (lambda d: (d / "model.onnx").write_bytes(b"cut"), "model.onnx is not the file"),
+        (lambda d: (d / "filters.npz").write_bytes(b"cut"), "filters.npz is not the file"),
+        (lambda d: edit(d, format=99), "format 99"),
+        (lambda d: edit(d, labels=["one"]), "damaged"),
+        (lambda d: edit(d, spec={"sample_rate": 8000, "colour": "blue"}), "damaged"),
+        (lambda d: edit(d, files={}), "damaged"),
+        (lambda d: edit(d, surprise=1), "damaged"),
+    ],
+)
+def test_a_fault_is_named(tmp_path, spoil, message):
+    write(tmp_path / "bundle")
+    spoil(tmp_path / "bundle")
+    with pytest.raises(GenreflowError, match=message):
+        Bundle.load(tmp_path / "bundle")
+
+
+def edit(directory, **changes):
+    path = directory / "bundle.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": ["jazz", "jazz"]},
+        {"segment_frames": 0},
+        {"temperature": math.inf},
+        {"abstain_below": 1.5},
+        {"bank": FilterBank(mel=np.ones((8, 257), np.float32), window=np.ones(512, np.float32))},
+    ],
+)
+def test_what_does_not_fit_is_not_written(tmp_path, changes):
+    with pytest.raises(ParameterError):
+        write(tmp_path / "bundle", **changes)
+    assert list(tmp_path.iterdir()) == []

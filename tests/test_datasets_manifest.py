@@ -1,0 +1,135 @@
+"""The manifest file, tracks.csv, and the names of genres and artists."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from genreflow.datasets.labels import artist_key, genre_key
+from genreflow.datasets.manifest import Manifest
+from genreflow.datasets.table import Row, TrackTable
+from genreflow.datasets.track import Track
+from genreflow.errors import ParameterError
+
+
+def make_track(number: int, **fields) -> Track:
+    given = {"id": f"t{number}", "genre": "a", "path": f"t{number}.wav", "group": "g", "group_source": "tag"}
+    return Track(**{**given, **fields})
+
+
+def make_table(tmp_path: Path, text: str) -> TrackTable:
+    (tmp_path / "tracks.csv").write_text(text, encoding="utf-8")
+    return TrackTable.read(tmp_path / "tracks.csv")
+
+
+def test_manifest_comes_back_as_it_was(tmp_path):
+    tracks = [
+        make_track(2, genre="b", entries=((0, 5), (5, 9)), hash="x", peak=0.5),
+        make_track(1, error={"code": "undecodable", "message": "t1 é “broken”"}, split="test"),
+    ]
+    manifest = Manifest.of("folder", tracks, spec_hints={"n_mels": 96}, notes=["A note."])
+    manifest.save(tmp_path / "deep/manifest.json")
+    assert Manifest.load(tmp_path / "deep/manifest.json") == manifest
+    assert [track.id for track in manifest.tracks] == ["t1", "t2"]
+    assert manifest.genres == ("a", "b")
+    text = (tmp_path / "deep/manifest.json").read_text()
+    assert "“broken”" in text
+    assert json.loads(text)["hash"] == manifest.hash
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["manifest.json"]
+
+
+def test_hash_names_the_content_and_not_the_notes():
+    tracks = [make_track(number) for number in range(3)]
+    manifest = Manifest.of("folder", tracks)
+    assert Manifest.of("folder", tracks[::-1], notes=["other"]).hash == manifest.hash
+    assert Manifest.of("folder", [*tracks[:2], make_track(2, genre="z")]).hash != manifest.hash
+    assert Manifest.of("folder", tracks, spec_hints={"n_mels": 1}).hash != manifest.hash
+
+
+@pytest.mark.parametrize(("alone", "known", "word"), [(0, True, None), (2, True, "alone"), (3, False, "may flatter")])
+def test_groups_are_known_when_nearly_all_are(alone, known, word):
+    tracks = [make_track(number, group_source="track" if number < alone else "tag") for number in range(20)]
+    manifest = Manifest.of("folder", tracks)
+    assert manifest.groups_known is known
+    assert [word in note for note in manifest.notes] == ([True] if word else [])
+
+
+def test_writing_replaces_the_file_and_never_edits_it(tmp_path):
+    path, cached = tmp_path / "manifest.json", tmp_path / "cached"
+    Manifest.of("folder", [make_track(1)]).save(path)
+    cached.hardlink_to(path)
+    before = cached.read_bytes()
+    Manifest.of("folder", [make_track(2)]).save(path)
+    assert cached.read_bytes() == before != path.read_bytes()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "tracks": 3}', '{"version": 1, "tracks": [{}]}'])
+def test_what_is_no_manifest_is_refused(tmp_path, text):
+    (tmp_path / "m.json").write_text(text)
+    with pytest.raises(ParameterError, match=r"m\.json is not a manifest"):
+        Manifest.load(tmp_path / "m.json")
+
+
+def test_missing_and_other_manifests_are_refused(tmp_path):
+    with pytest.raises(ParameterError, match="There is no manifest"):
+        Manifest.load(tmp_path / "m.json")
+    (tmp_path / "m.json").write_text('{"version": 999}')
+    with pytest.raises(ParameterError, match="version 999"):
+        Manifest.load(tmp_path / "m.json")
+
+
+def test_table_reads_other_names_and_separators(tmp_path):
+    table = make_table(tmp_path, "\ufeffTrack;Genre;Artist;Split\nx;rock;Queen;VAL\n;;;\n'y';;;\n")
+    assert table.rows == {"x": Row("rock", "Queen", "valid"), "'y'": Row()}
+    assert make_table(tmp_path, 'path,group\n"a, b",c\nshort\n').rows == {"a, b": Row(group="c"), "short": Row()}
+    assert make_table(tmp_path, "path,genre,group,split\n").rows == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"has the columns \(none\); its first line must be a header with path"),
+        ("name,genre\nx,y\n", "has the columns name, genre; its first line"),
+        ("path,split\nx,holdout\n", r"tracks\.csv, line 2, has 'holdout' in column split; train, valid or test"),
+        ("path,genre\nx,a\nx,b\n", "line 3, says otherwise of x"),
+    ],
+)
+def test_table_that_is_refused(tmp_path, text, message):
+    with pytest.raises(ParameterError, match=message):
+        make_table(tmp_path, text)
+
+
+def test_table_that_is_no_text(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"path\n\xff\xfe\n")
+    with pytest.raises(ParameterError, match="cannot be read as a UTF-8 CSV file"):
+        TrackTable.read(tmp_path / "t.csv")
+    with pytest.raises(ParameterError, match="which does not exist"):
+        TrackTable.read(tmp_path / "none.csv")
+    with pytest.raises(ParameterError, match="cannot be read"):
+        TrackTable.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a/é one.wav", "a/é one", "é one.wav", "é one", "./a/é one.wav", "/r/a/é one.wav"])
+def test_table_names_a_track_in_several_ways(tmp_path, name):
+    table = make_table(tmp_path, f"path,genre\n{name},g\n")
+    rows, notes = table.match(["a/e\u0301 one.wav", "a/two.wav"], root=Path("/r"))
+    assert rows == {"a/e\u0301 one.wav": Row(genre="g")}
+    assert notes == ["tracks.csv says nothing of 1 tracks, a/two.wav among them."]
+
+
+def test_table_that_does_not_fit_its_tracks(tmp_path):
+    table = make_table(tmp_path, "path\none\nother\n")
+    with pytest.raises(ParameterError, match=r"names one, which may be a/one\.wav or b/one\.wav; give the path"):
+        table.match(["a/one.wav", "b/one.wav"], root=tmp_path)
+    with pytest.raises(ParameterError, match="No row of .* names a track"):
+        table.match(["a/three.wav"], root=tmp_path)
+    assert table.match(["a/one.wav"], root=tmp_path)[1] == [
+        "1 rows of tracks.csv name no track that is there, other among them."
+    ]
+
+
+def test_spellings():
+    assert genre_key("Hip-Hop") == genre_key("hip hop") == genre_key("ＨＩＰＨＯＰ") == "hiphop"
+    assert genre_key("R&B") == "rb"
+    assert artist_key("  The   BAND ") == artist_key("the band") == "the band"
+    assert [artist_key(name) for name in ("", None, "Various Artists", "unknown", " - ")] == [None] * 5

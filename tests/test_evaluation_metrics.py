@@ -1,0 +1,157 @@
+"""Metrics, intervals and paired tests against numbers from elsewhere."""
+
+import json
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn import metrics as sk
+
+from genreflow.errors import ParameterError
+from genreflow.evaluation.intervals import bootstrap_interval, wilson
+from genreflow.evaluation.metrics import confusion_matrix, evaluate, per_class
+from genreflow.evaluation.paired import probability_better
+
+GENRES = ["blues", "jazz", "metal", "pop"]
+
+
+def random_answers(n=200, c=4, seed=1):
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.ones(c), n)
+    labels = np.where(rng.random(n) < 0.5, probabilities.argmax(axis=1), rng.integers(c, size=n))
+    return probabilities, labels
+
+
+def test_golden_numbers():
+    labels, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
+    confusion = confusion_matrix(labels, predicted, 4)
+    assert confusion.tolist() == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    figures = per_class(confusion)
+    np.testing.assert_allclose(figures["precision"], [1, 0.5, 0.5, 0])
+    np.testing.assert_allclose(figures["recall"], [2 / 3, 0.5, 1, 0])
+    np.testing.assert_allclose(figures["f1"], [0.8, 0.5, 2 / 3, 0])
+    assert figures["support"].tolist() == [3, 2, 1, 0]
+
+
+def test_evaluate_agrees_with_scikit_learn():
+    probabilities, labels = random_answers()
+    predicted = probabilities.argmax(axis=1)
+    ours = evaluate(probabilities, labels, genres=GENRES)
+    assert ours["n"] == 200
+    assert ours["accuracy"] == sk.accuracy_score(labels, predicted)
+    assert ours["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, predicted))
+    assert ours["macro_f1"] == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
+    assert ours["log_loss"] == pytest.approx(sk.log_loss(labels, probabilities, labels=range(4)))
+    assert ours["confusion"] == sk.confusion_matrix(labels, predicted).tolist()
+    theirs = sk.precision_recall_fscore_support(labels, predicted)
+    for i, genre in enumerate(GENRES):
+        assert list(ours["per_genre"][genre].values()) == pytest.approx([column[i] for column in theirs])
+    assert (ours["accuracy_low"], ours["accuracy_high"]) == wilson(round(200 * ours["accuracy"]), 200)
+
+
+def test_evaluate_is_json_and_leaves_absent_genres_out_of_the_means():
+    probabilities = np.eye(4)[[0, 1, 1]]
+    ours = evaluate(probabilities, np.array([0, 1, 0]), genres=GENRES)
+    assert json.loads(json.dumps(ours, allow_nan=False)) == ours
+    assert ours["balanced_accuracy"] == pytest.approx((0.5 + 1) / 2)
+    assert ours["macro_f1"] == pytest.approx((2 / 3 + 2 / 3) / 2)
+    assert ours["per_genre"]["pop"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+
+
+def test_segments_of_one_track_widen_the_interval():
+    rng = np.random.default_rng(5)
+    tracks = np.repeat(np.arange(40), 15)
+    right = (rng.random(40) < 0.7)[tracks]  # a track is right in all its segments or in none
+    probabilities = np.where(right[:, None], [0.9, 0.1], [0.1, 0.9])
+    labels = np.zeros(600, int)
+    naive = evaluate(probabilities, labels, genres=["a", "b"])
+    honest = evaluate(probabilities, labels, genres=["a", "b"], clusters=tracks)
+    assert honest["accuracy"] == naive["accuracy"]
+    width, narrow = (report["accuracy_high"] - report["accuracy_low"] for report in (honest, naive))
+    # fifteen copies of forty answers are worth forty answers
+    assert width / narrow == pytest.approx(math.sqrt(15), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "genres"),
+    [
+        (np.full((2, 2), 0.5), [0, 2], ["a", "b"]),
+        (np.full((2, 2), 0.5), [0], ["a", "b"]),
+        (np.full((2, 2), 0.5), [0, 1], ["a", "b", "c"]),
+        (np.array([[2.0, -1.0]]), [0], ["a", "b"]),
+        (np.array([[3.0, 1.0]]), [0], ["a", "b"]),
+        (np.array([[np.nan, 1.0]]), [0], ["a", "b"]),
+        (np.zeros((0, 2)), [], ["a", "b"]),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(probabilities, labels, genres):
+    with pytest.raises(ParameterError):
+        evaluate(probabilities, np.array(labels), genres=genres)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (7, 10), (190, 290), (1, 1)])
+def test_wilson_is_scipys(k, n):
+    theirs = binomtest(k, n).proportion_ci(method="wilson")
+    assert wilson(k, n) == pytest.approx((theirs.low, theirs.high))
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 0), (-1, 5), (6, 5)])
+def test_wilson_refuses_what_is_no_proportion(k, n):
+    with pytest.raises(ParameterError):
+        wilson(k, n)
+
+
+def test_bootstrap_of_independent_answers_is_near_the_normal_interval():
+    right = np.arange(400) % 10 < 7
+    half = 1.96 * math.sqrt(0.7 * 0.3 / 400)
+    assert bootstrap_interval(right) == pytest.approx((0.7 - half, 0.7 + half), abs=0.006)
+    assert bootstrap_interval(right) == bootstrap_interval(right), "the same seed must give the same interval"
+
+
+def test_clusters_of_unequal_size_weigh_what_they_hold():
+    # two clusters: three right answers, one wrong: draws give 1, 3/4 or 0
+    low, high = bootstrap_interval([1, 1, 1, 0], clusters=["x", "x", "x", "y"], confidence=0.4)
+    assert (low, high) == (0.75, 0.75)
+
+
+def exact(candidate, champion):
+    """Every possible draw, one by one."""
+    gains = np.array(candidate, int) - np.array(champion, int)
+    signs = [np.sign(sum(gains[i] for i in drawn)) for drawn in product(range(len(gains)), repeat=len(gains))]
+    return (np.mean(signs) + 1) / 2
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion"),
+    [
+        ([1, 1, 0, 1, 1, 0], [0, 1, 0, 0, 1, 1]),
+        ([1, 0, 0, 0, 1], [0, 0, 0, 0, 1]),
+        ([0, 0, 1, 0], [1, 1, 0, 0]),
+    ],
+)
+def test_probability_better_is_that_of_all_draws(candidate, champion):
+    assert probability_better(candidate, champion) == pytest.approx(exact(candidate, champion), abs=0.015)
+
+
+def test_equal_classifiers_are_even_and_the_roles_are_symmetric():
+    rng = np.random.default_rng(2)
+    a, b = rng.random(290) < 0.8, rng.random(290) < 0.75
+    assert probability_better(a, a) == 0.5
+    assert probability_better(a, b) + probability_better(b, a) == 1
+    assert probability_better(np.ones(30), np.zeros(30)) == 1
+    assert probability_better(np.zeros(30), np.ones(30)) == 0
+
+
+def test_one_lucky_artist_convinces_less_than_many():
+    candidate, champion = np.ones(60, bool), np.ones(60, bool)
+    champion[:6] = False
+    one_artist = np.concatenate([np.zeros(6, int), np.arange(1, 55)])
+    assert probability_better(candidate, champion) > 0.99
+    assert probability_better(candidate, champion, clusters=one_artist) < 0.85
+
+
+def test_answers_of_different_tracks_cannot_be_paired():
+    with pytest.raises(ParameterError, match="paired"):
+        probability_better([1, 0], [1, 0, 1])

@@ -1,0 +1,221 @@
+"""Base log-mel frames: librosa is the oracle, and the imported GTZAN spectrograms that of the exact mode."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from genreflow.datasets.filterbank import make_filter_bank
+from genreflow.errors import AudioError
+from genreflow.features import FeatureSpec, FilterBank, LogMel, logmel_pieces
+
+librosa = pytest.importorskip("librosa")
+GTZAN = Path(__file__).parents[1] / ".." / "shared" / "data" / "gtzan"
+
+SPECS = {
+    "default": FeatureSpec(),
+    "small": FeatureSpec(n_fft=1024, n_mels=96, clip_seconds=4.0),
+    "odd": FeatureSpec(
+        sample_rate=16000, n_fft=1500, hop_length=333, n_mels=50, fmin=40.0, fmax=7000.0, top_db=60.0, clip_seconds=3.3
+    ),
+    "speech": FeatureSpec(sample_rate=8000, n_fft=400, hop_length=80, n_mels=40, fmax=4000.0, clip_seconds=1.0),
+}
+
+
+def logmel(spec: FeatureSpec) -> LogMel:
+    return LogMel(spec, make_filter_bank(spec))
+
+
+def music(spec: FeatureSpec, seconds: float, seed: int = 0) -> np.ndarray:
+    """Decaying notes over soft noise: a wide range of levels, like music."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * spec.sample_rate)) / spec.sample_rate
+    y = 1e-3 * rng.standard_normal(t.size)
+    for onset in np.arange(0, seconds, 0.25):
+        hz = 110 * 2 ** (rng.integers(0, 36) / 12)
+        y += 0.2 * np.where(t >= onset, np.exp(-6 * np.clip(t - onset, 0, None)), 0) * np.sin(2 * np.pi * hz * t)
+    return y.astype(np.float32)
+
+
+def oracle(spec: FeatureSpec, y: np.ndarray) -> np.ndarray:
+    """What librosa gives, in levels of 255 [shape=(frames, n_mels)]."""
+    power = librosa.feature.melspectrogram(
+        y=y, sr=spec.sample_rate, n_fft=spec.n_fft, hop_length=spec.hop_length, n_mels=spec.n_mels,
+        fmin=spec.fmin, fmax=spec.fmax,
+    )  # fmt: skip
+    db = librosa.power_to_db(power, ref=np.max, top_db=spec.top_db).T
+    low = db.min() if spec.level_reference == "minmax" else -spec.top_db
+    return np.round((db - low) / -low * 255)
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.mean(np.abs(a.astype(float) - b) <= 1))
+
+
+@pytest.mark.parametrize("reference", ["max", "minmax"])
+@pytest.mark.parametrize("name", SPECS)
+def test_agrees_with_librosa(name, reference):
+    spec = FeatureSpec(**SPECS[name].to_dict() | {"level_reference": reference})
+    y = music(spec, 5.0)
+    frames, wanted = logmel(spec).clip(y), oracle(spec, y)
+    assert frames.dtype == np.uint8
+    assert frames.shape == wanted.shape
+    assert agreement(frames, wanted) > 0.999
+    assert frames.max() == 255
+    assert len(np.unique(frames)) > 100
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")
+def test_no_window_of_a_short_signal_reaches_outside_it():
+    spec = FeatureSpec()
+    for n in (1, 511, 512, 2047, 3000):
+        y = music(spec, 1.0)[:n]
+        frames = logmel(spec).clip(y)
+        assert len(frames) == 1 + n // 512
+        assert agreement(frames, oracle(spec, y)) > 0.99
+
+
+def test_the_filter_bank_is_librosas(tmp_path):
+    spec = SPECS["odd"]
+    bank = make_filter_bank(spec)
+    np.testing.assert_array_equal(
+        bank.mel, librosa.filters.mel(sr=16000, n_fft=1500, n_mels=50, fmin=40, fmax=7000).astype(np.float32)
+    )
+    np.testing.assert_array_equal(bank.window, librosa.filters.get_window("hann", 1500).astype(np.float32))
+    bank.save(tmp_path / "filters.npz")
+    again = FilterBank.load(tmp_path / "filters.npz")
+    y = music(spec, 2.0)
+    np.testing.assert_array_equal(LogMel(spec, again).clip(y), LogMel(spec, bank).clip(y))
+
+
+def test_a_foreign_filter_bank_is_refused():
+    with pytest.raises(ValueError, match="filter bank"):
+        LogMel(SPECS["default"], make_filter_bank(SPECS["small"]))
+
+
+def test_level_does_not_matter_unless_full_scale():
+    spec = SPECS["small"]
+    y = music(spec, 2.0)
+    assert agreement(logmel(spec).clip(y), logmel(spec).clip(y / 8)) == 1
+    full = FeatureSpec(**spec.to_dict() | {"level_reference": "full_scale"})
+    loud, soft = (logmel(full).clip(x).astype(int) for x in (y, y / 8))
+    inner = (soft > 0) & (loud < 255)
+    # 18.06 dB are 57.6 levels
+    assert np.abs((loud - soft)[inner] - 57.6).max() <= 1
+
+
+def test_a_full_scale_sine_is_the_top_of_full_scale():
+    spec = FeatureSpec(level_reference="full_scale", clip_seconds=2.0)
+    bank = make_filter_bank(spec)
+    gain = bank.mel[:, 1:-1] + (bank.mel[:, :-2] + bank.mel[:, 2:]) / 4
+    best = (1 + np.unravel_index(gain.argmax(), gain.shape)[1]) * spec.sample_rate / spec.n_fft
+    sine = np.sin(2 * np.pi * best * np.arange(40000) / spec.sample_rate).astype(np.float32)
+    middle = LogMel(spec, bank).clip(sine)[5:-5]
+    assert middle.max() in (254, 255)
+    assert LogMel(spec, bank).clip(0.5 * sine)[5:-5].max() == pytest.approx(255 - 6.02 / 80 * 255, abs=1)
+
+
+@pytest.mark.parametrize("reference", ["max", "minmax", "full_scale"])
+def test_silence_is_zeros(reference):
+    spec = FeatureSpec(level_reference=reference, clip_seconds=1.0)
+    assert not logmel(spec).clip(np.zeros(22050, np.float32)).any()
+    blocks = [np.zeros(22050, np.float32), music(spec, 1.0), np.zeros(9000, np.float32)]
+    silent, loud, rest = logmel(spec).frames(blocks)
+    assert not silent.any()
+    assert loud.any()
+    assert not rest.any()
+
+
+def test_no_samples_are_unusable():
+    with pytest.raises(AudioError) as caught:
+        logmel(SPECS["small"]).clip(np.zeros(0, np.float32))
+    assert caught.value.code == "unusable"
+
+
+def test_the_largest_samples_let_through_do_not_overflow():
+    y = np.full(30000, 1e6, np.float32) * np.resize([1, -1], 30000).astype(np.float32)
+    frames = logmel(SPECS["small"]).clip(y)
+    assert frames.max() == 255
+    assert frames.min() == 0
+
+
+@pytest.mark.parametrize("cut", [1000, 4410, 88200, 10**7])
+def test_frames_come_clip_by_clip_however_the_audio_is_cut(cut):
+    spec = SPECS["small"]
+    y = music(spec, 10.5)
+    clips = list(logmel(spec).frames(y[i : i + cut] for i in range(0, y.size, cut)))
+    assert [len(clip) for clip in clips] == [spec.frames_per_clip, spec.frames_per_clip, 1 + round(2.5 * 22050) // 512]
+    n = spec.clip_samples
+    for clip, wanted in zip(clips, (y[:n], y[n : 2 * n], y[2 * n :]), strict=True):
+        np.testing.assert_array_equal(clip, logmel(spec).clip(wanted))
+
+
+@pytest.mark.parametrize("reference", ["max", "minmax"])
+def test_a_short_rest_keeps_the_level_of_the_clip_before(reference):
+    spec = FeatureSpec(level_reference=reference, clip_seconds=4.0)
+    y = music(spec, 5.0)
+    y[spec.clip_samples :] *= 0.01  # a tail, 40 dB down
+    whole, rest = logmel(spec).frames([y])
+    assert whole.max() == 255
+    assert 255 * 0.3 < rest.max() < 255 * 0.6
+    assert logmel(spec).clip(y[spec.clip_samples :]).max() == 255
+    # long enough to be trusted with its own
+    y = music(spec, 6.1)
+    y[spec.clip_samples :] *= 0.01
+    assert list(logmel(spec).frames([y]))[1].max() == 255
+
+
+def test_a_rest_of_less_than_a_window_is_left_out_but_audio_of_that_length_is_not():
+    spec = SPECS["small"]
+    y = music(spec, 5.0)
+    assert len(list(logmel(spec).frames([y[: spec.clip_samples + 1023]]))) == 1
+    assert len(list(logmel(spec).frames([y[: spec.clip_samples + 1024]]))) == 2
+    assert [len(clip) for clip in logmel(spec).frames([y[:700]])] == [2]
+
+
+@pytest.mark.parametrize("kept", [1, 7, 52, 172, 173])
+def test_frames_kept(kept):
+    spec = FeatureSpec(clip_seconds=4.0, frames_kept=kept)
+    every = FeatureSpec(clip_seconds=4.0)
+    assert every.frames_per_clip == 173
+    y = music(spec, 9.0)
+    full = list(logmel(every).frames([y]))
+    some = list(logmel(spec).frames([y]))
+    assert [len(clip) for clip in some] == [kept, kept, max(1, round(kept * len(full[2]) / 173))]
+    for clip, frames in zip(some, full, strict=True):
+        columns = [min(int((j + 0.05) * 173 / (kept + 0.5) + 1.5), len(frames) - 1) for j in range(len(clip))]
+        np.testing.assert_array_equal(clip, frames[columns])
+
+
+def test_exact_mode_keeps_as_many_frames_whatever_the_length():
+    spec = FeatureSpec(level_reference="minmax", frames_kept=387)
+    y = music(spec, 30.5)
+    frames = logmel(FeatureSpec(level_reference="minmax")).clip(y)
+    columns = np.floor((np.arange(387) + 0.05) * len(frames) / 387.5 + 1.5).astype(int)
+    np.testing.assert_array_equal(logmel(spec).clip(y, exact=True), frames[columns])
+    assert len(logmel(spec).clip(y[: 22050 * 20])) == 258
+
+
+def test_a_file_gives_one_piece(tmp_path):
+    spec = SPECS["small"]
+    y = music(spec, 9.0)
+    sf.write(tmp_path / "x.wav", np.stack([y, y], axis=1), 22050, subtype="FLOAT")
+    (piece,) = logmel_pieces(tmp_path / "x.wav", spec, make_filter_bank(spec))
+    np.testing.assert_array_equal(piece, np.concatenate(list(logmel(spec).frames([y]))))
+
+
+@pytest.mark.skipif(not (GTZAN / "logmel.npz").exists(), reason="GTZAN is not here")
+def test_exact_mode_reproduces_the_imported_spectrograms_of_real_music():
+    spec = FeatureSpec(level_reference="minmax", frames_kept=387)
+    transform = logmel(spec)
+    with np.load(GTZAN / "logmel.npz") as arrays:
+        imported = dict(zip(arrays["track"].tolist(), arrays["spectrogram"], strict=True))
+    agree = []
+    for path in sorted((GTZAN / "audio").glob("*/*.flac")):
+        y, rate = sf.read(path, dtype="float32")
+        assert rate == spec.sample_rate
+        frames = transform.clip(y, exact=True)
+        agree.append(np.abs(frames.astype(int) - imported[path.stem].T) <= 1)
+    assert len(agree) == 60
+    assert np.mean(agree) >= 0.99  # 0.9991 when this was written

@@ -1,0 +1,269 @@
+"""The feature store: nothing computed twice, nothing half-written, the same bytes for the same tracks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from genreflow.datasets.filterbank import make_filter_bank
+from genreflow.errors import AudioError, ParameterError
+from genreflow.features import FeatureSpec, FeatureStore, logmel_pieces, shards, update
+
+SPEC = FeatureSpec(n_mels=4)
+
+
+def frames_of(number: int, *, log: Path | None = None) -> list[np.ndarray]:
+    """Pieces that tell their track; negative numbers cannot be decoded."""
+    if log:
+        with log.open("a") as lines:
+            lines.write(f"{number}\n")
+    if number < 0:
+        raise AudioError("undecodable", f"track {number} cannot be decoded")
+    rng = np.random.default_rng(number)
+    return [rng.integers(0, 256, (5 + number % 7 + i, 4), dtype=np.uint8) for i in range(1 + number % 3)]
+
+
+def items(*numbers: int) -> list[tuple[str, int]]:
+    return [(f"hash{number:04d}", number) for number in numbers]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def assert_holds(directory: Path, *numbers: int) -> None:
+    store = FeatureStore.open(directory)
+    assert sorted(store) == sorted(key for key, _ in items(*numbers))
+    assert len(store) == len(numbers)
+    for key, number in items(*numbers):
+        assert key in store
+        wanted = frames_of(number)
+        assert store.lengths(key) == [len(piece) for piece in wanted]
+        for piece, frames in zip(store.pieces(key), wanted, strict=True):
+            np.testing.assert_array_equal(piece, frames)
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "computed.log"
+
+
+@pytest.fixture
+def run(tmp_path, log):
+    """Update a store by numbers; returns the report and which numbers were computed for it."""
+
+    def run(*numbers: int, spec: FeatureSpec = SPEC, n_jobs: int = 1):
+        log.unlink(missing_ok=True)
+        compute = partial(frames_of, log=log)
+        report = update(tmp_path / "store", spec, items(*numbers), compute, n_jobs=n_jobs, progress=False)
+        return report, sorted(map(int, log.read_text().split())) if log.exists() else []
+
+    return run
+
+
+def test_stores_and_gives_back(tmp_path, run):
+    report, computed = run(*range(50))
+    assert (report.computed, report.reused, report.dropped, report.failed) == (50, 0, 0, {})
+    assert computed == list(range(50))
+    assert_holds(tmp_path / "store", *range(50))
+    store = FeatureStore.open(tmp_path / "store")
+    assert store.spec == SPEC
+    assert "absent" not in store
+    with pytest.raises(KeyError):
+        store.pieces("absent")
+    with pytest.raises(ValueError, match="read-only"):
+        store.pieces("hash0003")[0][0] = 1
+
+
+def test_only_new_tracks_are_computed_and_old_shards_are_not_touched(tmp_path, run):
+    run(*range(40))
+    before = {path: path.stat() for path in (tmp_path / "store").glob("shard-*")}
+    report, computed = run(*range(45))
+    assert (report.computed, report.reused, report.dropped) == (5, 40, 0)
+    assert computed == list(range(40, 45))
+    for path, stat in before.items():
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns)
+    assert_holds(tmp_path / "store", *range(45))
+
+
+def test_nothing_new_changes_nothing(tmp_path, run):
+    run(*range(20))
+    before = contents(tmp_path / "store")
+    report, computed = run(*range(20))
+    assert (report.computed, report.reused, computed) == (0, 20, [])
+    assert contents(tmp_path / "store") == before
+
+
+def test_the_same_tracks_give_the_same_bytes_in_any_order_on_any_number_of_cores(tmp_path):
+    numbers = list(range(30))
+    for name, order, n_jobs in (("a", numbers, 1), ("b", numbers[::-1], 2)):
+        update(tmp_path / name, SPEC, items(*order), frames_of, n_jobs=n_jobs, progress=False)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert not list((tmp_path / "a").glob(".*"))
+
+
+def test_dropped_tracks_are_forgotten_and_mostly_dead_shards_rewritten(tmp_path, run):
+    run(*range(40))
+    shards_before = set((tmp_path / "store").glob("shard-*.npy"))
+    report, computed = run(*range(1, 40))
+    assert (report.reused, report.dropped, computed) == (39, 1, [])
+    assert set((tmp_path / "store").glob("shard-*.npy")) == shards_before
+    assert_holds(tmp_path / "store", *range(1, 40))
+
+    size = sum(path.stat().st_size for path in shards_before)
+    report, computed = run(3, 20, 39)
+    assert (report.reused, report.dropped, computed) == (3, 36, [])
+    assert_holds(tmp_path / "store", 3, 20, 39)
+    assert sum(path.stat().st_size for path in (tmp_path / "store").glob("shard-*.npy")) < size / 2
+    assert run(3, 20, 39)[0].reused == 3
+
+    assert run()[0].dropped == 3
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["index.json"]
+    assert len(FeatureStore.open(tmp_path / "store")) == 0
+
+
+def test_a_changed_spec_computes_all_and_drops_the_old(tmp_path, run):
+    run(*range(12))
+    old = set((tmp_path / "store").glob("shard-*"))
+    report, computed = run(*range(12), spec=FeatureSpec(n_mels=4, hop_length=256))
+    assert (report.computed, report.reused) == (12, 0)
+    assert computed == list(range(12))
+    assert not old & set((tmp_path / "store").glob("shard-*"))
+    assert FeatureStore.open(tmp_path / "store").spec.hop_length == 256
+    assert_holds(tmp_path / "store", *range(12))
+
+
+def test_a_failing_track_is_reported_and_tried_again(tmp_path, run):
+    report, _ = run(1, -5, 2)
+    assert report.failed == {"hash-005": "track -5 cannot be decoded"}
+    assert report.computed == 2
+    assert_holds(tmp_path / "store", 1, 2)
+    assert run(1, -5, 2)[1] == [-5]
+
+
+def test_an_unforeseen_exception_ends_the_update_and_keeps_what_was_finished(tmp_path, run):
+    def boom(number):
+        if number == 25:
+            raise ZeroDivisionError
+        return frames_of(number)
+
+    with pytest.raises(ZeroDivisionError):
+        update(tmp_path / "store", SPEC, items(*range(30)), boom, n_jobs=1, progress=False)
+    with pytest.raises(ParameterError, match="no complete feature store"):
+        FeatureStore.open(tmp_path / "store")
+    report, computed = run(*range(30))
+    assert (report.computed, report.reused) == (6, 24)
+    assert computed == list(range(24, 30))
+    assert_holds(tmp_path / "store", *range(30))
+    assert not list((tmp_path / "store").glob(".*"))
+
+
+def test_a_killed_update_goes_on_where_it_was(tmp_path, run):
+    (tmp_path / "slow.py").write_text(
+        textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        sys.path.insert(0, sys.argv[2])
+        from test_features_store import SPEC, frames_of, items, update
+
+        def slow(number):
+            if number == 20:
+                print("reached", flush=True)
+                time.sleep(120)
+            return frames_of(number)
+
+        update(Path(sys.argv[1]), SPEC, items(*range(30)), slow, n_jobs=1, progress=False)
+        """)
+    )
+    command = [sys.executable, tmp_path / "slow.py", tmp_path / "store", Path(__file__).parent]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "reached\n"
+        os.kill(process.pid, signal.SIGKILL)
+    assert list((tmp_path / "store").glob(".writing-*"))
+    report, computed = run(*range(30))
+    assert (report.computed, report.reused) == (14, 16)
+    assert computed == list(range(16, 30))
+    assert_holds(tmp_path / "store", *range(30))
+    assert not list((tmp_path / "store").glob(".*"))
+
+
+def test_a_shard_cut_between_its_two_renames_is_computed_again(tmp_path, run):
+    run(*range(8))
+    (sidecar,) = (tmp_path / "store").glob("shard-*.json")
+    before = contents(tmp_path / "store")
+    sidecar.unlink()
+    (tmp_path / "store" / "index.json").unlink()
+    assert run(*range(8))[1] == list(range(8))
+    assert contents(tmp_path / "store") == before
+
+
+def test_a_damaged_shard_is_computed_again(tmp_path, run):
+    run(*range(8))
+    (array,) = (tmp_path / "store").glob("shard-*.npy")
+    array.write_bytes(array.read_bytes()[:-3])
+    assert run(*range(8))[0].computed == 8
+    assert_holds(tmp_path / "store", *range(8))
+
+
+def test_long_tracks_are_spread_over_shards_of_bounded_size(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_BYTES", 100)
+    run(*range(20))
+    arrays = list((tmp_path / "store").glob("shard-*.npy"))
+    assert len(arrays) > 5
+    assert_holds(tmp_path / "store", *range(20))
+
+
+def test_of_equal_keys_the_first_counts(tmp_path):
+    report = update(tmp_path, SPEC, [("a", 1), ("a", 2)], frames_of, n_jobs=1, progress=False)
+    assert report.computed == 1
+    np.testing.assert_array_equal(FeatureStore.open(tmp_path).pieces("a")[0], frames_of(1)[0])
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((3, 5), np.uint8), np.zeros((3, 4), np.float32), np.zeros((0, 4), np.uint8)]
+)
+def test_frames_of_another_shape_are_a_bug(tmp_path, wrong):
+    with pytest.raises(ValueError, match=r"uint8 \(frames, 4\) is right"):
+        update(tmp_path, SPEC, [("a", None)], lambda _: [wrong], n_jobs=1, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_of_other_code_is_refused(tmp_path, run):
+    run(1)
+    index = tmp_path / "store" / "index.json"
+    content = json.loads(index.read_text())
+    index.unlink()
+    index.write_text(json.dumps(content | {"key": "0" * 16}))
+    with pytest.raises(ParameterError, match="another version"):
+        FeatureStore.open(tmp_path / "store")
+    with pytest.raises(ParameterError, match="no complete feature store"):
+        FeatureStore.open(tmp_path / "nowhere")
+
+
+def test_from_files_in_worker_processes(tmp_path):
+    spec = FeatureSpec(n_mels=32, clip_seconds=1.0)
+    rng = np.random.default_rng(0)
+    tracks = []
+    for number in range(10):
+        path = tmp_path / f"{number}.flac"
+        sf.write(path, rng.standard_normal(30000 + 1000 * number) * 0.1, 22050)
+        tracks.append((f"key{number}", path))
+    (tmp_path / "bad.flac").write_bytes(b"fLaC, but no more")
+    tracks.append(("bad", tmp_path / "bad.flac"))
+    bank = make_filter_bank(spec)
+    report = update(
+        tmp_path / "store", spec, tracks, partial(logmel_pieces, spec=spec, bank=bank), n_jobs=2, progress=False
+    )
+    assert report.computed == 10
+    assert "bad.flac" in report.failed["bad"]
+    store = FeatureStore.open(tmp_path / "store")
+    for key, path in tracks[:10]:
+        np.testing.assert_array_equal(store.pieces(key)[0], logmel_pieces(path, spec, bank)[0])

@@ -1,0 +1,157 @@
+"""The architectures have their published sizes, take any segment, and refuse what they do not know."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from genreflow.errors import ParameterError
+from genreflow.models import MODELS, Choice, Float, Int, body_parameters, build_model, describe
+from genreflow.models.frontend import resize_matrix
+from genreflow.training.options import OPTIMISERS
+
+PUBLISHED = {"parallel_cnn": 61_071, "cnn_rnn": 100_654, "cnn_gru": 3_179_720}
+
+
+@pytest.mark.parametrize(("name", "count"), PUBLISHED.items())
+def test_published_parameter_counts(name, count):
+    # Behind a front end that standardises and resizes, which must not count.
+    model = build_model(name, input_shape=(172, 96), classes=8, mean=np.full(96, 0.4), variance=np.full(96, 0.05))
+    assert body_parameters(model) == count == MODELS[name].parameters
+
+
+@pytest.mark.parametrize("shape", [(172, 128), (52, 128), (80, 80)])
+def test_efficient_stays_small(shape):
+    assert body_parameters(build_model("efficient", input_shape=shape, classes=10)) <= 150_000
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", [(172, 128), (20, 40)])
+def test_logits_of_any_segment(name, shape):
+    model = build_model(name, input_shape=shape, classes=5, seed=1)
+    x = np.random.default_rng(0).random((3, *shape), dtype="float32")
+    logits = model.predict_on_batch(x)
+    assert logits.shape == (3, 5)
+    assert logits.dtype == np.float32
+    # Logits, not probabilities: they neither sum to one nor stay positive.
+    assert not np.allclose(logits.sum(axis=1), 1, atol=1e-3)
+    # One segment's answer does not depend on its neighbours in the batch.
+    np.testing.assert_allclose(model.predict_on_batch(x[1:2])[0], logits[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_same_seed_same_weights(name):
+    first, second, other = (build_model(name, input_shape=(80, 80), classes=8, seed=s).get_weights() for s in (3, 3, 4))
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+def test_standardisation_is_in_the_graph():
+    rng = np.random.default_rng(0)
+    mean, variance = rng.uniform(0.2, 0.6, 80), rng.uniform(0.01, 0.1, 80)
+    x = rng.random((4, 80, 80), dtype="float32")
+    inside = build_model("parallel_cnn", input_shape=(80, 80), classes=8, mean=mean, variance=variance, seed=1)
+    outside = build_model("parallel_cnn", input_shape=(80, 80), classes=8, seed=1)
+    by_hand = ((x - mean) / np.sqrt(variance)).astype("float32")
+    np.testing.assert_allclose(inside.predict_on_batch(x), outside.predict_on_batch(by_hand), atol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "new"), [(172, 80), (128, 80), (52, 80), (80, 210), (5, 80), (7, 1)])
+def test_resizing_keeps_levels_and_slopes(size, new):
+    matrix = resize_matrix(size, new)
+    np.testing.assert_allclose(matrix.sum(axis=0), 1, rtol=1e-5)
+    assert matrix.min() >= 0
+    slope = (np.arange(size) + 0.5) / size @ matrix
+    inner = slice(new // 4, max(1, 3 * new // 4))
+    np.testing.assert_allclose(slope[inner], ((np.arange(new) + 0.5) / new)[inner], atol=0.5 / size)
+
+
+def test_resizing_averages_what_it_drops():
+    # Alternating frames, halved: without a low-pass one of the two would vanish.
+    np.testing.assert_allclose((np.arange(160) % 2 @ resize_matrix(160, 80))[1:-1], 0.5, atol=1e-6)
+
+
+def test_resized_image_matches_keras():
+    from keras import ops
+
+    x = np.random.default_rng(0).random((1, 52, 128, 1), dtype="float32")
+    expected = np.asarray(ops.image.resize(x, (80, 80), interpolation="bilinear", antialias=True))[0, ..., 0]
+    np.testing.assert_allclose(resize_matrix(52, 80).T @ x[0, ..., 0] @ resize_matrix(128, 80), expected, atol=1e-5)
+
+
+def test_recurrent_nets_read_time_as_their_sequence():
+    lengths = {}
+    for name, layer in (("cnn_rnn", "lstm"), ("cnn_gru", "gru")):
+        body = build_model(name, input_shape=(160, 40), classes=8).get_layer("body")
+        recurrent = next(item for item in body.layers if item.name.startswith(layer))
+        lengths[name] = recurrent.input.shape[1]
+    assert lengths == {"cnn_rnn": 20, "cnn_gru": 10}
+    # The rows of the image are moments: bands that are loud all along are columns.
+    model = build_model("cnn_gru", input_shape=(160, 40), classes=8)
+    x = np.zeros((1, 160, 40), "float32")
+    x[..., :20] = 1
+    image = np.asarray(keras.Model(model.inputs, model.get_layer("add_channel").output)(x))[0, ..., 0]
+    assert image.shape == (80, 80)
+    assert image[:, :38].min() > 0.99
+    assert image[:, 42:].max() < 0.01
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_space_builds_at_its_ends(name):
+    row = MODELS[name]
+    assert row.optimiser in OPTIMISERS
+    assert row.learning_rate.low <= row.learning_rate.default <= row.learning_rate.high
+    for key, dimension in row.space.items():
+        dimension.check(key, dimension.default)
+        ends = dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+        for value in ends:
+            build_model(name, input_shape=(60, 40), classes=4, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("dimension", "good", "bad"),
+    [
+        (Float(low=0.0, high=0.5, default=0.1), 0.5, [0.6, -0.1, "0.1", None, True, float("nan")]),
+        (Int(low=1, high=4, default=2), 4, [0, 5, 2.0, True]),
+        (Choice(values=(64, 128), default=64), 128, [65, "64"]),
+    ],
+)
+def test_dimensions_know_their_range(dimension, good, bad):
+    dimension.check("knob", good)
+    for value in bad:
+        with pytest.raises(ParameterError, match="knob is"):
+            dimension.check("knob", value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "says"),
+    [
+        ("resnet", {}, "parallel_cnn, cnn_rnn, cnn_gru"),
+        ("cnn_gru", {"depth": 3}, "depth.*it has units, dropout"),
+        ("cnn_gru", {"dropout": 0.9}, "cnn_gru.dropout is 0.9"),
+        ("cnn_gru", {"classes": 1}, "at least 2 classes"),
+        ("cnn_gru", {"mean": np.zeros(80)}, "neither"),
+        ("cnn_gru", {"mean": np.zeros(64), "variance": np.ones(64)}, "80 bands"),
+    ],
+)
+def test_wrong_requests_are_named(name, kwargs, says):
+    with pytest.raises(ParameterError, match=says):
+        build_model(name, **{"input_shape": (80, 80), "classes": 8, **kwargs})
+
+
+def test_describe_counts_for_the_shape_asked_for():
+    rows = {row["name"]: row for row in describe(input_shape=(172, 128), classes=8)}
+    assert list(rows) == list(MODELS)
+    assert {name: rows[name]["parameters"] for name in PUBLISHED} == PUBLISHED
+    (one,) = describe("cnn_rnn", input_shape=(80, 80), classes=10)
+    assert one["parameters"] == 100_654 + 2 * 201  # two more outputs of 200 weights and a bias
+    assert one["reported"]
+    assert one["image"] == "80x80"
+
+
+def test_the_registry_is_read_without_keras():
+    code = "import genreflow.models, genreflow.training.options, sys; print({'keras', 'tensorflow'} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "set()"

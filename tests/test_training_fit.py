@@ -1,0 +1,142 @@
+"""A fit learns what there is to learn, keeps its best weights, stops when told, and repeats itself."""
+
+import keras
+import numpy as np
+import pytest
+
+from genreflow.errors import ParameterError
+from genreflow.models import build_model
+from genreflow.training.batches import SegmentSet
+from genreflow.training.fit import evaluate, fit, logits
+from genreflow.training.options import FitOptions
+
+LENGTH, BANDS, CLASSES = 24, 20, 3
+
+
+def tracks(n, seed, *, learnable=True):
+    """`n` tracks of noise; each genre is louder in a region of its own."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % CLASSES
+    pieces = []
+    for label in labels:
+        piece = rng.normal(110, 35, (60, BANDS))
+        if learnable:
+            piece[:, 6 * label : 6 * label + 6] += 45
+        pieces.append(np.clip(piece, 0, 255).astype("uint8"))
+    if not learnable:
+        labels = rng.permutation(labels)
+    return SegmentSet(pieces, labels, range(n), LENGTH, LENGTH // 2)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tracks(24, 1), tracks(12, 2)
+
+
+def small(seed=5, name="efficient"):
+    mean, variance = tracks(24, 1).standardisation()
+    return build_model(name, input_shape=(LENGTH, BANDS), classes=CLASSES, mean=mean, variance=variance, seed=seed)
+
+
+OPTIONS = FitOptions(epochs=6, batch_size=16, time_masks=0, stretch=0.0, patience=6)
+
+
+def test_learns_and_reports(data):
+    model = small()
+    before = evaluate(model, data[1])
+    result = fit(model, *data, OPTIONS)
+    assert result.epochs == 6
+    names = {"loss", "accuracy", "val_loss", "val_accuracy", "val_track_accuracy", "lr", "seconds"}
+    assert set(result.history) == names
+    assert all(len(values) == 6 for values in result.history.values())
+    assert result.best["val_track_accuracy"] >= 0.9
+    assert result.best["val_loss"] < before["loss"]
+    # The schedule rises and falls; the rate is the model's own.
+    assert max(result.history["lr"]) <= 3e-3 + 1e-9
+    assert result.history["lr"][-1] < 0.1 * max(result.history["lr"])
+
+
+def test_nothing_to_learn_gives_chance():
+    train, valid = tracks(24, 1, learnable=False), tracks(60, 2, learnable=False)
+    result = fit(small(), train, valid, OPTIONS)
+    assert result.history["val_track_accuracy"][-1] < 0.6
+
+
+def test_keeps_the_weights_of_the_best_epoch(data):
+    model = small()
+    # A rate that wrecks the net half-way: the last epochs are worse than the best.
+    result = fit(model, *data, OPTIONS.model_copy(update={"schedule": "constant", "learning_rate": 0.05}))
+    ranks = list(zip(result.history["val_track_accuracy"], (-x for x in result.history["val_loss"]), strict=True))
+    assert ranks[result.best_epoch] == max(ranks)
+    measured = evaluate(model, data[1])
+    assert measured["track_accuracy"] == result.best["val_track_accuracy"]
+    assert measured["loss"] == pytest.approx(result.best["val_loss"], rel=1e-4)
+
+
+def test_same_seed_same_history(data):
+    options = OPTIONS.model_copy(update={"epochs": 2})
+    first, again = (fit(small(), *data, options) for _ in range(2))
+    other = fit(small(), *data, options.model_copy(update={"seed": 9}))
+    for name in set(first.history) - {"seconds"}:
+        assert first.history[name] == pytest.approx(again.history[name], rel=1e-4), name
+    assert first.history["loss"] != pytest.approx(other.history["loss"], rel=1e-4)
+
+
+def test_stops_when_nothing_gets_better(data):
+    # A rate that moves nothing but the statistics of batch normalisation, in a net without any.
+    options = FitOptions.plain(epochs=30, batch_size=32, patience=2, learning_rate=1e-12, optimiser="sgd")
+    result = fit(small(name="parallel_cnn"), *data, options)
+    assert result.epochs < 30
+    assert result.epochs - 1 - result.best_epoch == 2
+
+
+def test_pruning_reaches_the_caller(data):
+    class PrunedError(Exception):
+        pass
+
+    seen = []
+
+    def prune(epoch, metrics):
+        seen.append((epoch, metrics["val_track_accuracy"], metrics["loss"]))
+        if epoch == 1:
+            raise PrunedError
+
+    model = small()
+    with pytest.raises(PrunedError):
+        fit(model, *data, OPTIONS, on_epoch=prune)
+    assert [epoch for epoch, *_ in seen] == [0, 1]
+    assert evaluate(model, data[1])["track_accuracy"] == max(accuracy for _, accuracy, _ in seen)
+
+
+def test_callbacks_see_validation(data):
+    logs = []
+    spy = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, log: logs.append(dict(log)))
+    result = fit(small(), *data, OPTIONS.model_copy(update={"epochs": 1}), callbacks=[spy])
+    assert logs[0]["val_track_accuracy"] == result.history["val_track_accuracy"][0]
+
+
+def test_published_nets_learn_as_published(data):
+    # Their own optimiser, no augmentation; the smallest recurrent one that the space has.
+    for name, kwargs in (("parallel_cnn", {}), ("cnn_gru", {"units": 64})):
+        model = build_model(name, input_shape=(LENGTH, BANDS), classes=CLASSES, seed=1, **kwargs)
+        result = fit(model, *data, FitOptions.plain(epochs=6, batch_size=16))
+        assert result.history["loss"][-1] < result.history["loss"][0], name
+
+
+def test_more_segments_in_a_batch_than_there_are(data):
+    few = tracks(3, 3)
+    result = fit(small(), few, data[1], OPTIONS.model_copy(update={"epochs": 1, "batch_size": 4096}))
+    assert np.isfinite(result.history["loss"][0])
+
+
+def test_logits_follow_the_order_of_segments(data):
+    model = small()
+    whole = logits(model, data[0])
+    assert whole.shape == (data[0].n_segments, CLASSES)
+    np.testing.assert_allclose(whole[[40, 3]], model.predict_on_batch(data[0].segments([40, 3])), atol=1e-5)
+
+
+def test_open_options_of_a_foreign_model_are_named(data):
+    foreign = keras.Sequential([keras.Input((LENGTH, BANDS)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
+    with pytest.raises(ParameterError, match="learning_rate"):
+        fit(foreign, *data, OPTIONS)
