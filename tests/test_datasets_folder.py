@@ -297,7 +297,7 @@ def test_sources_that_are_refused(music, bring, tmp_path):
         bring(music, source="tape")
     with pytest.raises(ParameterError, match="no settings file"):
         bring(tmp_path / "nowhere.yaml", source="demo")
-    with pytest.raises(ParameterError, match="lies in or holds"):
+    with pytest.raises(ParameterError, match="lies in, or holds"):
         bring(tmp_path)
     shutil.rmtree(music / "rock")
     with pytest.raises(ParameterError, match="gives one genre, blues"):

@@ -121,7 +121,7 @@ def test_table_that_does_not_fit_its_tracks(tmp_path):
     table = make_table(tmp_path, "path\none\nother\n")
     with pytest.raises(ParameterError, match=r"names one, which may be a/one\.wav or b/one\.wav; give the path"):
         table.match(["a/one.wav", "b/one.wav"], root=tmp_path)
-    with pytest.raises(ParameterError, match="No row of .* names a track"):
+    with pytest.raises(ParameterError, match=r"No row of .* names a track"):
         table.match(["a/three.wav"], root=tmp_path)
     assert table.match(["a/one.wav"], root=tmp_path)[1] == [
         "1 rows of tracks.csv name no track that is there, other among them."

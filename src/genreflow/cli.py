@@ -1,12 +1,17 @@
 """The `genreflow` command. Every command imports what it needs itself, so that help and mistakes answer at once."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from genreflow.errors import GenreflowError
+
+if TYPE_CHECKING:
+    from genreflow.tracking.pointer import Pointer
 
 BUNDLE = Path("models/champion")
 POINTER = Path("models/champion.json")
@@ -96,7 +101,9 @@ def models(name: str | None, shape: str, classes: int, as_json: bool) -> None:
     except ValueError:
         raise ParameterError(f"--shape is {shape!r}; frames x mel bands such as 80x80 is right.") from None
     from genreflow.models import build_model, describe
+    from genreflow.models.start import import_keras
 
+    import_keras()
     rows = describe(*([name] if name else []), input_shape=(frames, bands), classes=classes)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -118,18 +125,41 @@ def registry_list(as_json: bool) -> None:
     """List the registered versions, newest first."""
     from genreflow.tracking.registry import Registry
 
-    rows = Registry.open(Path.cwd()).versions()
+    versions = Registry.open().versions()
     if as_json:
-        click.echo(json.dumps([row.to_dict() for row in rows], indent=2))
+        click.echo(json.dumps([version.to_dict() for version in versions], indent=2))
         return
+    for version in versions:
+        accuracy = version.metrics.get("test_track_accuracy", version.metrics.get("valid_track_accuracy"))
+        click.echo(
+            f"{version.version:>4}  {'-' if accuracy is None else f'{accuracy:.1%}':>6}  {version.created}  "
+            f"{version.bundle_hash[:12]}  {', '.join(version.aliases)}"
+        )
+    if not versions:
+        click.echo("No model is registered yet; `dvc repro` registers the first.")
 
 
 @registry.command()
 @click.argument("version")
-def promote(version: str) -> None:
+@as_json
+def promote(version: str, as_json: bool) -> None:
     """Make VERSION the champion; `dvc repro` then packages it."""
+    from genreflow.tracking.registry import Registry
+
+    _show(Registry.open().promote(version, POINTER), as_json)
 
 
 @registry.command()
-def rollback() -> None:
+@as_json
+def rollback(as_json: bool) -> None:
     """Make the champion before this one champion again; `dvc repro` then packages it."""
+    from genreflow.tracking.registry import Registry
+
+    _show(Registry.open().rollback(POINTER), as_json)
+
+
+def _show(pointer: "Pointer", as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(pointer), indent=2))
+    else:
+        click.echo(f"Version {pointer.champion.version} is the champion; `dvc repro` packages it.")

@@ -1,4 +1,4 @@
-"""The exceptions of genreflow: every message is one sentence that says what is wrong, where, and what would be right."""
+"""The exceptions of genreflow; a message is one sentence: what is wrong, where, and what would be right."""
 
 from typing import Literal
 

@@ -16,8 +16,8 @@ from genreflow.evaluation.calibration import softmax
 from genreflow.features.logmel import LogMel
 from genreflow.features.segments import iter_segments
 
-# Segments in one run of the net. Larger is no faster on a core, and the net's working memory grows with it.
-BATCH = 16
+# Segments in one run of the net. Larger is no faster on a core, and the memory at work grows with it.
+BATCH = 8
 # A peak below -100 dBFS, a third of the smallest step of 16 bits: no sample of any recording that was ever audible.
 SILENCE = 1e-5
 

@@ -3,15 +3,13 @@
 The paths below are the ones dvc.yaml names; nothing outside this package knows them.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from genreflow.errors import GenreflowError
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+CHECKED = Path("data/checked")
 RAW = Path("data/raw")
 MANIFEST = Path("data/manifest.json")
 AUDIT = Path("data/audit.json")
@@ -39,23 +37,6 @@ def run_stage(main: Callable[[], None]) -> None:
     except GenreflowError as error:
         print(f"genreflow: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-def import_keras_quietly() -> None:
-    """Import Keras and TensorFlow without the lines they write past Python at start-up (no GPU, which instructions).
-
-    What they would say is no news to anyone, and stands between the lines of a pipeline; an error is still raised.
-    """
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        import keras
-
-        keras.ops.zeros(1)  # the last of these lines comes with the first operation
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
 
 
 def say(message: str) -> None:

@@ -9,6 +9,9 @@ from genreflow.serving.predictor import Predictor
 from genreflow.stages import CANDIDATE, CONFUSION, EVALUATION, METRICS, PREDICTIONS, run_stage, say
 from genreflow.stages.inputs import Data
 
+# Of all figures, those that `dvc metrics` compares and that stand on a version in the registry.
+HEADLINE = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1")
+
 
 def main() -> None:
     data = Data.load()
@@ -22,57 +25,39 @@ def main() -> None:
 
     by_track = evaluate(found.by_track, labels, genres=genres, clusters=groups if data.manifest.groups_known else None)
     by_segment = evaluate(found.by_segment, labels[found.track_index], genres=genres, clusters=found.track_index)
-    notes = [*split.notes]
     majority = float(np.bincount(labels).max() / len(labels))
+    units = {"track": by_track, "segment": by_segment}
     write_json(
         EVALUATION,
         {
             "part": split.evaluation_part,
             "split": split.method,
             "leaking": split.leaking,
-            "notes": notes,
+            "notes": split.notes,
             "majority_accuracy": majority,
             "abstained": int((found.by_track.max(axis=1) < predictor.bundle.abstain_below).sum()),
-            "track": by_track,
-            "segment": by_segment,
+            **units,
         },
     )
-    write_json(
-        METRICS,
+    headline = {unit: {name: round(figures[name], 4) for name in HEADLINE} for unit, figures in units.items()}
+    write_json(METRICS, {split.evaluation_part: headline})
+    rows = [
         {
-            split.evaluation_part: {
-                unit: {name: round(figures[name], 4) for name in ("accuracy", "accuracy_low", "accuracy_high", "macro_f1")}
-                for unit, figures in (("track", by_track), ("segment", by_segment))
-            },
-        },
-    )
-    predicted = found.by_track.argmax(axis=1)
-    write_json(
-        PREDICTIONS,
-        {
-            "part": split.evaluation_part,
-            "tracks": {
-                track.id: {
-                    "genre": track.genre,
-                    "predicted": genres[answer],
-                    "confidence": round(float(probabilities[answer]), 4),
-                    "correct": track.genre == genres[answer],
-                }
-                for track, answer, probabilities in zip(tracks, predicted, found.by_track, strict=True)
-            },
-        },
-    )
-    write_csv(
-        CONFUSION,
-        ("actual", "predicted"),
-        [{"actual": t.genre, "predicted": genres[answer]} for t, answer in zip(tracks, predicted, strict=True)],
-    )
+            "track": track.id,
+            "actual": track.genre,
+            "predicted": genres[probabilities.argmax()],
+            "confidence": round(float(probabilities.max()), 4),
+        }
+        for track, probabilities in zip(tracks, found.by_track, strict=True)
+    ]
+    write_json(PREDICTIONS, rows)
+    write_csv(CONFUSION, ("actual", "predicted"), rows)
     say(
         f"{split.evaluation_part}: {by_track['accuracy']:.1%} of {by_track['n']} tracks "
         f"(95 %: {by_track['accuracy_low']:.1%} to {by_track['accuracy_high']:.1%}), "
         f"{by_segment['accuracy']:.1%} of segments; the commonest genre alone would have {majority:.1%}"
     )
-    for note in notes:
+    for note in split.notes:
         say(f"note: {note}")
 
 

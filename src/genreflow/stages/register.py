@@ -9,32 +9,33 @@ from genreflow.files import read_json, write_json
 from genreflow.params import load_params
 from genreflow.serving.measure import answers
 from genreflow.serving.predictor import Predictor
-from genreflow.stages import CANDIDATE, EVALUATION, GATE, POINTER, PREDICTIONS, run_stage, say
+from genreflow.stages import CANDIDATE, EVALUATION, GATE, METRICS, POINTER, PREDICTIONS, run_stage, say
 from genreflow.stages.inputs import PROJECT, Data
 from genreflow.tracking.gate import decide
-from genreflow.tracking.pointer import read_pointer
+from genreflow.tracking.pointer import Pointer, read_pointer
 from genreflow.tracking.registry import Registry
 
 
 def main() -> None:
     gate = load_params().gate
     data = Data.load()
-    figures, predictions = read_json(EVALUATION), read_json(PREDICTIONS)["tracks"]
+    predictions = {row["track"]: row for row in read_json(PREDICTIONS)}
     registry = Registry.open(PROJECT)
     candidate = Bundle.load(CANDIDATE)
     metrics = {
-        f"{figures['part']}_{unit}_{name}": figures[unit][name]
-        for unit in ("track", "segment")
-        for name in ("accuracy", "accuracy_low", "accuracy_high", "macro_f1")
+        f"{part}_{unit}_{name}": value
+        for part, units in read_json(METRICS).items()
+        for unit, figures in units.items()
+        for name, value in figures.items()
     }
     version = registry.register(CANDIDATE, metrics=metrics)
     pointer = read_pointer(POINTER)
     with tempfile.TemporaryDirectory() as folder:
         champion = _champion(registry, pointer, Path(folder, "champion"))
         report = decide(
-            {track: answer["correct"] for track, answer in predictions.items()},
+            {track: row["predicted"] == row["actual"] for track, row in predictions.items()},
             _correct(champion, data, predictions),
-            majority_accuracy=figures["majority_accuracy"],
+            majority_accuracy=read_json(EVALUATION)["majority_accuracy"],
             same_labels=champion is None or champion.labels == candidate.labels,
             test_in_champion_training=_seen(champion, data, predictions),
             same_bundle=pointer is not None and pointer.champion.bundle_hash == candidate.hash,
@@ -52,7 +53,7 @@ def main() -> None:
     say(f"version {version}: {report.reason}")
 
 
-def _champion(registry: Registry, pointer, directory: Path) -> Bundle | None:
+def _champion(registry: Registry, pointer: Pointer | None, directory: Path) -> Bundle | None:
     """The champion's bundle; None where there is none, or it was registered somewhere else."""
     if pointer is None:
         return None
@@ -64,7 +65,7 @@ def _champion(registry: Registry, pointer, directory: Path) -> Bundle | None:
 
 def _correct(champion: Bundle | None, data: Data, predictions: dict) -> dict[str, bool] | None:
     """Whether the champion is right about each of the candidate's test tracks; None where it cannot answer."""
-    genres = {answer["genre"] for answer in predictions.values()}
+    genres = {row["actual"] for row in predictions.values()}
     if champion is None or champion.spec != data.store.spec or not genres <= set(champion.labels):
         return None
     tracks = [data.manifest.by_id[track_id] for track_id in predictions]

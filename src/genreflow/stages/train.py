@@ -5,8 +5,9 @@ import json
 
 from genreflow.features.spec import FilterBank
 from genreflow.files import read_json, write_csv
+from genreflow.models.start import import_keras
 from genreflow.params import load_params
-from genreflow.stages import BEST, CANDIDATE, CURVES, FEATURES, FILTERS, import_keras_quietly, run_stage, say
+from genreflow.stages import BEST, CANDIDATE, CURVES, FEATURES, FILTERS, run_stage, say
 from genreflow.stages.inputs import PROJECT, Data
 
 
@@ -14,7 +15,7 @@ def main() -> None:
     params = load_params()
     data = Data.load()
     best = read_json(BEST)
-    import_keras_quietly()
+    import_keras()
     from genreflow.tracking.runs import lineage_tags, start_run
     from genreflow.tracking.store import ensure_experiment, open_client
     from genreflow.training.data import load_training_data
@@ -43,9 +44,7 @@ def main() -> None:
         "valid_tracks": sorted(track.hash for track in data.usable(data.split.valid)),
     }
     name = f"refit {best['study']}"
-    with start_run(
-        client, experiment.experiment_id, name, params=chosen, tags={**tags, "study": best["study"]}
-    ) as run:
+    with start_run(client, experiment.experiment_id, name, params=chosen, tags={**tags, "study": best["study"]}) as run:
 
         def on_epoch(epoch, metrics):
             run.log_epoch(metrics, epoch)

@@ -3,8 +3,9 @@
 from functools import partial
 
 from genreflow.files import write_csv, write_json
+from genreflow.models.start import import_keras
 from genreflow.params import Params, load_params
-from genreflow.stages import BEST, TRIALS, import_keras_quietly, run_stage, say
+from genreflow.stages import BEST, TRIALS, run_stage, say
 from genreflow.stages.inputs import PROJECT, Data
 
 
@@ -12,7 +13,7 @@ def main() -> None:
     params = load_params()
     data = Data.load()
     # Keras is imported after the parameters and inputs are known to be sound: it takes ten seconds.
-    import_keras_quietly()
+    import_keras()
     from genreflow.tracking.runs import lineage_tags
     from genreflow.tracking.store import ensure_experiment, open_client, project_root
     from genreflow.tracking.study import StudyTrials, fail_lost_trials, study_run

@@ -10,8 +10,6 @@ from mlflow.exceptions import MlflowException
 
 EXPERIMENT = "genreflow"
 DATABASE, ARTIFACTS = "mlflow.db", "mlruns"
-# Without it the UI opens the experiment as one about language models, and hides the table of runs.
-KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def connect(root: Path | str = ".") -> str:
@@ -50,7 +48,7 @@ def ensure_experiment(client: MlflowClient, root: Path | str = ".", *, name: str
         local = client.tracking_uri.startswith("sqlite:")
         location = (project_root(root) / ARTIFACTS).as_uri() if local else None
         try:
-            return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=KIND))
+            return client.get_experiment(client.create_experiment(name, artifact_location=location))
         except MlflowException:
             # another worker was faster
             if (experiment := client.get_experiment_by_name(name)) is None:

@@ -1,4 +1,4 @@
-"""Write the demo data: every genre, artist and track of the settings as a FLAC file."""
+"""Play the notes of every genre, artist and track of the settings, and write them as FLAC files."""
 
 import os
 import shutil
@@ -13,15 +13,12 @@ from tqdm import tqdm
 from genreflow.datasets.demo.artists import Artist, artists_of, borrow, choose, generator, is_due
 from genreflow.datasets.demo.drums import DEFAULT_LEVEL, LEVELS, PIECES
 from genreflow.datasets.demo.genres import GENRES, Genre
-from genreflow.datasets.demo.harmony import bass_note, chord, melody, voicing
 from genreflow.datasets.demo.production import mix
-from genreflow.datasets.demo.rhythm import STEPS_PER_BEAT, fit, hits, step_time
+from genreflow.datasets.demo.rhythm import STEPS_PER_BEAT, step_time
+from genreflow.datasets.demo.score import PARTS, Note, write_score
 from genreflow.datasets.demo.settings import Settings, load_settings
 from genreflow.datasets.demo.voices import SAMPLE_RATE, VOICES, frequency
 from genreflow.errors import ParameterError
-
-# part, onset [steps from the start], length [steps], pitch (MIDI) or drum piece, velocity
-Note = tuple[str, int, float, int | str, float]
 
 
 def compose(settings_path: Path, directory: Path, *, n_jobs: int = -1, progress: bool = True) -> None:
@@ -87,7 +84,7 @@ def track(artist: Artist, number: int, settings: Settings) -> np.ndarray:
     seconds = settings.seconds * rng.uniform(0.9, 1.1)
     tempo = _near(rng, artist.tempo, genre.pulse.tempo, 0.06)
     swing = float(np.clip(artist.swing, *genre.pulse.swing))
-    score = _score(rng, artist, genre, bars=1 + int(seconds * tempo / 60 / genre.rhythm.beats))
+    score = write_score(rng, artist, genre, bars=1 + int(seconds * tempo / 60 / genre.rhythm.beats))
     parts = _play(rng, artist, genre, score, beat=60 / tempo, swing=swing, seconds=seconds)
     return mix(parts, artist.console, rng, echo_seconds=45 / tempo)
 
@@ -95,51 +92,6 @@ def track(artist: Artist, number: int, settings: Settings) -> np.ndarray:
 def _near(rng: np.random.Generator, favourite: float, limits: tuple[float, float], spread: float) -> float:
     """A tempo about the artist's favourite, inside the genre's range."""
     return float(np.clip(favourite * np.exp(rng.normal(0, spread)), *limits))
-
-
-def _score(rng: np.random.Generator, artist: Artist, genre: Genre, *, bars: int) -> list[Note]:
-    """The notes of a track: one chord a bar, an accompaniment, a bass, a melody and drums."""
-    steps = genre.rhythm.beats * STEPS_PER_BEAT
-    figures, instruments = genre.figures, genre.instruments
-    key = artist.key + int(rng.choice([0, 0, 0, 5, 7]))
-    progression = str(rng.choice(genre.harmony.progressions)).split()
-    chords = [chord(progression[bar % len(progression)]) for bar in range(bars)]
-    notes: list[Note] = []
-
-    pattern = fit(str(rng.choice(figures.chords)), steps)
-    for bar, tones in enumerate(chords):
-        voiced = voicing(tones, key, instruments.chords_centre + artist.register)
-        for step, sign, velocity, length in hits(pattern):
-            pitches = voiced if sign in "Cc" else [voiced[int(sign) % len(voiced)]]
-            notes += [("chords", bar * steps + step, length * figures.gate, pitch, velocity) for pitch in pitches]
-
-    pattern = fit(str(rng.choice(figures.bass)), steps)
-    for bar, tones in enumerate(chords):
-        for step, sign, velocity, length in hits(pattern):
-            pitch = bass_note(tones, key, instruments.bass_centre, sign)
-            notes.append(("bass", bar * steps + step, length * 0.9, pitch, velocity))
-
-    # a phrase is built of two rhythms; a rest leaves its bar out
-    motifs = [list(hits(fit(str(rng.choice(figures.melody)), steps))) for _ in range(2)]
-    phrase = [[] if rng.random() < figures.rest else motifs[int(rng.random() < 0.4)] for _ in range(bars)]
-    pitches = melody(
-        rng,
-        [[(step, step % STEPS_PER_BEAT == 0) for step, *_ in motif] for motif in phrase],
-        chords,
-        scale=choose(rng, genre.harmony.scales),
-        key=key,
-        centre=instruments.lead_centre + artist.register,
-    )
-    for bar, (motif, bar_pitches) in enumerate(zip(phrase, pitches, strict=True)):
-        for (step, _, velocity, length), pitch in zip(motif, bar_pitches, strict=True):
-            notes.append(("lead", bar * steps + step, length * 0.92, pitch, velocity))
-
-    drums = genre.rhythm.drums[rng.integers(len(genre.rhythm.drums))]
-    for bar in range(bars):
-        for piece, bar_pattern in drums.items():
-            for step, _, velocity, _ in hits(fit(bar_pattern, steps)):
-                notes.append(("drums", bar * steps + step, 0, piece, velocity))
-    return notes
 
 
 def _play(
@@ -154,7 +106,7 @@ def _play(
 ) -> dict[str, np.ndarray]:
     """Play the notes, each part on a track of its own; `beat` in seconds."""
     n = round(seconds * SAMPLE_RATE)
-    parts = {part: np.zeros(n) for part in ("lead", "chords", "bass", "drums")}
+    parts = {part: np.zeros(n) for part in PARTS}
     voices = {part: _voice(rng, voice, getattr(genre.instruments, part)) for part, voice in artist.voices.items()}
     sounds: dict[tuple, np.ndarray] = {}
     for part, start, length, pitch, velocity in score:

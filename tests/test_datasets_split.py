@@ -1,0 +1,235 @@
+"""Splits: no group on two sides, whatever the groups are; and balance where that is possible."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genreflow.datasets.audit import Audit, Fault, audit
+from genreflow.datasets.manifest import Manifest
+from genreflow.datasets.split import Split, leaks, make_split
+from genreflow.datasets.track import PARTS, Track
+from genreflow.errors import ParameterError
+
+
+def make_manifest(rows) -> Manifest:
+    """Build a manifest from (genre, group) or (genre, group, published part)."""
+    return Manifest.of(
+        "folder",
+        [
+            Track(
+                id=f"{number:04d}",
+                genre=genre,
+                path=f"{number:04d}.wav",
+                group=group,
+                group_source="folder",
+                split=part[0] if part else None,
+                hash=f"hash {number}",
+            )
+            for number, (genre, group, *part) in enumerate(rows)
+        ],
+    )
+
+
+def even(genres: int = 4, groups: int = 10, tracks: int = 5) -> Manifest:
+    return make_manifest(
+        (f"g{genre}", f"g{genre} artist {group}")
+        for genre in range(genres)
+        for group in range(groups)
+        for _ in range(tracks)
+    )
+
+
+def split_of(manifest: Manifest, **options) -> Split:
+    return make_split(manifest, audit(manifest), **options)
+
+
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 12).map(str)), min_size=1, max_size=120),
+    fractions=st.sampled_from([(0.6, 0.2, 0.2), (0.8, 0.1, 0.1), (0.5, 0.5, 0.0), (0.1, 0.2, 0.7)]),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=200, deadline=None)
+def test_no_group_is_ever_divided(rows, fractions, seed):
+    manifest = make_manifest(rows)
+    try:
+        split = split_of(manifest, fractions=fractions, seed=seed)
+    except ParameterError as error:
+        assert "no track to validate on" in str(error)  # noqa: PT017 - only when each group has a genre to itself
+        groups_of = {genre: {group for other, group in rows if other == genre} for genre, _ in rows}
+        assert all(any(groups == {group} for groups in groups_of.values()) for _, group in rows)
+        return
+    assert leaks(manifest, split.parts) == {"groups": [], "duplicates": []}
+    assert not split.leaking
+    assert Counter(split.train + split.valid + split.test) == Counter(track.id for track in manifest.tracks)
+    assert split.train
+    assert split.valid
+    assert bool(split.test) or split.evaluation_part == "valid"
+    assert set(split.evaluation_tracks) == set(split.parts[split.evaluation_part])
+
+
+@given(sizes=st.lists(st.lists(st.integers(1, 30), min_size=3, max_size=12), min_size=2, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_each_genre_of_three_groups_is_in_each_part(sizes):
+    manifest = make_manifest(
+        (f"g{genre}", f"{genre}/{group}")
+        for genre, of_genre in enumerate(sizes)
+        for group, size in enumerate(of_genre)
+        for _ in range(size)
+    )
+    split = split_of(manifest)
+    for part in PARTS:
+        assert all(counts["tracks"] for counts in split.report[part].values())
+
+
+def test_even_groups_are_shared_out_exactly():
+    split = split_of(even())
+    for part, tracks in zip(PARTS, (30, 10, 10), strict=True):
+        assert all(counts == {"tracks": tracks, "groups": tracks // 5} for counts in split.report[part].values())
+    assert split.notes == ()
+
+
+def test_artists_in_several_genres_stay_whole_and_balance_holds():
+    rows = [(f"g{genre}", f"{genre if group else 'star'}/{group}") for genre in range(3) for group in range(20)] * 3
+    manifest = make_manifest(rows)
+    split = split_of(manifest)
+    assert leaks(manifest, split.parts)["groups"] == []
+    for part, share in zip(PARTS, (0.6, 0.2, 0.2), strict=True):
+        assert all(abs(counts["tracks"] / 60 - share) < 0.06 for counts in split.report[part].values())
+
+
+def test_seed_decides():
+    manifest = even()
+    assert split_of(manifest, seed=1) == split_of(manifest, seed=1)
+    assert len({split_of(manifest, seed=seed).hash for seed in range(5)}) == 5
+
+
+def test_faulty_tracks_are_left_out():
+    manifest = even(groups=4)
+    found = Audit((Fault("0003", "silent", "0003 is silent.", True), Fault("0004", "truncated", "x.", False)), {}, {})
+    split = make_split(manifest, found)
+    inside = set(split.train + split.valid + split.test)
+    assert "0003" not in inside
+    assert "0004" in inside
+    assert len(inside) == len(manifest.tracks) - 1
+
+
+def test_few_groups_are_said():
+    rows = [("a", f"a{number}") for number in range(9)] + [("b", "b0"), ("b", "b1"), ("c", "c0"), ("c", "c0")]
+    split = split_of(make_manifest(rows))
+    assert split.report["train"]["b"]["tracks"] == split.report["test"]["b"]["tracks"] == 1
+    assert "Genre b has no track in valid, of 2 by 2 groups (artists) in all." in split.notes
+    assert "Genre c has no track in valid and test, of 2 by 1 group (artists) in all." in split.notes
+
+
+def test_too_few_groups_are_refused():
+    with pytest.raises(ParameterError, match="no track to validate on"):
+        split_of(make_manifest([("a", "x"), ("a", "x"), ("b", "y")]))
+
+
+def test_two_groups_a_genre_still_validate():
+    split = split_of(make_manifest([(genre, f"{genre}{number}") for genre in "ab" for number in range(2)]))
+    assert split.valid
+    assert len(split.train) == 2
+
+
+def test_genre_without_a_usable_track_is_refused():
+    manifest = even(genres=2)
+    gone = Audit(tuple(Fault(t.id, "silent", "x.", True) for t in manifest.tracks if t.genre == "g1"), {}, {})
+    with pytest.raises(ParameterError, match="Genre g1 has no usable track: the audit leaves out all 50"):
+        make_split(manifest, gone)
+
+
+def published(parts: dict[str, int], *, genres: str = "ab") -> Manifest:
+    return make_manifest(
+        (genre, f"{genre}{part}{number}", None if part == "-" else part)
+        for genre in genres
+        for part, count in parts.items()
+        for number in range(count)
+    )
+
+
+def test_published_parts_are_kept():
+    manifest = published({"train": 5, "valid": 2, "test": 3})
+    split = split_of(manifest, method="published")
+    for part in PARTS:
+        assert split.parts[part] == tuple(track.id for track in manifest.tracks if track.split == part)
+    assert (split.evaluation_part, split.leaking, split.notes) == ("test", False, ())
+
+
+def test_published_without_test_is_measured_on_valid_and_says_so():
+    split = split_of(published({"train": 5, "valid": 2, "-": 3}), method="published")
+    assert (split.evaluation_part, len(split.valid), split.test) == ("valid", 4, ())
+    assert any("There is no test part" in note for note in split.notes)
+    assert any("6 tracks are in no part" in note for note in split.notes)
+
+
+def test_published_without_valid_takes_it_from_train_by_group():
+    manifest = published({"train": 12, "test": 4})
+    split = split_of(manifest, method="published")
+    assert (len(split.train), len(split.valid), len(split.test)) == (18, 6, 8)
+    assert split.test == tuple(track.id for track in manifest.tracks if track.split == "test")
+    assert any("6 tracks of train, by group, were made one" in note for note in split.notes)
+
+
+def test_published_that_leaks_is_marked():
+    rows = [(genre, "same", part) for genre in "ab" for part in PARTS]
+    manifest = make_manifest(rows)
+    split = split_of(manifest, method="published")
+    assert split.leaking
+    assert leaks(manifest, split.parts) == {"groups": ["same"], "duplicates": []}
+    assert any("The split leaks: 1 groups (same)" in note for note in split.notes)
+
+
+@pytest.mark.parametrize("parts", [{"-": 4}, {"train": 4}, {"valid": 2, "test": 2}])
+def test_published_that_names_too_little_is_refused(parts):
+    with pytest.raises(ParameterError, match=r"split\.method is published, but the column split .* names"):
+        split_of(published(parts), method="published")
+
+
+def test_published_with_a_genre_that_is_not_in_train_is_refused():
+    rows = [("a", "x", "train"), ("a", "y", "valid"), ("b", "z", "valid")]
+    with pytest.raises(ParameterError, match="Genre b has no track in train"):
+        split_of(make_manifest(rows), method="published")
+
+
+def test_duplicates_on_two_sides_are_a_leak():
+    manifest = even(genres=2, groups=3, tracks=1)
+    twins = Manifest.of("folder", [replace(track, hash="same") for track in manifest.tracks])
+    assert leaks(twins, {"train": ["0000"], "valid": ["0001"], "test": []})["duplicates"] == ["same"]
+
+
+def test_unknown_artists_are_said():
+    manifest = even()
+    alone = [replace(track, group=f"track:{track.id}", group_source="track") for track in manifest.tracks]
+    split = split_of(Manifest.of("folder", alone))
+    assert not split.groups_known
+    assert any("Artists are unknown" in note for note in split.notes)
+
+
+@pytest.mark.parametrize(
+    "fractions",
+    [(0.6, 0.2), (0.6, 0.2, 0.3), (1.2, -0.1, -0.1), (1.0, 0.0, 0.0), (0.0, 0.5, 0.5), (float("nan"), 0, 1)],
+)
+def test_fractions_that_are_refused(fractions):
+    with pytest.raises(ParameterError, match=r"split\.fractions is"):
+        split_of(even(), fractions=fractions)
+
+
+def test_method_that_is_refused():
+    with pytest.raises(ParameterError, match=r"split\.method is 'random'; one of group, published"):
+        split_of(even(), method="random")
+
+
+def test_split_comes_back_as_it_was(tmp_path):
+    split = split_of(published({"train": 5, "valid": 2}), method="published")
+    split.save(tmp_path / "split.json")
+    assert Split.load(tmp_path / "split.json") == split
+    assert Split.load(tmp_path / "split.json").hash == split.hash
+    (tmp_path / "split.json").write_text('{"hash": "x"}')
+    with pytest.raises(ParameterError, match="is not a split"):
+        Split.load(tmp_path / "split.json")
+    with pytest.raises(ParameterError, match="There is no split"):
+        Split.load(tmp_path / "none.json")

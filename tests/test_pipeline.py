@@ -1,0 +1,123 @@
+"""The pipeline in real DVC, MLflow and BentoML, on three genres of tones."""
+
+import csv
+import json
+import shutil
+
+import pytest
+import soundfile
+
+from pipeline import RATE, quick_project, tone
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project after its first `dvc repro`."""
+    project = quick_project(tmp_path_factory.mktemp("pipeline"))
+    project.printed = project.repro()
+    return project
+
+
+def load(project, name):
+    return json.loads((project.folder / name).read_text())
+
+
+def test_the_champion_is_registered_packaged_and_better_than_chance(project):
+    assert "starts a new line" in project.printed
+    pointer = load(project, "models/champion.json")
+    bundle = load(project, "models/champion/bundle.json")
+    assert pointer["version"] == bundle["version"] == "1"
+    assert set(bundle["labels"]) == {"bass", "middle", "treble"}
+    assert bundle["metrics"]["test_track_accuracy"] == load(project, "metrics.json")["test"]["track"]["accuracy"]
+    assert load(project, "metrics.json")["test"]["track"]["accuracy"] > 0.5
+    assert load(project, "reports/package.json")["bento"] in project.run("bentoml", "list").stdout
+
+
+def test_what_was_measured_had_no_part_in_training(project):
+    split, lineage = load(project, "data/split.json"), load(project, "models/champion/bundle.json")["lineage"]
+    manifest = {track["id"]: track for track in load(project, "data/manifest.json")["tracks"]}
+    learnt = set(lineage["train_tracks"]) | set(lineage["valid_tracks"])
+    assert {row["track"] for row in load(project, "reports/predictions.json")} == set(split["test"])
+    assert not learnt & {manifest[track]["hash"] for track in split["test"]}
+    groups = [{manifest[track]["group"] for track in split[part]} for part in ("train", "valid", "test")]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert not groups[1] & groups[2]
+
+
+def test_dvc_shows_metrics_and_plots(project):
+    assert "test.track.accuracy" in project.run("dvc", "metrics", "show").stdout
+    project.run("dvc", "plots", "show", "--out", "plots-page")
+    page = (project.folder / "plots-page" / "index.html").read_text()
+    for title in ("learning curves", "loss", "confusion matrix"):
+        assert title in page
+    shutil.rmtree(project.folder / "plots-page")
+
+
+def test_every_trial_is_a_child_of_the_study_in_mlflow(project):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{project.folder / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("genreflow").experiment_id])
+    study = load(project, "reports/best_trial.json")["study"]
+    (parent,) = [run for run in runs if run.info.run_name == study]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    trials = [run for run in children if run.info.run_name.startswith("trial")]
+    assert len(trials) == 2
+    for trial in trials:
+        assert trial.info.status in ("FINISHED", "KILLED")
+        assert trial.data.params["architecture"] == "parallel_cnn"
+        assert len(trial.data.tags["git_revision"]) == 40
+        assert trial.data.tags["manifest_hash"] == load(project, "data/manifest.json")["hash"]
+        assert client.get_metric_history(trial.info.run_id, "val_track_accuracy")
+
+
+def test_nothing_changed_runs_nothing(project):
+    assert "Data and pipelines are up to date." in project.repro()
+
+
+def test_git_sees_only_what_belongs_there(project):
+    new = {line[3:] for line in project.git("status", "--porcelain", "--untracked-files=all").splitlines()}
+    assert {"dvc.lock", "metrics.json", "models/champion.json", "reports/gate.json"} <= new
+    assert not [name for name in new if name.endswith((".wav", ".onnx", ".npy", ".db"))]
+
+
+def test_the_command_line_names_genres(project, tmp_path):
+    for name, frequency in (("low", 115.0), ("high", 1000.0)):
+        soundfile.write(tmp_path / f"{name}.wav", tone(frequency, seed=9), RATE)
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    done = project.run("genreflow", "classify", str(tmp_path), "--output", str(tmp_path / "out.csv"))
+    assert "1 failed" in done.stdout
+    with open(tmp_path / "out.csv", newline="") as file:
+        rows = {row["file"].rsplit("/", 1)[-1]: row for row in csv.DictReader(file)}
+    assert rows["low.wav"]["genre"] in ("bass", "")
+    assert rows["high.wav"]["genre"] in ("treble", "")
+    assert float(rows["low.wav"]["p_bass"]) > float(rows["low.wav"]["p_treble"])
+    assert rows["broken.wav"]["error"] == "undecodable"
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"split": {"valid": 3}}, ["split.valid", "3", "0.5"]),
+        ({"tune": {"architectures": ["transformer"]}}, ["tune.architectures", "transformer", "efficient"]),
+        ({"data": {"genres": ["bass", "jazz"]}}, ["jazz", "middle", "treble"]),
+        ({"data": {"genres": ["bass"]}}, ["bass", "two"]),
+        ({"data": {"source": "radio"}}, ["data.source", "radio", "folder"]),
+    ],
+)
+def test_a_wrong_parameter_ends_the_run_with_one_sentence_and_changes_nothing(project, sections, words):
+    params = (project.folder / "params.yaml").read_text()
+    results = ("data/manifest.json", "data/split.json", "metrics.json", "models/champion.json")
+    before = [load(project, name) for name in results]
+    try:
+        project.set(**sections)
+        printed = project.repro(ok=False)
+    finally:
+        (project.folder / "params.yaml").write_text(params)
+    said = [line for line in printed.splitlines() if line.startswith("genreflow: ")]
+    assert len(said) == 1, printed
+    for word in words:
+        assert word in said[0]
+    assert "Traceback" not in printed
+    assert before == [load(project, name) for name in results]

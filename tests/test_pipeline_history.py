@@ -1,0 +1,163 @@
+"""What happens to a project over time, in real DVC: parameters there and back, rollback, a clone, new and broken music."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+
+import httpx
+import pytest
+import soundfile
+from pipeline import RATE, Project, quick_project, tone
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project whose gate lets everything through that is not worse, so that champions change."""
+    project = quick_project(tmp_path_factory.mktemp("history"))
+    project.set(gate={"min_probability": 0.5}, bundle={"abstain_below": 0.1})
+    project.repro()
+    project.commit("A")
+    return project
+
+
+def load(project: Project, name: str):
+    return json.loads((project.folder / name).read_text())
+
+
+def versions(project: Project) -> list[dict]:
+    return json.loads(project.run("genreflow", "registry", "list", "--json").stdout)
+
+
+def champion_threshold(project: Project) -> float:
+    return load(project, "models/champion/bundle.json")["abstain_below"]
+
+
+def test_parameters_there_and_back_register_again_but_make_no_new_version(project):
+    assert champion_threshold(project) == 0.1
+    project.set(bundle={"abstain_below": 0.2})
+    there = project.repro()
+    assert "Running stage 'register'" in there
+    assert load(project, "models/champion.json")["version"] == "2"
+    assert champion_threshold(project) == 0.2
+
+    project.set(bundle={"abstain_below": 0.1})
+    back = project.repro()
+    assert "Running stage 'register'" in back, "DVC's run cache skipped the registry"
+    assert "Stage 'train' is cached - skipping run" in back
+    assert sorted(version["version"] for version in versions(project)) == ["1", "2"]
+    assert load(project, "models/champion.json")["version"] == "1"
+    assert champion_threshold(project) == 0.1
+    assert [entry["version"] for entry in load(project, "models/champion.json")["previous"]] == ["1", "2"]
+    assert load(project, "reports/gate.json")["times_test_split_used"] == 2
+    project.commit("A again")
+
+
+def test_rollback_packages_the_champion_before_and_can_be_taken_back(project):
+    """Runs after the test above, whose champions it goes back through."""
+    bento = load(project, "reports/package.json")["bento"]
+    assert "Version 2 is the champion" in project.run("genreflow", "registry", "rollback").stdout
+    printed = project.repro()
+    assert "Running stage 'package'" in printed
+    assert "Running stage 'register'" not in printed
+    assert champion_threshold(project) == 0.2
+    assert load(project, "models/champion/bundle.json")["version"] == "2"
+    assert load(project, "reports/package.json")["bento"] != bento
+
+    project.run("genreflow", "registry", "rollback")
+    project.repro()
+    assert champion_threshold(project) == 0.1
+    refused = project.run("genreflow", "registry", "rollback", ok=False).stdout
+    assert "there is none to go back to" in refused
+    assert "Data and pipelines are up to date." in project.repro()
+
+
+def test_a_clone_serves_after_a_pull_with_no_registry_at_hand(project, tmp_path):
+    remote = tmp_path / "remote"
+    project.run("dvc", "remote", "add", "--default", "--local", "there", str(remote))
+    project.commit("to be cloned")
+    project.run("dvc", "push")
+    clone = tmp_path / "clone"
+    project.git("clone", "--quiet", str(project.folder), str(clone))
+    project.run("dvc", "remote", "add", "--default", "--local", "there", str(remote), cwd=clone)
+    project.run("dvc", "pull", "models/champion", cwd=clone)
+    assert not (clone / "mlflow.db").exists()
+
+    audio = tmp_path / "treble.wav"
+    soundfile.write(audio, tone(1000, seed=5), RATE)
+    local = json.loads(project.run("genreflow", "classify", str(audio), "--json", cwd=clone).stdout)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**project.environment, "PYTHONPATH": str(clone / "src")}
+    command = ["bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=clone, env=environment, start_new_session=True)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                if httpx.get(f"{url}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.2)
+        answer = httpx.post(f"{url}/classify", files={"audio": audio.open("rb")}, timeout=60)
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+    assert answer.status_code == 200
+    assert answer.json()["probabilities"] == pytest.approx(local["probabilities"], abs=1e-6)
+    assert answer.json()["model"]["version"] == load(project, "models/champion.json")["version"]
+    assert max(answer.json()["probabilities"], key=answer.json()["probabilities"].get) == "treble"
+
+
+def test_new_and_broken_music_is_noticed_and_costs_only_itself(project):
+    """One track more, one that no decoder reads, one that is a copy under another genre's name."""
+    music = project.folder.parent / "music"
+    before = len(load(project, "data/manifest.json")["tracks"])
+    soundfile.write(music / "bass" / "bass artist 0" / "new.wav", tone(111, seed=77), RATE)
+    (music / "bass" / "bass artist 1" / "broken.wav").write_bytes(b"RIFF and nothing behind it")
+    (music / "treble" / "treble artist 1" / "empty.wav").write_bytes(b"")
+    printed = project.repro("featurize")
+    assert "1 tracks computed" in printed
+    assert f"{before} kept" in printed
+    left_out = [line for line in printed.splitlines() if line.startswith("left out: ")]
+    assert len(left_out) == 2
+    assert any("broken.wav" in line for line in left_out)
+    assert any("empty.wav" in line for line in left_out)
+    assert len(load(project, "data/manifest.json")["tracks"]) == before + 3
+
+
+def test_a_source_that_cannot_be_read_leaves_the_data_as_it_was(project):
+    empty = project.folder.parent / "empty"
+    empty.mkdir()
+    before = load(project, "data/manifest.json")
+    files = sorted(path for path in (project.folder / "data" / "raw").rglob("*.wav"))
+    music = project.folder.parent / "music"
+    project.set(data={"path": str(empty)})
+    printed = project.repro("ingest", ok=False)
+    project.set(data={"path": str(music)})
+    said = [line for line in printed.splitlines() if line.startswith("genreflow: ")]
+    assert len(said) == 1
+    assert str(empty) in said[0]
+    assert load(project, "data/manifest.json") == before
+    assert sorted(path for path in (project.folder / "data" / "raw").rglob("*.wav")) == files
+
+
+def test_the_users_files_are_neither_linked_nor_stored_three_times(project):
+    """The user's file and what DVC holds: data/raw and the cache share one place on the disk."""
+    music = project.folder.parent / "music"
+    mine = next(music.rglob("track 0.wav"))
+    raw = project.folder / "data" / "raw" / mine.relative_to(music)
+    assert not raw.is_symlink()
+    assert mine.stat().st_ino != raw.stat().st_ino
+    assert os.access(mine, os.W_OK)
+    cached = {path.stat().st_ino for path in (project.folder / ".dvc" / "cache").rglob("*") if path.is_file()}
+    assert raw.stat().st_ino in cached or _clones(raw)
+
+
+def _clones(path) -> bool:
+    """Whether the file system shares blocks between copies, where inodes say nothing."""
+    return subprocess.run(["cp", "--reflink=always", path, f"{path}.clone"], check=False).returncode == 0
