@@ -92,7 +92,7 @@ def test_recurrent_nets_read_time_as_their_sequence():
     model = build_model("cnn_gru", input_shape=(160, 40), classes=8)
     x = np.zeros((1, 160, 40), "float32")
     x[..., :20] = 1
-    image = np.asarray(keras.Model(model.inputs, model.get_layer("add_channel").output)(x))[0, ..., 0]
+    image = np.asarray(keras.Model(model.inputs[0], model.get_layer("add_channel").output)(x))[0, ..., 0]
     assert image.shape == (80, 80)
     assert image[:, :38].min() > 0.99
     assert image[:, 42:].max() < 0.01

@@ -130,22 +130,6 @@ def test_new_and_broken_music_is_noticed_and_costs_only_itself(project):
     assert len(load(project, "data/manifest.json")["tracks"]) == before + 3
 
 
-def test_a_source_that_cannot_be_read_leaves_the_data_as_it_was(project):
-    empty = project.folder.parent / "empty"
-    empty.mkdir()
-    before = load(project, "data/manifest.json")
-    files = sorted(path for path in (project.folder / "data" / "raw").rglob("*.wav"))
-    music = project.folder.parent / "music"
-    project.set(data={"path": str(empty)})
-    printed = project.repro("ingest", ok=False)
-    project.set(data={"path": str(music)})
-    said = [line for line in printed.splitlines() if line.startswith("genreflow: ")]
-    assert len(said) == 1
-    assert str(empty) in said[0]
-    assert load(project, "data/manifest.json") == before
-    assert sorted(path for path in (project.folder / "data" / "raw").rglob("*.wav")) == files
-
-
 def test_the_users_files_are_neither_linked_nor_stored_three_times(project):
     """The user's file and what DVC holds: data/raw and the cache share one place on the disk."""
     music = project.folder.parent / "music"
@@ -161,3 +145,19 @@ def test_the_users_files_are_neither_linked_nor_stored_three_times(project):
 def _clones(path) -> bool:
     """Whether the file system shares blocks between copies, where inodes say nothing."""
     return subprocess.run(["cp", "--reflink=always", path, f"{path}.clone"], check=False).returncode == 0
+
+
+def test_a_source_that_cannot_be_read_leaves_the_data_as_it_was(project):
+    empty = project.folder.parent / "empty"
+    empty.mkdir()
+    before = load(project, "data/manifest.json")
+    files = sorted(path for path in (project.folder / "data" / "raw").rglob("*.wav"))
+    music = project.folder.parent / "music"
+    project.set(data={"path": str(empty)})
+    printed = project.repro("ingest", ok=False)
+    project.set(data={"path": str(music)})
+    said = [line for line in printed.splitlines() if line.startswith("genreflow: ")]
+    assert len(said) == 1
+    assert str(empty) in said[0]
+    assert load(project, "data/manifest.json") == before
+    assert sorted(path for path in (project.folder / "data" / "raw").rglob("*.wav")) == files

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from genreflow.errors import GenreflowError, ParameterError
-from genreflow.tracking.gate import decide, trained_on
+from genreflow.tracking.gate import decide
 from genreflow.tracking.pointer import Champion, Pointer, read_pointer, write_pointer
 
 
@@ -93,12 +93,6 @@ def test_different_tracks_cannot_be_compared():
         decide(judged(10), judged(9), majority_accuracy=0.1)
     with pytest.raises(ParameterError, match="no test tracks"):
         decide({}, None, majority_accuracy=0.1)
-
-
-def test_what_a_bundle_was_trained_on_is_in_its_lineage():
-    assert trained_on(["c", "d"], {"train_tracks": ["a", "b"]}) is False
-    assert trained_on(["c", "b"], {"train_tracks": ["a", "b"]}) is True
-    assert trained_on(["c"], {}) is None
 
 
 def champion(number):

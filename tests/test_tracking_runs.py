@@ -32,6 +32,7 @@ def test_the_store_is_in_the_project_and_nothing_global_is_set(root, store, tmp_
     import mlflow
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     client, experiment_id = store
     assert (root / "mlflow.db").is_file()
     assert client.get_experiment(experiment_id).artifact_location == (root / "mlruns").as_uri()

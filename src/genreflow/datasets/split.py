@@ -210,9 +210,8 @@ def _published(tracks: list[Track], fractions: Fractions, seed: int) -> tuple[Pa
         training = [track for track in tracks if parts.get(track.id) == "train"]
         inner, _ = _group(training, (fractions[0], fractions[1], 0.0), seed)
         parts.update(inner)
-        notes.append(
-            f"The published split has no valid part; {Counter(inner.values())['valid']} tracks of train are it."
-        )
+        taken = Counter(inner.values())["valid"]
+        notes.append(f"The published split has no valid part; {taken} tracks of train, by group, were made one.")
     return parts, notes
 
 

@@ -1,6 +1,6 @@
 """The gate before the registry's champion: whether a candidate takes its place, and why."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -146,25 +146,6 @@ def decide(
     )
 
 
-def trained_on(test_tracks: Iterable[str], lineage: Mapping[str, object]) -> bool | None:
-    """Whether a bundle has seen any of `test_tracks` before.
-
-    Parameters
-    ----------
-    test_tracks : iterable of str
-        Audio hashes, written as ``train_tracks`` writes them.
-    lineage : mapping
-        Of the bundle; ``train_tracks`` lists the hashes of all tracks that it was fitted to or chosen by.
-
-    Returns
-    -------
-    bool or None
-        None where the lineage does not say.
-    """
-    seen = lineage.get("train_tracks")
-    return None if seen is None else not set(seen).isdisjoint(test_tracks)
-
-
 def _obstacle(champion: bool, same_labels: bool, test_in_champion_training: bool | None) -> str | None:
     """Why candidate and champion cannot be compared."""
     if not same_labels:
@@ -173,7 +154,7 @@ def _obstacle(champion: bool, same_labels: bool, test_in_champion_training: bool
         return "What the champion was trained on is not known"
     if test_in_champion_training:
         return "The champion was trained on some of the test tracks"
-    return None if champion else "There is no champion yet"
+    return None if champion else "There is no champion here that can answer for these tracks"
 
 
 def _same_tracks(correct: Mapping[str, bool], tracks: list[str]) -> np.ndarray:
