@@ -74,7 +74,7 @@ def test_folder_is_brought_and_described(music, bring, tmp_path):
     assert len({track.hash for track in manifest.tracks}) == 8
     assert contents(raw(tmp_path)) == contents(music)
     assert Manifest.load(tmp_path / "data/manifest.json") == manifest
-    assert sorted(os.listdir(tmp_path / "data")) == ["manifest.json", "raw"]
+    assert sorted(os.listdir(tmp_path / "data")) == [".ingested.json", "manifest.json", "raw"]
 
 
 def test_user_files_are_never_linked(music, bring, tmp_path):
@@ -96,6 +96,8 @@ def test_only_what_changed_is_inspected(music, bring, tmp_path, monkeypatch):
     inspected = []
     real = folders.inspect
     monkeypatch.setattr(folders, "inspect", lambda file: inspected.append(Path(file).name) or real(file))
+    for copy in raw(tmp_path).rglob("*.wav"):  # as DVC does when it takes its links back
+        os.utime(copy)
     assert bring(music) == first
     assert inspected == []
     write_tone(music / "rock/Queen/three.wav", seed=50)
@@ -104,6 +106,21 @@ def test_only_what_changed_is_inspected(music, bring, tmp_path, monkeypatch):
     assert sorted(inspected) == ["three.wav", "two.wav"]
     assert second.by_id["blues/B.B./two"].duration == pytest.approx(2)
     assert second.by_id["blues/B.B./one song"] == first.by_id["blues/B.B./one song"]
+    assert contents(raw(tmp_path)) == contents(music)
+
+
+def test_what_the_copies_once_were_is_not_taken_for_what_they_are(music, bring, tmp_path):
+    """DVC checks out the data of an older state after a newer one was ingested; sizes are the same."""
+    older = bring(music)
+    kept = tmp_path / "kept"
+    shutil.copytree(tmp_path / "data", kept)
+    write_tone(music / "rock/Queen/two.wav", seed=77)
+    newer = bring(music)
+    assert newer != older
+    shutil.rmtree(raw(tmp_path))
+    shutil.copytree(kept / "raw", raw(tmp_path))
+    shutil.copy(kept / "manifest.json", tmp_path / "data/manifest.json")
+    assert bring(music) == newer
     assert contents(raw(tmp_path)) == contents(music)
 
 

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from genreflow.datasets import folder as folders
-from genreflow.datasets.importing import existing_folder, write_json
+from genreflow.datasets.importing import existing_folder
 from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.request import Request
 from genreflow.datasets.track import Track
 from genreflow.errors import ParameterError
+from genreflow.files import write_json
 
 # Headers of compressed files are rounded to frames, and pad their ends: up to some 0.1 s.
 LENGTH_TOLERANCE = 0.25

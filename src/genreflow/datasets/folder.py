@@ -97,7 +97,7 @@ def _measure_one(track: Track, path: Path, destination: Path | None, request: Re
     try:
         if destination is not None:
             file = destination / track.path
-            known = request.known.get(track.path)
+            known = request.facts_of(track.path, original)
             earlier = request.earlier / track.path if known else None
             if bring(original, file, earlier=earlier):
                 return _tagged(replace(track, **known), file)

@@ -1,7 +1,6 @@
 """Bringing files into the project: never half-written, never tied to the user's own files."""
 
 import fcntl
-import json
 import os
 import shutil
 import stat
@@ -14,22 +13,10 @@ from genreflow.errors import ParameterError
 _FICLONE = 0x40049409  # linux/fs.h: share the extents of another file, to be copied when either is written
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all; its folder is made where missing."""
-    # Never in place: DVC may have hard-linked the old file into its cache, which an edit would corrupt.
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, "utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, payload: dict) -> None:
-    """Write `payload` as JSON that people can read, whole or not at all."""
-    write_text(path, json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
+def fingerprint(file: Path) -> tuple[int, int]:
+    """Size [bytes] and time of change [ns] of a file: as long as both stay, it has not changed, as rsync decides."""
+    facts = file.stat()
+    return facts.st_size, facts.st_mtime_ns
 
 
 def bring(original: Path, copy: Path, *, earlier: Path | None = None) -> bool:
@@ -42,27 +29,29 @@ def bring(original: Path, copy: Path, *, earlier: Path | None = None) -> bool:
     copy : Path
         Where it is wanted; must not exist, its folder is made.
     earlier : Path or None
-        What an earlier run brought for the same file.
+        What an earlier run brought for the same file, where that has not changed since.
 
     Returns
     -------
     bool
-        True if `earlier` is still the same file (size and time of change, as rsync decides) and was taken.
+        True if `earlier` is there and was taken.
     """
     facts = original.stat()
     if not stat.S_ISREG(facts.st_mode):  # a pipe would be waited for without end
         raise OSError("not a regular file")
     copy.parent.mkdir(parents=True, exist_ok=True)
-    if earlier is not None and earlier.is_file() and not earlier.is_symlink():
-        before = earlier.stat()
-        if (before.st_size, before.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns):
-            os.link(earlier, copy)  # both names are ours
-            return True
+    if (
+        earlier is not None
+        and not earlier.is_symlink()
+        and earlier.is_file()
+        and earlier.stat().st_size == facts.st_size
+    ):
+        os.link(earlier, copy)  # both names are ours
+        return True
     # Clone or copy, but never link to the user's file, hard or symbolic: DVC hard-links the folder of raw data into its
     # cache and makes the files read-only, and with a link that would be the user's own music.
     if not _clone(original, copy):
         shutil.copyfile(original, copy)
-    os.utime(copy, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     return False
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from genreflow.datasets.importing import write_text
 from genreflow.datasets.track import Track
 from genreflow.errors import ParameterError
+from genreflow.files import write_text
 
 # Raise it when facts of a track are measured in another way: older manifests are then not reused.
 MANIFEST_VERSION = 1

@@ -4,12 +4,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from genreflow.datasets.importing import fingerprint
 from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.table import TrackTable
 from genreflow.errors import ParameterError
+from genreflow.files import read_json, write_json
 
 # Facts that decoding gives: those of an unchanged file need not be measured again.
 _MEASURED = ("duration", "declared_duration", "hash", "sample_rate", "channels", "peak", "rms")
+
+
+def index_of(manifest_path: Path) -> Path:
+    """Return where the fingerprints of the user's files are kept.
+
+    Not in the copies' own times, which DVC does not keep, nor in the manifest, which is the same on every machine.
+    """
+    return Path(manifest_path).with_name(".ingested.json")
+
+
+def write_index(manifest: Manifest, source: Path, manifest_path: Path) -> None:
+    """Keep the fingerprints of those files of `source` that are tracks, for the next run."""
+    files = {track.path: (source / track.path, track.hash) for track in manifest.tracks if track.hash}
+    index = {path: [*fingerprint(file), key] for path, (file, key) in files.items() if file.is_file()}
+    if index:
+        write_json(index_of(manifest_path), index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +44,8 @@ class Request:
         Raw data of the previous run.
     known : mapping of str to dict
         Measured facts of the previous run, by path below `earlier`.
+    ingested : mapping of str to list
+        Size, time of change and hash of the audio of the user's files when they were last brought here, by path.
     n_jobs : int
         As joblib takes it: -1 is all cores.
     progress : bool
@@ -36,6 +56,7 @@ class Request:
     table: TrackTable | None = None
     earlier: Path | None = None
     known: Mapping[str, dict] = field(default_factory=dict)
+    ingested: Mapping[str, list] = field(default_factory=dict)
     n_jobs: int = -1
     progress: bool = True
 
@@ -55,7 +76,20 @@ class Request:
         known = {
             track.path: {name: getattr(track, name) for name in _MEASURED} for track in tracks if track.error is None
         }
-        return replace(self, earlier=Path(raw_dir), known=known)
+        try:
+            ingested = read_json(index_of(manifest_path))
+        except (OSError, ValueError):
+            ingested = {}
+        return replace(self, earlier=Path(raw_dir), known=known, ingested=ingested)
+
+    def facts_of(self, path: str, original: Path) -> dict | None:
+        """Return what is known of a file that has not changed since it was brought here, else None.
+
+        The hash tells whether the raw data are still those of that time: DVC may have checked out others since.
+        """
+        known = self.known.get(path)
+        now = [*fingerprint(original), known and known["hash"]]
+        return known if known and self.ingested.get(path) == now else None
 
     def table_near(self, path: Path) -> tuple[TrackTable, list[str]]:
         """Return the table that was named, else the one at `path`, else an empty one; and notes."""

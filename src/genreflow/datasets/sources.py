@@ -8,7 +8,7 @@ from pathlib import Path
 from genreflow.datasets import folder as folders
 from genreflow.datasets.importing import replaced_together
 from genreflow.datasets.manifest import Manifest
-from genreflow.datasets.request import Request
+from genreflow.datasets.request import Request, write_index
 from genreflow.datasets.spectrograms import spectrograms
 from genreflow.errors import ParameterError
 
@@ -77,4 +77,5 @@ def ingest(
     with replaced_together(target_dir, manifest_path) as (raw, manifest_file):
         manifest = SOURCES[source](path, raw, request)
         manifest.save(manifest_file)
+    write_index(manifest, path, manifest_path)
     return manifest

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from genreflow.datasets.assign import assign_groups
 from genreflow.datasets.audit import Audit
-from genreflow.datasets.importing import write_json
 from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.track import PARTS, Part, Track
 from genreflow.errors import ParameterError
+from genreflow.files import write_json
 
 Parts = dict[str, Part]  # part of each track, by id
 Fractions = tuple[float, float, float]

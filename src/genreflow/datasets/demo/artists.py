@@ -34,6 +34,8 @@ class Artist:
 
     Parameters
     ----------
+    number : int >= 0
+        The place among the artists of the genre.
     genre : Genre
         With what the artist has taken over from other genres already in it.
     tempo, swing : float
@@ -44,6 +46,7 @@ class Artist:
     """
 
     name: str
+    number: int
     genre: Genre
     voices: dict[str, str]
     tones: dict[str, Tone]
@@ -126,6 +129,7 @@ def _artist(genre: Genre, name: str, number: int, settings: Settings) -> Artist:
     )
     return Artist(
         name=name,
+        number=number,
         genre=genre,
         voices=voices,
         tones=tones,

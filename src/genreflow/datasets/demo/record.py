@@ -80,7 +80,9 @@ def track(artist: Artist, number: int, settings: Settings) -> np.ndarray:
         At `SAMPLE_RATE`.
     """
     rng = generator(settings.seed, artist.name, number)
-    genre = borrow(rng, artist.genre) if is_due(number - 1, settings.tracks_that_borrow) else artist.genre
+    genre = artist.genre
+    if is_due(artist.number + number - 1, settings.tracks_that_borrow):  # not the same track of every artist
+        genre = borrow(rng, genre)
     seconds = settings.seconds * rng.uniform(0.9, 1.1)
     tempo = _near(rng, artist.tempo, genre.pulse.tempo, 0.06)
     swing = float(np.clip(artist.swing, *genre.pulse.swing))

@@ -14,15 +14,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     seed: int = Field(default=1, ge=0, lt=2**32)
-    artists_per_genre: int = Field(default=6, ge=3, le=90)
-    tracks_per_artist: int = Field(default=4, ge=1, le=99)
-    seconds: float = Field(default=10.0, ge=2, le=600, description="mean length; a track differs by up to 10 % [s]")
-    artists_who_borrow: float = Field(
-        default=0.34, ge=0, le=1, description="share with a trait of a neighbouring genre"
-    )
-    tracks_that_borrow: float = Field(
-        default=0.25, ge=0, le=1, description="share with one trait (more) of a neighbour"
-    )
+    artists_per_genre: int = Field(default=10, ge=3, le=90)
+    tracks_per_artist: int = Field(default=3, ge=1, le=99)
+    seconds: float = Field(default=8.0, ge=2, le=600, description="mean length; a track differs by up to 10 % [s]")
+    artists_who_borrow: float = Field(default=0.1, ge=0, le=1, description="share with a trait of a neighbouring genre")
+    tracks_that_borrow: float = Field(default=0.2, ge=0, le=1, description="share with one trait (more) of a neighbour")
 
 
 def load_settings(path: Path) -> Settings:
