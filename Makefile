@@ -28,7 +28,8 @@ run: $(STAMP) ## from the data in params.yaml (the demo, at first) to a served m
 	dvc repro
 
 .PHONY: ui
-ui: $(STAMP) ## the studies, trials and models in the MLflow UI, http://127.0.0.1:5000
+ui: $(STAMP) ## the studies, trials and models in the MLflow UI
+	@echo "http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning"
 	mlflow ui
 
 .PHONY: serve

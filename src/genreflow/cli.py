@@ -73,12 +73,13 @@ def classify(paths: tuple[Path, ...], output: Path | None, bundle: Path, jobs: i
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--min-seconds", type=click.FloatRange(min=0), default=1.0, show_default=True)
+@click.option("--silence-db", type=click.FloatRange(max=0), default=-60.0, show_default=True, help="Peak [dBFS].")
 @as_json
-def audit(directory: Path, min_seconds: float, as_json: bool) -> None:
+def audit(directory: Path, min_seconds: float, silence_db: float, as_json: bool) -> None:
     """Look through a folder of music (<genre>/[<artist>/]<file>) for tracks that cannot or should not be used."""
     from genreflow.datasets.audit import audit_directory
 
-    report = audit_directory(directory, min_seconds=min_seconds)
+    report = audit_directory(directory, min_seconds=min_seconds, silence_db=silence_db)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
         return

@@ -27,6 +27,7 @@ class DataParams(Section):
 
 class AuditParams(Section):
     min_seconds: float = Field(default=1.0, ge=0, description="shorter tracks are left out [s]")
+    silence_db: float = Field(default=-60.0, le=0, description="tracks that peak below are left out [dBFS]")
 
 
 class SplitParams(Section):

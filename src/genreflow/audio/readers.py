@@ -15,6 +15,15 @@ from genreflow.errors import AudioError
 
 Source = str | os.PathLike | BinaryIO
 
+# What a search of folders takes for audio: what libsndfile reads, and what ffmpeg adds where it is installed. A
+# headerless .raw is no audio that one could read.
+AUDIO_SUFFIXES = frozenset({
+    ".wav", ".wave", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+    ".w64", ".rf64", ".voc", ".sph", ".nist",
+    ".m4a", ".m4b", ".mp4", ".aac", ".ac3", ".wma", ".asf", ".ape", ".wv", ".tta", ".mka", ".webm", ".mpc", ".amr",
+    ".3gp", ".dsf", ".mov",
+})  # fmt: skip
+
 MAX_SAMPLE_RATE = 768_000
 # Samples read at a time, all channels together: 1 MB of float32, whatever a header declares.
 READ_SAMPLES = 1 << 18

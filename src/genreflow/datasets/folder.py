@@ -10,6 +10,7 @@ from tinytag import TinyTag, TinyTagException
 from tqdm import tqdm
 
 from genreflow.audio.decode import inspect
+from genreflow.audio.readers import AUDIO_SUFFIXES
 from genreflow.datasets.importing import bring, existing_folder
 from genreflow.datasets.labels import select_genres, with_artist
 from genreflow.datasets.layout import place_tracks, walk
@@ -19,14 +20,6 @@ from genreflow.datasets.track import Track
 from genreflow.errors import AudioError, ParameterError
 
 LAYOUT = "one sub-folder a genre, as in <data.path>/<genre>/<track>.wav or <data.path>/<genre>/<artist>/<track>.wav"
-
-# What libsndfile reads, and what ffmpeg adds where it is installed; a headerless .raw is no audio that one could read.
-SUFFIXES = frozenset({
-    ".wav", ".wave", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
-    ".w64", ".rf64", ".voc", ".sph", ".nist",
-    ".m4a", ".m4b", ".mp4", ".aac", ".ac3", ".wma", ".asf", ".ape", ".wv", ".tta", ".mka", ".webm", ".mpc", ".amr",
-    ".3gp", ".dsf", ".mov",
-})  # fmt: skip
 
 
 def folder(path: Path, destination: Path, request: Request) -> Manifest:
@@ -59,7 +52,7 @@ def find(path: Path, request: Request) -> tuple[list[Track], list[str]]:
 
 def placed(path: Path, request: Request) -> tuple[list[Track], list[str]]:
     """Return all tracks below `path`, not yet decoded, and notes."""
-    names, notes = walk(path, SUFFIXES)
+    names, notes = walk(path, AUDIO_SUFFIXES)
     if not names:
         raise ParameterError(f"{path} holds no audio files; expected is {LAYOUT}.")
     table, table_notes = request.table_near(path / "tracks.csv")

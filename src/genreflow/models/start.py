@@ -1,5 +1,6 @@
 """Starting Keras without the noise that comes with it."""
 
+import logging
 import os
 
 
@@ -15,6 +16,8 @@ def import_keras() -> None:
         import keras
 
         keras.ops.zeros(1)  # the last of these lines comes with the first operation
+        # It warns that a function is compiled again and again; that is what a study of many models does.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     finally:
         os.dup2(kept, 2)
         os.close(kept)

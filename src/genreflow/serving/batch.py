@@ -10,16 +10,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from genreflow.audio.readers import AUDIO_SUFFIXES
 from genreflow.errors import AudioError, ParameterError
 from genreflow.serving.predictor import Predictor
 from genreflow.serving.table import open_table
 
-# What is taken for audio when a folder is searched; a file named by itself is tried whatever its suffix.
-_SUFFIXES = (
-    ".wav .wave .flac .mp3 .mp2 .ogg .oga .opus .aif .aiff .aifc .au .snd .caf .w64 .rf64 .voc .sph .nist "
-    ".m4a .m4b .mp4 .aac .ac3 .wma .ape .wv .tta .mka .webm .mpc .amr .3gp .dsf .asf .mov .alac"
-)
-AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
 # Files under way or done and waiting for an earlier one, for each worker.
 PENDING = 16
 

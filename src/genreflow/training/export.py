@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import keras
@@ -34,7 +35,9 @@ def export_onnx(model: keras.Model, path: Path) -> None:
         raw, slim = Path(folder, "raw.onnx"), Path(folder, "slim.onnx")
         # Fixing the mode in the graph: with recurrent layers the exporter otherwise drags in the training branch.
         inference = keras.Model(model.inputs, model(model.inputs[0], training=False))
-        inference.export(raw, format="onnx", input_signature=signature, verbose=False)
+        with warnings.catch_warnings():  # the exporter looks up names that NumPy has given up
+            warnings.simplefilter("ignore", FutureWarning)
+            inference.export(raw, format="onnx", input_signature=signature, verbose=False)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(slim)
