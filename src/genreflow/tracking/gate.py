@@ -124,7 +124,7 @@ def decide(
         verdict = "beats it and starts a new line" if promote else "does not beat it and is not promoted"
         reason = (
             f"{obstacle}, so the candidate is measured against always naming the commonest genre "
-            f"({majority_accuracy:.1%} right): with {candidate.mean():.1%} on {len(tracks)} test tracks it {verdict}."
+            f"({majority_accuracy:.1%} right): with {candidate.mean():.1%} on {len(tracks)} tracks it {verdict}."
         )
         return report(promote=promote, rule="new_line", reason=reason + worn)
     champion = _same_tracks(champion_correct, tracks)
@@ -132,7 +132,7 @@ def decide(
     probability = probability_better(candidate, champion, clusters=clusters, seed=seed)
     promote = probability >= min_probability
     reason = (
-        f"On {len(tracks)} test tracks the candidate is right for {candidate.mean():.1%}, the champion for "
+        f"On {len(tracks)} tracks the candidate is right for {candidate.mean():.1%}, the champion for "
         f"{champion.mean():.1%}; the candidate is better with a probability of {probability:.3f}, "
         f"{'which reaches' if promote else 'short of'} gate.min_probability = {min_probability:g}: it is "
         f"{'promoted' if promote else 'not promoted'}."
