@@ -7,7 +7,8 @@ import pytest
 
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.models import MODELS
-from genreflow.training.tune import Search, run_study, study_name
+from genreflow.training.search import Search, study_name
+from genreflow.training.tune import run_study
 
 SEARCH = Search(architectures=("efficient", "parallel_cnn"), trials=6, epochs=3, startup_trials=2, warmup_epochs=1)
 

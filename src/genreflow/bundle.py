@@ -3,15 +3,13 @@
 import hashlib
 import json
 import math
-import os
 import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.files import replace_directory, sha256
 
 # Raise it when a bundle written now could not be read rightly by the code of yesterday.
 FORMAT_VERSION = 1
@@ -134,7 +132,7 @@ class Bundle:
             for name in (ONNX, FILTERS):
                 if not (directory / name).is_file():
                     raise _damaged(directory / name, "is missing")
-                if _sha256(directory / name) != files[name]:
+                if sha256(directory / name) != files[name]:
                     raise _damaged(directory / name, f"is not the file that {MANIFEST} was written with")
             manifest |= {
                 "labels": tuple(manifest["labels"]),
@@ -206,11 +204,12 @@ def write_bundle(
             lineage=lineage,
             version=None,
             metrics={},
-            files={path.name: _sha256(path) for path in sorted(temporary.iterdir())},
+            files={path.name: sha256(path) for path in sorted(temporary.iterdir())},
         )
         (temporary / MANIFEST).write_text(_dump(_manifest(written)), encoding="utf-8")
 
-    return _replace_directory(Path(directory), fill)
+    replace_directory(Path(directory), fill)
+    return Bundle.load(directory)
 
 
 def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metrics: dict) -> Bundle:
@@ -231,7 +230,8 @@ def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metri
         manifest = _manifest(source) | {"version": str(version), "metrics": metrics}
         (temporary / MANIFEST).write_text(_dump(manifest), encoding="utf-8")
 
-    return _replace_directory(Path(target_dir), fill)
+    replace_directory(Path(target_dir), fill)
+    return Bundle.load(target_dir)
 
 
 def _manifest(bundle: Bundle) -> dict:
@@ -265,23 +265,5 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _damaged(path: Path, what: str) -> GenreflowError:
     return GenreflowError(f"{path} {what}: the bundle is damaged; `dvc repro` or `dvc pull` writes it anew.")
-
-
-def _replace_directory(directory: Path, fill: Callable[[Path], None]) -> Bundle:
-    """Fill a temporary sibling, then put it in the place of `directory` in one step."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as temporary:
-        new, old = Path(temporary, "new"), Path(temporary, "old")
-        new.mkdir()
-        fill(new)
-        if directory.exists():
-            os.replace(directory, old)
-        os.replace(new, directory)
-    return Bundle.load(directory)

@@ -1,11 +1,12 @@
 """Small files, written so that a reader never sees half of one."""
 
 import csv
+import hashlib
 import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,27 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def replace_directory(directory: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write into a new folder beside `directory`, then put that in its place.
+
+    What stood there stays until then, and if `fill` raises.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        new.mkdir()
+        fill(new)
+        if directory.exists():
+            os.replace(directory, old)
+        os.replace(new, directory)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: object) -> None:

@@ -4,7 +4,7 @@ DVC removes the outs of a stage before it runs it: a mistake found by the stage 
 """
 
 from genreflow.datasets.sources import SOURCES
-from genreflow.datasets.split import METHODS
+from genreflow.datasets.split_methods import METHODS
 from genreflow.errors import ParameterError
 from genreflow.files import write_text
 from genreflow.params import load_params

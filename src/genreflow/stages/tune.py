@@ -19,7 +19,8 @@ def main() -> None:
     from genreflow.tracking.study import StudyTrials, fail_lost_trials, study_run
     from genreflow.training.data import load_training_data
     from genreflow.training.refit import fit_configuration
-    from genreflow.training.tune import Search, run_study, study_name
+    from genreflow.training.search import Search, study_name
+    from genreflow.training.tune import run_study
 
     options = params.train
     search = Search(

@@ -1,57 +1,20 @@
 """An Optuna study over architectures and their hyperparameters; every trial is a child run in MLflow."""
 
-import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import optuna
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
-from genreflow.errors import GenreflowError, ParameterError
-from genreflow.models import MODELS, Choice, Float, Int
+from genreflow.errors import GenreflowError
+from genreflow.training.search import BestTrial, Search, defaults, suggest
 
 OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 # A worker that gave no sign of life for this long is taken for dead, and its trial is queued again.
 HEARTBEAT_S, GRACE_S = 10, 40
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What a study searches, and for how long.
-
-    Parameters
-    ----------
-    architectures : sequence of str
-        Names from `genreflow.models.MODELS`.
-    learning_rate : (float, float) or None
-        Range instead of the one that each architecture comes with.
-    trials : int > 0
-        Trials of the study, those of interrupted runs included.
-    epochs : int > 0
-        Epochs of a trial at most.
-    startup_trials, warmup_epochs : int >= 0
-        Trials that finish, and epochs of each trial, before any is pruned.
-    timeout : float > 0 or None [s]
-    seed : int >= 0
-    """
-
-    architectures: Sequence[str]
-    learning_rate: tuple[float, float] | None = None
-    trials: int = 8
-    epochs: int = 10
-    startup_trials: int = 3
-    warmup_epochs: int = 3
-    timeout: float | None = None
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        for name in self.architectures:
-            if name not in MODELS:
-                raise ParameterError(f"tune.architectures names {name!r}; there are {', '.join(sorted(MODELS))}.")
 
 
 class Trials(Protocol):
@@ -65,73 +28,6 @@ class Trials(Protocol):
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 # (architecture, learning rate, hyperparameters, on_epoch) -> best track accuracy, epochs until then, facts
 Objective = Callable[[str, float, dict, OnEpoch], tuple[float, int, dict]]
-
-
-@dataclass(frozen=True)
-class BestTrial:
-    """The configuration that a study found.
-
-    Parameters
-    ----------
-    number : int
-    architecture : str
-    hyperparameters : dict
-        Of the architecture, passed to `genreflow.models.build_model`.
-    learning_rate : float
-    value : float in [0, 1]
-        Track accuracy on validation.
-    epochs : int
-        Epochs until it was reached.
-    """
-
-    number: int
-    architecture: str
-    hyperparameters: dict
-    learning_rate: float
-    value: float
-    epochs: int
-
-    def to_dict(self) -> dict:
-        return asdict(self)
-
-
-def study_name(search: Search, *parts: object) -> str:
-    """Name a study after what it searches and on which data, so that trials never mix.
-
-    Parameters
-    ----------
-    search : Search
-        The number of trials, the time and the seed are left out: more of them continue the same study.
-    parts : JSON-ready
-        Hashes of manifest, split and features, fit options and the like.
-
-    Returns
-    -------
-    name : str
-    """
-    spaces = {name: repr(sorted(MODELS[name].space.items())) for name in search.architectures}
-    content = [spaces, search.learning_rate, search.epochs, search.startup_trials, search.warmup_epochs, *parts]
-    return f"genre-{hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]}"
-
-
-def suggest(trial: optuna.Trial, search: Search) -> tuple[str, float, dict]:
-    """Architecture, learning rate and the architecture's own hyperparameters of a trial.
-
-    Names carry the architecture (``cnn_gru.dropout``), since each has a space of its own.
-    """
-    name = trial.suggest_categorical("architecture", list(search.architectures))
-    architecture = MODELS[name]
-    low, high = search.learning_rate or (architecture.learning_rate.low, architecture.learning_rate.high)
-    learning_rate = trial.suggest_float(f"{name}.learning_rate", low, high, log=True)
-    own = {knob: _SUGGEST[type(domain)](trial, f"{name}.{knob}", domain) for knob, domain in architecture.space.items()}
-    return name, learning_rate, own
-
-
-_SUGGEST: Mapping[type, Callable] = {
-    Float: lambda trial, name, domain: trial.suggest_float(name, domain.low, domain.high, log=domain.log),
-    Int: lambda trial, name, domain: trial.suggest_int(name, domain.low, domain.high, log=domain.log),
-    Choice: lambda trial, name, domain: trial.suggest_categorical(name, list(domain.values)),
-}
 
 
 def run_study(
@@ -183,7 +79,7 @@ def run_study(
         say(f"study {name}: going on after {over} trials")
     else:
         for architecture in search.architectures:  # the values its author would start from, before any search
-            study.enqueue_trial(_defaults(architecture, search), skip_if_exists=True)
+            study.enqueue_trial(defaults(architecture, search), skip_if_exists=True)
 
     def run(trial: optuna.Trial) -> float:
         return _run_trial(trial, objective, search, trials, say)
@@ -253,17 +149,6 @@ def _run_trial(
     trials.end(run_id, "FINISHED", {"trial": "finished", **facts})
     say(f"{shown}: track accuracy {value:.3f} on validation after {epochs} epochs")
     return value
-
-
-def _defaults(name: str, search: Search) -> dict:
-    architecture = MODELS[name]
-    own = {f"{name}.{knob}": domain.default for knob, domain in architecture.space.items()}
-    low, high = search.learning_rate or (0.0, float("inf"))
-    return {
-        "architecture": name,
-        f"{name}.learning_rate": min(max(architecture.learning_rate.default, low), high),
-        **own,
-    }
 
 
 def _running(study: optuna.Study) -> set[int]:
