@@ -11,18 +11,6 @@ from genreflow import cli
 from genreflow.errors import GenreflowError
 
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "dvc", "librosa", "onnxruntime", "bentoml", "pandas", "numpy")
-    "tensorflow",
-    "keras",
-    "mlflow",
-    "optuna",
-    "dvc",
-    "librosa",
-    "onnxruntime",
-    "bentoml",
-    "pandas",
-    "scipy",
-    "numpy",
-)
 
 
 def run(*arguments: str):
