@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from genreflow.errors import ParameterError
-from genreflow.models import build_model
+from genreflow.models import MODELS, build_model
 from genreflow.training.batches import SegmentSet
 from genreflow.training.fit import _Batches, evaluate, fit, logits
 from genreflow.training.options import FitOptions
@@ -56,7 +56,7 @@ def test_learns_and_reports(data):
     # Other callbacks see what validation measured.
     assert [log["val_track_accuracy"] for log in logs] == result.history["val_track_accuracy"]
     # The schedule rises and falls; the rate is the model's own.
-    assert max(result.history["lr"]) <= 3e-3 + 1e-9
+    assert max(result.history["lr"]) <= MODELS["efficient"].learning_rate.default + 1e-9
     assert result.history["lr"][-1] < 0.1 * max(result.history["lr"])
 
 
