@@ -19,12 +19,3 @@ ROOT = Path(__file__).resolve().parents[1]
 def root() -> Path:
     """The project's folder."""
     return ROOT
-
-
-@pytest.fixture(scope="session")
-def gtzan() -> Path:
-    """Real GTZAN material for measuring, where a machine has it beside the project."""
-    folder = ROOT.parent / "shared" / "data" / "gtzan"
-    if not (folder / "logmel.npz").is_file():
-        pytest.skip("no GTZAN material beside the project")
-    return folder
