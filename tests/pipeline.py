@@ -17,6 +17,8 @@ QUICK = {
     "tune": {"trials": 2, "epochs": 2, "architectures": ["parallel_cnn"], "startup_trials": 1, "warmup_epochs": 0},
     "train": {"epochs": 4, "patience": 4, "mixup": 0.0, "band_shift": 0, "stretch": 0.0},
 }
+# What the project does not need, and what runs of this checkout's own have left in it.
+NOT_COPIED = ("tests/", "docs/", "benchmarks/", "models/", "reports/", "dvc.lock", "metrics.json")
 RATE = 22050
 
 
@@ -47,7 +49,7 @@ class Project:
         self.bentos = folder.parent / f"{folder.name}-bentos"
         listed = self._capture("git", "ls-files", "-co", "--exclude-standard", cwd=ROOT).splitlines()
         for name in listed:
-            if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "benchmarks/")):
+            if (ROOT / name).is_file() and not name.startswith(NOT_COPIED):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, folder / name)
         self.git("init", "--quiet")
