@@ -219,3 +219,24 @@ def test_exact_mode_reproduces_the_imported_spectrograms_of_real_music():
         agree.append(np.abs(frames.astype(int) - imported[path.stem].T) <= 1)
     assert len(agree) == 60
     assert np.mean(agree) >= 0.99  # 0.9991 when this was written
+
+
+@pytest.mark.parametrize("off", [-500, 0, 294, 1000])
+def test_a_clip_a_few_milliseconds_off_is_what_was_imported(off):
+    """Published spectrograms keep the same number of frames of clips whose lengths differ a little."""
+    spec = FeatureSpec(clip_seconds=4.0, frames_kept=51, level_reference="minmax")
+    logmel = LogMel(spec, make_filter_bank(spec))
+    y = np.random.default_rng(3).standard_normal(spec.clip_samples + off).astype(np.float32) * np.float32(0.1)
+    size = spec.clip_samples
+    (served,) = logmel.frames(block for block in (y[:size], y[size:]) if len(block))
+    np.testing.assert_array_equal(served, logmel.clip(y, exact=True))
+    assert len(served) == 51
+
+
+def test_a_rest_longer_than_a_window_is_a_clip_of_its_own():
+    spec = FeatureSpec(clip_seconds=2.0)
+    logmel = LogMel(spec, make_filter_bank(spec))
+    y = np.random.default_rng(4).standard_normal(2 * spec.clip_samples + spec.n_fft).astype(np.float32)
+    parts = list(logmel.frames(np.array_split(y, 7)))
+    assert [len(part) for part in parts] == [spec.frames_per_clip, spec.frames_per_clip, 1 + spec.n_fft // 512]
+    np.testing.assert_array_equal(parts[0], logmel.clip(y[: spec.clip_samples]))

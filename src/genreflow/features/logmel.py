@@ -83,9 +83,12 @@ class LogMel:
 
         Each clip of ``spec.clip_seconds`` is framed on its own and has a level reference of its own. So has a last
         clip of half that length or more. A shorter one is levelled together with the clip before it (the louder
-        maximum, the softer minimum), or else a second of fading tail would be blown up to full level. A last clip
-        shorter than one window is left out: it would be mostly padding. Audio shorter than a clip is levelled on its
-        own. A silent clip gives zeros.
+        maximum, the softer minimum), or else a second of fading tail would be blown up to full level. A rest shorter
+        than one window would be mostly padding; it belongs to the clip before it. Audio shorter than a clip is
+        levelled on its own. A silent clip gives zeros.
+
+        Where ``spec.frames_kept`` is set, a clip of nominal length, give or take a window, keeps exactly that many, by
+        the rule of imported spectrograms: clips of "30 s" that are a few milliseconds off give what was imported.
 
         Parameters
         ----------
@@ -98,15 +101,14 @@ class LogMel:
             One array a clip; ``spec.frames_per_clip`` frames in all but the last.
         """
         before = None
-        for y in _clips(blocks, self.spec.clip_samples):
-            if before is not None and len(y) < self.spec.n_fft:
-                return
+        for y in _clips(blocks, self.spec.clip_samples, rest=self.spec.n_fft):
             power = self._mel_power(y)
             low, high = _extremes(power)
             if before is not None and len(y) < _TRUSTED_PART * self.spec.clip_samples:
                 low, high = min(low, before[0]), max(high, before[1])
             before = low, high
-            yield self._quantise(power, self._columns(len(power)), low, high)
+            whole = abs(len(y) - self.spec.clip_samples) < self.spec.n_fft
+            yield self._quantise(power, self._columns(len(power), exact=whole), low, high)
 
     def _mel_power(self, y: np.ndarray) -> np.ndarray:
         """Return mel power [shape=(1 + n // hop_length, n_mels)] of centred frames, zero outside the signal."""
@@ -178,19 +180,19 @@ def logmel_pieces(source: Source, spec: FeatureSpec, bank: FilterBank) -> list[n
     return [np.concatenate(list(LogMel(spec, bank).frames(blocks)))]
 
 
-def _clips(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Cut consecutive blocks into arrays of `size` samples, the last one shorter; copy only what lies across."""
-    held, count = [], 0
+def _clips(blocks: Iterable[np.ndarray], size: int, *, rest: int) -> Iterator[np.ndarray]:
+    """Cut consecutive blocks into arrays of `size` samples; copy only what lies across.
+
+    The last one has what is left: at least `rest` samples where it is not the only one, and fewer than `size` + `rest`.
+    """
+    held = np.zeros(0, dtype=np.float32)
     for block in blocks:
-        while count + len(block) >= size:
-            cut = size - count
-            yield np.concatenate([*held, block[:cut]]) if held else block[:cut]
-            held, count, block = [], 0, block[cut:]
-        if len(block):
-            held.append(block)
-            count += len(block)
-    if count:
-        yield np.concatenate(held)
+        held = np.concatenate([held, block]) if len(held) else block
+        while len(held) >= size + rest:
+            yield held[:size]
+            held = held[size:]
+    if len(held):
+        yield held
 
 
 def _extremes(power: np.ndarray) -> tuple[float, float]:
