@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
 import soundfile as sf
@@ -10,7 +11,6 @@ from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.errors import AudioError
 from genreflow.features import FeatureSpec, FilterBank, LogMel, logmel_pieces
 
-librosa = pytest.importorskip("librosa")
 GTZAN = Path(__file__).parents[1] / ".." / "shared" / "data" / "gtzan"
 
 SPECS = {

@@ -76,6 +76,16 @@ def test_rollback_packages_the_champion_before_and_can_be_taken_back(project):
     assert "Data and pipelines are up to date." in project.repro()
 
 
+def test_a_champion_with_other_features_is_compared_not_passed_over(project):
+    """It has to hear the music itself; that its features differ must not let any better-than-nothing model past it."""
+    project.set(features={"n_mels": 64})
+    project.repro()
+    gate = load(project, "reports/gate.json")
+    assert gate["rule"] == "compared"
+    assert gate["champion_accuracy"] > 0.5
+    assert load(project, "models/candidate/bundle.json")["spec"]["n_mels"] == 64
+
+
 def test_a_clone_serves_after_a_pull_with_no_registry_at_hand(project, tmp_path):
     remote = tmp_path / "remote"
     project.run("dvc", "remote", "add", "--default", "--local", "there", str(remote))

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from genreflow.errors import GenreflowError, ParameterError
@@ -70,7 +71,7 @@ def test_every_kind_of_table_tells_the_same_in_the_order_given(songs, bundle, tm
     assert float(rows[2]["p_drone"]) == lines[2]["probabilities"]["drone"]
     assert rows[0]["short"] == "True"
 
-    table = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "out.parquet").to_pylist()
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["genre"] for row in table] == ["whistle", None, "drone", "bass"]
     assert table[2]["p_drone"] == lines[2]["probabilities"]["drone"]
     assert table[1]["message"] == lines[1]["error"]["message"]

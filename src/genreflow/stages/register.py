@@ -9,7 +9,7 @@ from genreflow.files import read_json, write_json
 from genreflow.params import load_params
 from genreflow.serving.measure import answers
 from genreflow.serving.predictor import Predictor
-from genreflow.stages import CANDIDATE, EVALUATION, GATE, METRICS, POINTER, PREDICTIONS, run_stage, say
+from genreflow.stages import CANDIDATE, EVALUATION, GATE, METRICS, POINTER, PREDICTIONS, RAW, run_stage, say
 from genreflow.stages.inputs import PROJECT, Data
 from genreflow.tracking.gate import decide
 from genreflow.tracking.pointer import Pointer, read_pointer
@@ -66,14 +66,19 @@ def _champion(registry: Registry, pointer: Pointer | None, directory: Path) -> B
 def _correct(champion: Bundle | None, data: Data, predictions: dict) -> dict[str, bool] | None:
     """Whether the champion is right about each of the candidate's test tracks; None where it cannot answer."""
     genres = {row["actual"] for row in predictions.values()}
-    if champion is None or champion.spec != data.store.spec or not genres <= set(champion.labels):
+    if champion is None or not genres <= set(champion.labels):
         return None
+    predictor = Predictor(champion.directory)
     tracks = [data.manifest.by_id[track_id] for track_id in predictions]
-    found = answers(Predictor(champion.directory), data.store, [track.hash for track in tracks])
-    return {
-        track.id: champion.labels[answer] == track.genre
-        for track, answer in zip(tracks, found.by_track.argmax(axis=1), strict=True)
-    }
+    if champion.spec == data.store.spec:
+        found = answers(predictor, data.store, [track.hash for track in tracks]).by_track
+        named = [champion.labels[answer] for answer in found.argmax(axis=1)]
+    elif data.manifest.source != "spectrograms":
+        # Other features than the store's: the champion hears the music itself. The likeliest genre comes first.
+        named = [next(iter(predictor.classify(RAW / track.path).probabilities)) for track in tracks]
+    else:
+        return None
+    return {track.id: genre == track.genre for track, genre in zip(tracks, named, strict=True)}
 
 
 def _seen(champion: Bundle | None, data: Data, predictions: dict) -> bool | None:
@@ -81,10 +86,9 @@ def _seen(champion: Bundle | None, data: Data, predictions: dict) -> bool | None
         return False
     if "train_tracks" not in champion.lineage:
         return None
-    # What chose its epoch and temperature counts as training too.
-    seen = set(champion.lineage["train_tracks"]) | set(champion.lineage.get("valid_tracks", ()))
-    if data.split.evaluation_part == "valid":
-        seen = set(champion.lineage["train_tracks"])
+    seen = set(champion.lineage["train_tracks"])
+    if data.split.evaluation_part == "test":  # what chose its epoch and temperature then counts as training too
+        seen |= set(champion.lineage.get("valid_tracks", ()))
     return any(data.manifest.by_id[track_id].hash in seen for track_id in predictions)
 
 

@@ -2,8 +2,7 @@
 
 import os
 
-# MLflow reads it while it is imported; an own choice in the environment stands.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# MLflow reads them while it is imported; an own choice in the environment stands.
 # A bar for each copy, and two links for each trial, are noise between the lines of a pipeline.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
