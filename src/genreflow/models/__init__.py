@@ -2,13 +2,14 @@
 
 from genreflow.models.architecture import Architecture
 from genreflow.models.registry import MODELS, body_parameters, build_model, describe
-from genreflow.models.space import Choice, Dimension, Float, Int
+from genreflow.models.space import Choice, Dimension, File, Float, Int
 
 __all__ = [
     "MODELS",
     "Architecture",
     "Choice",
     "Dimension",
+    "File",
     "Float",
     "Int",
     "body_parameters",

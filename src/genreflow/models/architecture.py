@@ -23,6 +23,10 @@ class Architecture:
         What its authors published, on their own protocol; empty for our own.
     image : tuple of two int or None
         Time steps and bands the body wants; the front end resizes every segment to it. None: the segment as it is.
+    coefficients : int or None
+        Cepstral coefficients that take the place of the bands (MFCC); None: the bands themselves.
+    whole_track : bool
+        True where the body is drawn for a whole track rather than for a segment of some seconds.
     parameters : int or None
         Published count of the body, trainable and not, for `published_classes`; None where none was published.
     published_classes : int
@@ -41,6 +45,8 @@ class Architecture:
     learning_rate: Float
     optimiser: str
     image: tuple[int, int] | None = None
+    coefficients: int | None = None
+    whole_track: bool = False
     parameters: int | None = None
     published_classes: int = 8
     space: Mapping[str, Dimension] = field(default_factory=dict)

@@ -19,14 +19,16 @@ def build(image, *, classes: int, dropout: float):
     return layers.Dense(classes, name="logits")(x)
 
 
-ARCHITECTURE = Architecture(
-    name="cnn_rnn",
-    build=build,
-    origin="published: 80x80 images, 8 genres",
-    reported="51.5 % of validation images",
-    image=(80, 80),
-    parameters=100_654,
-    space={"dropout": Float(low=0.0, high=0.6, default=0.2)},
-    learning_rate=Float(low=1e-4, high=1e-2, default=1e-3, log=True),
-    optimiser="adam",
+ARCHITECTURES = (
+    Architecture(
+        name="cnn_rnn",
+        build=build,
+        origin="published: 80x80 images, 8 genres",
+        reported="51.5 % of validation images",
+        image=(80, 80),
+        parameters=100_654,
+        space={"dropout": Float(low=0.0, high=0.6, default=0.2)},
+        learning_rate=Float(low=1e-4, high=1e-2, default=1e-3, log=True),
+        optimiser="adam",
+    ),
 )

@@ -41,15 +41,17 @@ def build(image, *, classes: int, width: int, dropout: float):
     return layers.Dense(classes, name="logits")(layers.Dropout(dropout)(x))
 
 
-ARCHITECTURE = Architecture(
-    name="efficient",
-    build=build,
-    origin="genreflow: at most 150,000 parameters, and 3 ms of one core for a track of 30 s",
-    reported="",
-    space={
-        "width": Choice(values=(8, 12, 16), default=16),
-        "dropout": Float(low=0.0, high=0.7, default=0.3),
-    },
-    learning_rate=Float(low=1e-3, high=3e-2, default=1e-2, log=True),
-    optimiser="adamw",
+ARCHITECTURES = (
+    Architecture(
+        name="efficient",
+        build=build,
+        origin="genreflow: at most 150,000 parameters, and 3 ms of one core for a track of 30 s",
+        reported="",
+        space={
+            "width": Choice(values=(8, 12, 16), default=16),
+            "dropout": Float(low=0.0, high=0.7, default=0.3),
+        },
+        learning_rate=Float(low=1e-3, high=3e-2, default=1e-2, log=True),
+        optimiser="adamw",
+    ),
 )

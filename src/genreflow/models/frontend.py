@@ -9,8 +9,8 @@ axis as their sequence, and a sequence of bands would not be one of moments.
 import numpy as np
 
 
-def front_end(segments, *, image=None, mean=None, variance=None):
-    """Standardise every band, resize, add the channel.
+def front_end(segments, *, image=None, coefficients=None, mean=None, variance=None):
+    """Standardise every band, turn into cepstral coefficients, resize, add the channel.
 
     Only layers without trainable weights, and only those that every Keras backend and the ONNX converter know: a
     tensor kept by ``Normalization`` becomes an input of the exported graph, and resizing with a low-pass has no ONNX
@@ -21,6 +21,8 @@ def front_end(segments, *, image=None, mean=None, variance=None):
     segments : keras.KerasTensor [shape=(batch, frames, n_mels), range=[0, 1]]
     image : tuple of two int or None
         Time steps and bands to resize to; None keeps the size.
+    coefficients : int > 0 or None
+        Cepstral coefficients that take the place of the bands; at most as many as there are bands are kept.
     mean, variance : np.ndarray [shape=(n_mels,)] or None
         Statistics of each band over the training split; constants of the graph. None leaves the values as they are.
 
@@ -35,6 +37,8 @@ def front_end(segments, *, image=None, mean=None, variance=None):
         scale = 1 / np.sqrt(np.asarray(variance, "float64").reshape(-1))
         offset = -np.asarray(mean, "float64").reshape(-1) * scale
         x = layers.Rescaling(scale.tolist(), offset.tolist(), name="standardise")(x)
+    if coefficients is not None:
+        x = _linear_map(cepstrum_matrix(x.shape[2], coefficients), "cepstrum")(x)
     time, bands = image or x.shape[1:]
     if bands != x.shape[2]:
         x = _linear_map(resize_matrix(x.shape[2], bands), "resize_bands")(x)
@@ -65,6 +69,27 @@ def resize_matrix(size: int, new: int) -> np.ndarray:
     distance = np.abs(np.arange(size)[:, None] + 0.5 - centre[None, :])
     weight = np.maximum(0.0, 1.0 - distance / reach)
     return (weight / weight.sum(axis=0)).astype("float32")
+
+
+def cepstrum_matrix(bands: int, coefficients: int) -> np.ndarray:
+    """The orthonormal discrete cosine transform (type II) along the bands, as a matrix.
+
+    Of log-mel levels it gives the mel frequency cepstral coefficients (Davis and Mermelstein 1980). Standardising the
+    bands first only moves and turns them, which the layers behind can undo.
+
+    Parameters
+    ----------
+    bands, coefficients : int > 0
+
+    Returns
+    -------
+    np.ndarray [shape=(bands, min(coefficients, bands)), dtype=float32]
+        Orthonormal columns.
+    """
+    order = np.arange(min(coefficients, bands))
+    matrix = np.cos(np.pi * (np.arange(bands)[:, None] + 0.5) * order / bands) * np.sqrt(2 / bands)
+    matrix[:, 0] /= np.sqrt(2)
+    return matrix.astype("float32")
 
 
 def _linear_map(matrix: np.ndarray, name: str):

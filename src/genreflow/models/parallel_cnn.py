@@ -17,14 +17,16 @@ def build(image, *, classes: int, dropout: float):
     return layers.Dense(classes, name="logits")(layers.Dropout(dropout)(x))
 
 
-ARCHITECTURE = Architecture(
-    name="parallel_cnn",
-    build=build,
-    origin="published: 80x80 images, 8 genres, SGD, 50 epochs, batches of 128",
-    reported="69.2 % of validation images",
-    image=(80, 80),
-    parameters=61_071,
-    space={"dropout": Float(low=0.0, high=0.7, default=0.0)},
-    learning_rate=Float(low=1e-3, high=1e-1, default=1e-2, log=True),
-    optimiser="momentum",
+ARCHITECTURES = (
+    Architecture(
+        name="parallel_cnn",
+        build=build,
+        origin="published: 80x80 images, 8 genres, SGD, 50 epochs, batches of 128",
+        reported="69.2 % of validation images",
+        image=(80, 80),
+        parameters=61_071,
+        space={"dropout": Float(low=0.0, high=0.7, default=0.0)},
+        learning_rate=Float(low=1e-3, high=1e-1, default=1e-2, log=True),
+        optimiser="momentum",
+    ),
 )

@@ -1,17 +1,42 @@
-"""The architectures by name. Adding one is a file with an ``ARCHITECTURE`` and its name in the tuple below."""
+"""The architectures by name. Adding one is a file with its ``ARCHITECTURES``, and its name in the tuple below."""
 
 from typing import Any
 
 import numpy as np
 
 from genreflow.errors import ParameterError
-from genreflow.models import cnn_gru, cnn_rnn, efficient, parallel_cnn
+from genreflow.models import (
+    cnn1d_lstm,
+    cnn_2d,
+    cnn_recurrent,
+    cnn_rnn,
+    efficient,
+    parallel_cnn,
+    recurrent,
+    resnet50,
+    tiny_cnn,
+    vgg_large,
+    wide_parallel_cnn,
+    windows,
+)
 from genreflow.models.architecture import Architecture
 from genreflow.models.frontend import front_end
 
-MODELS: dict[str, Architecture] = {
-    module.ARCHITECTURE.name: module.ARCHITECTURE for module in (parallel_cnn, cnn_rnn, cnn_gru, efficient)
-}
+_MODULES = (
+    parallel_cnn,
+    cnn_rnn,
+    wide_parallel_cnn,
+    resnet50,
+    recurrent,
+    cnn_recurrent,
+    tiny_cnn,
+    vgg_large,
+    cnn_2d,
+    cnn1d_lstm,
+    windows,
+    efficient,
+)
+MODELS: dict[str, Architecture] = {row.name: row for module in _MODULES for row in module.ARCHITECTURES}
 
 
 def architecture(name: str) -> Architecture:
@@ -86,7 +111,7 @@ def build_model(
     if seed is not None:
         keras.utils.set_random_seed(seed)
     segments = keras.Input(tuple(input_shape), name="segments", dtype="float32")
-    front = front_end(segments, image=row.image, mean=mean, variance=variance)
+    front = front_end(segments, image=row.image, coefficients=row.coefficients, mean=mean, variance=variance)
     # The body is a model in the model: its count is the published one, whatever stands before it.
     image = keras.Input(front.shape[1:], name="image", dtype="float32")
     body = keras.Model(image, row.build(image, classes=classes, **values), name="body")

@@ -1,5 +1,6 @@
 """Search spaces as plain data: what a study may vary, without a word about the library that varies it."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,4 +50,16 @@ class Choice:
             raise ParameterError(f"{name} is {value!r}; one of {', '.join(map(str, self.values))} is right.")
 
 
-Dimension = Float | Int | Choice
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file on this machine, or none (``""``); a study leaves it as it is."""
+
+    default: str = ""
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise ParameterError unless `value` is empty or names a file that is there."""
+        if value and not os.path.isfile(value):
+            raise ParameterError(f"{name} names {value}, which is no file; the path of a file, or none, is right.")
+
+
+Dimension = Float | Int | Choice | File

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import optuna
 
 from genreflow.errors import ParameterError
-from genreflow.models import MODELS, Choice, Float, Int
+from genreflow.models import MODELS, Architecture, Choice, Dimension, File, Float, Int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +103,15 @@ def suggest(trial: optuna.Trial, search: Search) -> tuple[str, float, dict]:
     architecture = MODELS[name]
     low, high = search.learning_rate or (architecture.learning_rate.low, architecture.learning_rate.high)
     learning_rate = trial.suggest_float(f"{name}.learning_rate", low, high, log=True)
-    own = {knob: _SUGGEST[type(domain)](trial, f"{name}.{knob}", domain) for knob, domain in architecture.space.items()}
+    own = {
+        knob: _SUGGEST[type(domain)](trial, f"{name}.{knob}", domain)
+        for knob, domain in _searched(architecture).items()
+    }
     return name, learning_rate, own
+
+
+def _searched(architecture: Architecture) -> dict[str, Dimension]:
+    return {knob: domain for knob, domain in architecture.space.items() if not isinstance(domain, File)}
 
 
 _SUGGEST: Mapping[type, Callable] = {
@@ -117,7 +124,7 @@ _SUGGEST: Mapping[type, Callable] = {
 def defaults(name: str, search: Search) -> dict:
     """The parameters of the trial an architecture starts with: the values its author would choose."""
     architecture = MODELS[name]
-    own = {f"{name}.{knob}": domain.default for knob, domain in architecture.space.items()}
+    own = {f"{name}.{knob}": domain.default for knob, domain in _searched(architecture).items()}
     low, high = search.learning_rate or (0.0, float("inf"))
     return {
         "architecture": name,
