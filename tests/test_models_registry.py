@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.fft
 
+from architectures import EACH
 from genreflow.errors import ParameterError
 from genreflow.models import MODELS, Choice, File, Float, Int, body_parameters, build_model, describe
 from genreflow.models.frontend import cepstrum_matrix, resize_matrix
@@ -22,9 +23,6 @@ PUBLISHED = {
     "cnn_gru": 3_179_720,
     "vgg_large": 14_555_258,
 }
-# Building these again and again takes longer than a coffee.
-HEAVY = {"wide_parallel_cnn", "resnet50", "vgg_large", "cnn_bilstm"}
-EACH = [pytest.param(name, marks=[pytest.mark.slow] if name in HEAVY else []) for name in MODELS]
 
 
 @pytest.mark.parametrize(("name", "count"), PUBLISHED.items())

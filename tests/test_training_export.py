@@ -6,8 +6,9 @@ import onnx
 import onnxruntime
 import pytest
 
+from architectures import TYPICAL_FIRST
 from genreflow.errors import GenreflowError
-from genreflow.models import MODELS, build_model
+from genreflow.models import build_model
 from genreflow.training.export import check_agreement, export_onnx, onnx_logits
 
 SHAPE = (52, 40)
@@ -27,7 +28,7 @@ def worn(name, segments):
     return model
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", TYPICAL_FIRST)
 def test_exports_and_agrees(name, segments, tmp_path):
     model, path = worn(name, segments), tmp_path / "model.onnx"
     export_onnx(model, path)
@@ -44,7 +45,7 @@ def test_exports_and_agrees(name, segments, tmp_path):
     assert [opset.domain for opset in operators.opset_import] == [""]  # any runtime reads it
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", TYPICAL_FIRST)
 def test_keras_file_comes_back(name, segments, tmp_path):
     model = worn(name, segments)
     model.save(tmp_path / "model.keras")
