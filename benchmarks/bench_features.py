@@ -75,6 +75,7 @@ def main() -> None:
         row(f"waveform to log-mel, {name}", ours, milliseconds(lambda s=spec: with_librosa(y, s), repeats))
     spec = SPECS["2048/512/128"]
     bank = make_filter_bank(spec)
+    transform = LogMel(spec, bank)
     with tempfile.TemporaryDirectory() as directory:
         for suffix in ("wav", "flac", "mp3"):
             path = Path(directory) / f"music.{suffix}"
@@ -82,7 +83,7 @@ def main() -> None:
             decode = milliseconds(lambda p=path: load(p, sample_rate=spec.sample_rate), repeats)
             theirs = milliseconds(lambda p=path: librosa.load(p, sr=spec.sample_rate, mono=True), repeats)
             row(f"{suffix}, 44.1 kHz stereo, to a waveform", decode, theirs)
-            ours = milliseconds(lambda p=path: logmel_pieces(p, spec, bank), repeats)
+            ours = milliseconds(lambda p=path: logmel_pieces(p, transform), repeats)
             row(
                 f"{suffix}, 44.1 kHz stereo, to log-mel",
                 ours,
@@ -91,7 +92,7 @@ def main() -> None:
 
     print("\nalternatives for the waveform to log-mel, 2048/512/128 [ms]")
     chosen = logmel._BLOCK_SAMPLES, logmel._BANDS_TOGETHER
-    for frames, bands in ((64, 16), (16, 16), (256, 16), (10**4, 16), (64, 4), (64, 32), (64, 128)):
+    for frames, bands in ((64, 8), (16, 8), (256, 8), (10**4, 8), (64, 4), (64, 16), (64, 32), (64, 128)):
         logmel._BLOCK_SAMPLES, logmel._BANDS_TOGETHER = frames * spec.n_fft, bands
         transform = LogMel(spec, bank)
         took = milliseconds(lambda t=transform: t.clip(y), repeats)

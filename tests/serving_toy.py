@@ -17,7 +17,9 @@ SEGMENT_SECONDS = 2.0
 TONES = {"bass": 300.0, "drone": 2000.0, "whistle": 3500.0}
 
 
-def write_toy_bundle(directory: Path, *, abstain_below: float = 0.5, temperature: float = 1.5) -> Bundle:
+def write_toy_bundle(
+    directory: Path, *, abstain_below: float = 0.5, temperature: float = 1.5, leaking: bool = False
+) -> Bundle:
     """A bundle whose logit k grows with the mean level of the k-th third of the bands."""
     bands, bins = SPEC.n_mels, 1 + SPEC.n_fft // 2
     centres = np.linspace(0, bins - 1, bands + 2)
@@ -49,7 +51,7 @@ def write_toy_bundle(directory: Path, *, abstain_below: float = 0.5, temperature
         temperature=temperature,
         abstain_below=abstain_below,
         architecture="toy",
-        lineage={"manifest": "made up"},
+        lineage={"manifest": "made up"} | ({"leaking": True} if leaking else {}),
     )
 
 

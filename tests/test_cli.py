@@ -91,7 +91,7 @@ def test_a_folder_is_audited_without_writing_anything(tmp_path, monkeypatch):
     report = json.loads(run("audit", "music", "--json").stdout)
     assert {fault["code"] for fault in report["faults"]} == {"undecodable", "silent"}
     assert sorted(tmp_path.rglob("*")) == before
-    assert "leave out" in run("audit", "music").stdout
+    assert "Left out" in run("audit", "music").stdout
 
 
 def test_an_empty_registry_says_so(tmp_path, monkeypatch):

@@ -310,7 +310,7 @@ def test_sources_that_are_refused(music, bring, tmp_path):
         bring(tmp_path / "nowhere")
     with pytest.raises(ParameterError, match="which is not a folder"):
         bring(tmp_path / "flat/a.wav")
-    with pytest.raises(ParameterError, match=r"data\.source is 'tape'; one of folder, spectrograms, demo is right"):
+    with pytest.raises(ParameterError, match=r"data\.source is 'tape'; one of folder, .* is right"):
         bring(music, source="tape")
     with pytest.raises(ParameterError, match="no settings file"):
         bring(tmp_path / "nowhere.yaml", source="demo")

@@ -63,7 +63,7 @@ def test_writing_replaces_the_file_and_never_edits_it(tmp_path):
     assert cached.read_bytes() == before != path.read_bytes()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "tracks": 3}', '{"version": 1, "tracks": [{}]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2, "tracks": 3}', '{"version": 2, "tracks": [{}]}'])
 def test_what_is_no_manifest_is_refused(tmp_path, text):
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(ParameterError, match=r"m\.json is not a manifest"):

@@ -1,5 +1,8 @@
 """Base log-mel frames: librosa is the oracle, and the imported GTZAN spectrograms that of the exact mode."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import librosa
@@ -7,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from genreflow.datasets.filterbank import make_filter_bank
+from genreflow.datasets.filterbank import filter_bank, make_filter_bank
 from genreflow.errors import AudioError
 from genreflow.features import FeatureSpec, FilterBank, LogMel, logmel_pieces
 
@@ -197,11 +200,50 @@ def test_exact_mode_keeps_as_many_frames_whatever_the_length():
     assert len(logmel(spec).clip(y[: 22050 * 20])) == 258
 
 
+def test_the_numbers_do_not_depend_on_the_threads_of_the_matrix_products():
+    code = """
+import hashlib
+import numpy as np
+from genreflow.features import FeatureSpec, FilterBank, LogMel
+spec = FeatureSpec()
+rng = np.random.default_rng(0)
+# Filters as wide as those of the top bands, all the way: the largest products.
+mel = np.zeros((128, 1025), np.float32)
+for band in range(128):
+    mel[band, 4 * band : 4 * band + 500] = rng.random(500)
+logmel = LogMel(spec, FilterBank(mel=mel, window=np.hanning(2048).astype(np.float32)))
+print(hashlib.sha256(logmel._mel_power(rng.standard_normal(200000).astype(np.float32))).hexdigest())
+"""
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2", "4")
+    }
+    assert len(hashes) == 1
+
+
+def test_a_filter_bank_is_kept_for_its_spec_alone(tmp_path):
+    kept, other = tmp_path / "filters.npz", FeatureSpec(fmax=8000.0)
+    bank = FilterBank(mel=np.ones((128, 1025), np.float32), window=np.ones(2048, np.float32))
+    bank.save(kept, spec=FeatureSpec())
+    np.testing.assert_array_equal(filter_bank(FeatureSpec(), kept).mel, bank.mel)
+    np.testing.assert_array_equal(filter_bank(other, kept).mel, make_filter_bank(other).mel)
+    bank.save(kept)
+    np.testing.assert_array_equal(filter_bank(FeatureSpec(), kept).mel, make_filter_bank(FeatureSpec()).mel)
+    kept.write_bytes(kept.read_bytes()[:100])
+    np.testing.assert_array_equal(filter_bank(other, kept).mel, make_filter_bank(other).mel)
+
+
 def test_a_file_gives_one_piece(tmp_path):
     spec = SPECS["small"]
     y = music(spec, 9.0)
     sf.write(tmp_path / "x.wav", np.stack([y, y], axis=1), 22050, subtype="FLOAT")
-    (piece,) = logmel_pieces(tmp_path / "x.wav", spec, make_filter_bank(spec))
+    (piece,) = logmel_pieces(tmp_path / "x.wav", logmel(spec))
     np.testing.assert_array_equal(piece, np.concatenate(list(logmel(spec).frames([y]))))
 
 

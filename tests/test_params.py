@@ -33,6 +33,8 @@ def test_the_file_of_this_checkout_is_valid(root):
     [
         ("split.valid", 0.9, ["split.valid", "0.9", "0.5"]),
         ("split.test", "many", ["split.test", "many", "number"]),
+        ("split.folds", 2, ["split.folds", "2", "3"]),
+        ("split.fold", 5, ["split.fold", "5", "from 0"]),
         ("features.hop_length", 0, ["features.hop_length", "greater than 0"]),
         ("features.hop_length", 512.5, ["features.hop_length", "512.5", "integer"]),
         ("features.fmax", 20000.0, ["features.fmax", "11025"]),

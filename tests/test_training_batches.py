@@ -59,6 +59,14 @@ def test_stretched_crops_change_the_tempo_only_so_far():
     assert 115 < spans.max() <= 120
 
 
+def test_a_crop_is_never_read_past_the_end_of_a_piece_that_holds_a_segment():
+    data = SegmentSet([numbered(104)], [0], [0], length=101, hop=50)
+    frames = np.rint(data.crops([0] * 200, np.random.default_rng(0), stretch=0.2) * 255)[:, :, 0]
+    assert (np.diff(frames, axis=1) >= 0).all()  # padding would be 0, after the last frame
+    assert frames.max() == 103
+    assert np.ptp(frames, axis=1).max() == 103
+
+
 def test_standardisation_is_exact_and_bounded():
     rng = np.random.default_rng(0)
     pieces = [rng.integers(0, 256, (n, 5), dtype="uint8") for n in (30, 71)]

@@ -93,6 +93,11 @@ class Bundle:
         return self.directory / KERAS
 
     @property
+    def leaking(self) -> bool:
+        """Whether it was made with a split that leaks, so that its figures flatter."""
+        return bool(self.lineage.get("leaking"))
+
+    @property
     def hash(self) -> str:
         """SHA-256 of what it answers and where it came from; version, metrics and the Keras file do not enter it.
 

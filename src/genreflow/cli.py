@@ -47,10 +47,13 @@ def cli() -> None:
 @as_json
 def classify(paths: tuple[Path, ...], output: Path | None, bundle: Path, jobs: int | None, as_json: bool) -> None:
     """Name the genre of audio files, or of all audio below folders."""
+    from genreflow.bundle import Bundle
     from genreflow.serving.batch import classify_files, find_audio, iter_results
     from genreflow.serving.predictor import Predictor
 
     files = find_audio(paths)
+    if Bundle.load(bundle).leaking:
+        click.echo("note: this model was made with a split that leaks; its figures flatter", err=True)
     if output is not None:
         summary = classify_files(files, bundle, output=output, n_jobs=jobs, progress=True)
         if as_json:
@@ -71,21 +74,31 @@ def classify(paths: tuple[Path, ...], output: Path | None, bundle: Path, jobs: i
 
 
 @cli.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("path", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--tracks", type=click.Path(path_type=Path), help="Table of genres and artists; see data/tracks.csv.")
 @click.option("--min-seconds", type=click.FloatRange(min=0), default=1.0, show_default=True)
 @click.option("--silence-db", type=click.FloatRange(max=0), default=-60.0, show_default=True, help="Peak [dBFS].")
+@click.option("--clipped-share", type=click.FloatRange(0, 1), default=0.001, show_default=True)
+@click.option(
+    "--near-duplicates/--no-near-duplicates", default=True, help="Look for the same recording in other guise."
+)
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page with plots and pictures, too.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Files at a time; by default one a core.")
 @as_json
-def audit(directory: Path, min_seconds: float, silence_db: float, as_json: bool) -> None:
-    """Look through a folder of music (<genre>/[<artist>/]<file>) for tracks that cannot or should not be used."""
-    from genreflow.datasets.audit import audit_directory
+def audit(path: Path, tracks: Path | None, page: Path | None, jobs: int | None, as_json: bool, **limits) -> None:
+    """Look through music for tracks that cannot or should not be used.
 
-    report = audit_directory(directory, min_seconds=min_seconds, silence_db=silence_db)
+    DIR is a folder of music (<genre>/[<artist>/]<file>), a folder of spectrograms, or an .npz of them. Nothing in it
+    is changed.
+    """
+    from genreflow.datasets.audit import audit_directory
+    from genreflow.datasets.audit.table import as_table
+
+    report = audit_directory(path, tracks_csv=tracks, page=page, n_jobs=jobs or -1, **limits)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
-        return
-    for fault in report.faults:
-        click.echo(f"{'leave out' if fault.leave_out else 'notice   '}  {fault.code:<18} {fault.message}")
-    click.echo(", ".join(f"{count} {name}" for name, count in report.counts.items()) or "no faults")
+    else:
+        click.echo(as_table(report, more="--json shows all"))
 
 
 @cli.command()
@@ -115,6 +128,32 @@ def models(name: str | None, shape: str, classes: int, as_json: bool) -> None:
         build_model(name, input_shape=(frames, bands), classes=classes).summary(expand_nested=True, print_fn=click.echo)
 
 
+@cli.command()
+@click.argument("experiments", nargs=-1)
+@as_json
+def folds(experiments: tuple[str, ...], as_json: bool) -> None:
+    """Put the folds of a k-fold split together: one figure, for which every track was tested once.
+
+    EXPERIMENTS are those of `dvc exp show`; without any, all of the present commit that were split by kfold.
+    """
+    from genreflow.stages import PREDICTIONS, SPLIT
+    from genreflow.tracking.folds import pool, read_folds
+
+    found = pool(read_folds(".", experiments, split=SPLIT, predictions=PREDICTIONS))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for fold in found["folds"]:
+        click.echo(
+            f"fold {fold['fold']:<3} {fold['accuracy']:6.1%}  of {fold['tracks']:>6} tracks  {fold['experiment']}"
+        )
+    click.echo(
+        f"all      {found['accuracy']:6.1%}  of {found['tracks']:>6} tracks  (95 %: {found['accuracy_low']:.1%} to "
+        f"{found['accuracy_high']:.1%}), macro F1 {found['macro_f1']:.3f}; over folds {found['accuracy_mean']:.1%} "
+        f"with a standard deviation of {100 * found['accuracy_std']:.1f} points"
+    )
+
+
 @cli.group()
 def registry() -> None:
     """The registered models: which there are, which one is champion, and going back."""
@@ -131,10 +170,11 @@ def registry_list(as_json: bool) -> None:
         click.echo(json.dumps([version.to_dict() for version in versions], indent=2))
         return
     for version in versions:
-        accuracy = version.metrics.get("test_track_accuracy", version.metrics.get("valid_track_accuracy"))
+        named = (f"{mark}{part}_track_accuracy" for mark in ("", "leaking_") for part in ("test", "valid"))
+        accuracy = next((version.metrics[name] for name in named if name in version.metrics), None)
         click.echo(
             f"{version.version:>4}  {'-' if accuracy is None else f'{accuracy:.1%}':>6}  {version.created}  "
-            f"{version.bundle_hash[:12]}  {', '.join(version.aliases)}"
+            f"{version.bundle_hash[:12]}  {', '.join((*version.aliases, *(['LEAKING'] if version.leaking else [])))}"
         )
     if not versions:
         click.echo("No model is registered yet; `dvc repro` registers the first.")

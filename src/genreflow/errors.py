@@ -28,3 +28,7 @@ class AudioError(GenreflowError):
     def __init__(self, code: AudioFault, message: str) -> None:
         super().__init__(message)
         self.code: AudioFault = code
+
+    def __reduce__(self) -> tuple:
+        # An exception is pickled by its message alone, and one that cannot be brought back breaks a pool of workers.
+        return type(self), (self.code, str(self))

@@ -1,11 +1,12 @@
 """params.yaml as frozen, validated values; the unit and range of every knob stand here and nowhere else."""
 
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from genreflow.datasets.request import Component
 from genreflow.errors import ParameterError
 from genreflow.features.spec import FeatureSpec
 from genreflow.models import MODELS
@@ -23,23 +24,31 @@ class DataParams(Section):
     path: Path = Field(description="the folder or file that the source reads")
     tracks: Path = Field(description="optional table of tracks: path, genre, group, split")
     genres: tuple[str, ...] = Field(default=(), description="a subset of the genres; empty takes all")
+    subset: str | None = Field(default=None, description="of fma: small, medium, large or full; null: what is there")
+    sources: tuple[Component, ...] = Field(default=(), description="of a combination, what it combines")
 
 
 class AuditParams(Section):
     min_seconds: float = Field(default=1.0, ge=0, description="shorter tracks are left out [s]")
     silence_db: float = Field(default=-60.0, le=0, description="tracks that peak below are left out [dBFS]")
+    clipped_share: float = Field(default=0.001, ge=0, le=1, description="more samples flat at full scale are noticed")
+    near_duplicates: bool = Field(default=True, description="look for the same recording in other guise")
 
 
 class SplitParams(Section):
     method: str = "group"
     valid: float = Field(default=0.2, ge=0.05, le=0.5, description="share of the tracks that chooses models")
     test: float = Field(default=0.2, ge=0.05, le=0.5, description="share of the tracks looked at once, at the end")
+    folds: int = Field(default=5, ge=3, le=100, description="of kfold: one tests, the next one validates")
+    fold: int = Field(default=0, ge=0, description="of kfold: the one that tests, from 0")
     seed: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")
     def _leave_some_for_training(self) -> Self:
         if self.valid + self.test > 0.8:
             raise ValueError("split.valid + split.test must leave at least 0.2 of the tracks for training")
+        if self.fold >= self.folds:
+            raise ValueError(f"split.fold is {self.fold}, but split.folds {self.folds} are numbered from 0")
         return self
 
 
@@ -82,6 +91,19 @@ class BundleParams(Section):
     abstain_below: float | None = Field(default=None, ge=0, le=1, description="null: from validation")
 
 
+class ComputeParams(Section):
+    """Where work is done; no result depends on it, so no stage of dvc.yaml lists it."""
+
+    n_jobs: int = Field(default=-1, description="processes, as joblib counts: -1 is one a core")
+    scheduler: str | None = Field(default=None, description="address of a Dask scheduler, such as tcp://host:8786")
+
+    @model_validator(mode="after")
+    def _some_process(self) -> Self:
+        if self.n_jobs == 0:
+            raise ValueError("compute.n_jobs is 0; a number of processes, or -1 for one a core, is right")
+        return self
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -94,6 +116,7 @@ class Params(Section):
     train: FitOptions
     gate: GateParams
     bundle: BundleParams
+    compute: ComputeParams = ComputeParams()
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
@@ -140,5 +163,7 @@ def _known_beside(loc: tuple) -> str:
     if len(loc) == 1:
         return f"the sections are {', '.join(Params.model_fields)}"
     section = Params.model_fields[loc[0]].annotation
+    for name in loc[1:-1]:  # data.sources.0: an element of the tuple
+        section = get_args(section)[0] if isinstance(name, int) else section.model_fields[name].annotation
     fields = getattr(section, "model_fields", None) or getattr(section, "__dataclass_fields__", {})
-    return f"{loc[0]} has {', '.join(fields)}"
+    return f"{'.'.join(str(part) for part in loc[:-1])} has {', '.join(fields)}"

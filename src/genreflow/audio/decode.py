@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
+from genreflow.audio.headers import read_claims
 from genreflow.audio.readers import READ_SAMPLES, Reader, Source, describe, open_reader
 from genreflow.errors import AudioError
 
 # 120 dB above full scale: beyond it a float file holds no sound, and its power would overflow float32.
 MAX_AMPLITUDE = 1e6
+# Three samples in a row at full scale are no peak of a wave, but one cut off.
+CLIPPED_LEVEL = 0.999
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,13 @@ class AudioFacts:
         Greatest absolute sample of any channel; 1 is full scale.
     rms : float >= 0
         Root mean square over all samples of all channels.
+    clipped : float in [0, 1]
+        Share of the samples that stand in runs of three or more, within a channel, at 0.999 or beyond. Runs are not
+        followed from one block that is read (a megabyte) to the next.
+    undeclared : float >= 0 [s]
+        Sound behind the end that the header of a WAV or AU file declares; it is not decoded.
+    declared_sample_rate : int > 0 [Hz] or None
+        A second rate that the header of a WAV file implies by its bytes a second, where it differs from `sample_rate`.
     hash : str
         SHA-256 (hex) of sample rate, channels and the decoded float32 samples: the same for the same music in any
         lossless container.
@@ -69,6 +79,9 @@ class AudioFacts:
     duration: float
     peak: float
     rms: float
+    clipped: float
+    undeclared: float
+    declared_sample_rate: int | None
     hash: str
 
 
@@ -103,22 +116,29 @@ def inspect(source: Source, *, max_seconds: float | None = None) -> AudioFacts:
     AudioError
         ``undecodable``, ``unusable`` (no samples, or samples that are no finite sound), ``too_long``.
     """
+    claims = read_claims(source)
     with open_reader(source) as reader:
         digest = hashlib.sha256(f"{reader.sample_rate} Hz {reader.channels} ch\n".encode())
-        frames, peak, energy = 0, 0.0, 0.0
+        frames, peak, energy, clipped = 0, 0.0, 0.0, 0
         for block in _native_blocks(source, reader, max_seconds, READ_SAMPLES // reader.channels):
             digest.update(block)
             flat = block.reshape(-1)
             frames += len(block)
-            peak = max(peak, _peak(flat))
+            loudest = _peak(flat)
+            peak = max(peak, loudest)
+            if loudest >= CLIPPED_LEVEL:  # most blocks of most music are spared the count
+                clipped += _clipped(block)
             energy += float(np.dot(flat, flat))
         return AudioFacts(
             sample_rate=reader.sample_rate,
             channels=reader.channels,
-            declared=reader.frames / reader.sample_rate,
+            declared=(claims.frames or reader.frames) / reader.sample_rate,
             duration=frames / reader.sample_rate,
             peak=peak,
             rms=math.sqrt(energy / (frames * reader.channels)),
+            clipped=clipped / (frames * reader.channels),
+            undeclared=claims.undeclared / reader.sample_rate,
+            declared_sample_rate=claims.sample_rate,
             hash=digest.hexdigest(),
         )
 
@@ -193,6 +213,16 @@ def load(source: Source, *, sample_rate: int | None = None, max_seconds: float |
 def _peak(flat: np.ndarray) -> float:
     """Return the greatest absolute sample; NaN where one is NaN."""
     return float(np.maximum(flat.max(), -flat.min()))
+
+
+def _clipped(block: np.ndarray) -> int:
+    """Count the samples in runs of three or more at full scale, channel by channel."""
+    full = np.abs(block) >= CLIPPED_LEVEL
+    middle = full[:-2] & full[1:-1] & full[2:]
+    in_run = np.zeros_like(full)
+    for shift in range(3):
+        in_run[shift : shift + len(middle)] |= middle
+    return int(np.count_nonzero(in_run))
 
 
 def _native_blocks(source: Source, reader: Reader, max_seconds: float | None, size: int) -> Iterator[np.ndarray]:

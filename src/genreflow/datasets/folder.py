@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from genreflow.audio.decode import inspect
 from genreflow.audio.readers import AUDIO_SUFFIXES
+from genreflow.datasets.choice import choose
 from genreflow.datasets.importing import bring, existing_folder
-from genreflow.datasets.labels import select_genres, with_artist
+from genreflow.datasets.labels import with_artist
 from genreflow.datasets.layout import place_tracks, walk
 from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.request import Request
@@ -47,7 +48,7 @@ def folder(path: Path, destination: Path, request: Request) -> Manifest:
 def find(path: Path, request: Request) -> tuple[list[Track], list[str]]:
     """Return the tracks of the genres asked for below `path`, not yet decoded, and notes."""
     tracks, notes = placed(path, request)
-    return select_genres(tracks, request.genres, where=str(path)), notes
+    return choose(tracks, request, where=str(path)), notes
 
 
 def placed(path: Path, request: Request) -> tuple[list[Track], list[str]]:
@@ -108,11 +109,14 @@ def _measure_one(track: Track, path: Path, destination: Path | None, request: Re
         track,
         duration=round(facts.duration, 6),
         declared_duration=round(facts.declared, 6),
+        undeclared_duration=round(facts.undeclared, 6) or None,
         hash=facts.hash,
         sample_rate=facts.sample_rate,
+        declared_sample_rate=facts.declared_sample_rate,
         channels=facts.channels,
         peak=round(facts.peak, 6),
         rms=round(facts.rms, 6),
+        clipped=round(facts.clipped, 6),
     )
 
 

@@ -12,7 +12,7 @@ from genreflow.errors import ParameterError
 from genreflow.files import write_text
 
 # Raise it when facts of a track are measured in another way: older manifests are then not reused.
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
 # Above this share of tracks without an artist, no split can be trusted to keep artists apart.
 MAX_UNGROUPED = 0.1

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genreflow.datasets.labels import select_genres, with_artist
+from genreflow.datasets.choice import choose
+from genreflow.datasets.labels import with_artist
 from genreflow.datasets.request import Request
 from genreflow.datasets.shards import Opened, Shard, content
 from genreflow.datasets.track import Track, ungrouped
@@ -52,7 +53,7 @@ def open_npz(files: list[Path], folder: Path, request: Request) -> Opened:
             split=row.split if row else None,
         )
         tracks.append(with_artist(track, row.group if row else None, "tracks.csv"))
-    chosen = {track.id: track for track in select_genres(tracks, request.genres, where=str(folder))}
+    chosen = {track.id: track for track in choose(tracks, request, where=str(folder))}
     return _shards(names_of, chosen), [*notes, *more]
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image
 
-from genreflow.datasets.labels import genre_key, select_genres
+from genreflow.datasets.choice import choose
+from genreflow.datasets.labels import genre_key
 from genreflow.datasets.layout import place_tracks
 from genreflow.datasets.request import Request
 from genreflow.datasets.shards import Content, Opened, Shard, content
@@ -28,7 +29,7 @@ def open_png(names: list[str], folder: Path, request: Request) -> Opened:
     """
     table, notes = request.table_near(folder / "tracks.csv")
     tracks, more = place_tracks(names, table, root=folder)
-    tracks = select_genres(tracks, request.genres, where=str(folder))
+    tracks = choose(tracks, request, where=str(folder))
     return _shards(tracks, folder, request.n_jobs), [*notes, *more]
 
 

@@ -6,9 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from genreflow.datasets import folder as folders
+from genreflow.datasets.combination import combine
+from genreflow.datasets.fma import SUBSETS as FMA_SUBSETS
+from genreflow.datasets.fma import fma
+from genreflow.datasets.gtzan import gtzan
 from genreflow.datasets.importing import replaced_together
 from genreflow.datasets.manifest import Manifest
-from genreflow.datasets.request import Request, write_index
+from genreflow.datasets.request import Component, Request, write_index
 from genreflow.datasets.spectrograms import spectrograms
 from genreflow.errors import ParameterError
 
@@ -25,7 +29,53 @@ def demo(path: Path, destination: Path, request: Request) -> Manifest:
     return Manifest.of("demo", folders.measure(tracks, destination, None, request), notes=notes)
 
 
-SOURCES: dict[str, Source] = {"folder": folders.folder, "spectrograms": spectrograms, "demo": demo}
+def combination(path: Path, destination: Path, request: Request) -> Manifest:
+    """Bring what `request.components` lists; see `combine`."""
+    return combine(path, destination, request, SOURCES, downloaded=DOWNLOADED)
+
+
+SOURCES: dict[str, Source] = {
+    "folder": folders.folder,
+    "spectrograms": spectrograms,
+    "demo": demo,
+    "gtzan": gtzan,
+    "fma": fma,
+    "combination": combination,
+}
+SUBSETS: dict[str, tuple[str, ...]] = {"fma": FMA_SUBSETS}
+DOWNLOADED = ("gtzan", "fma")  # fetched where they are not there yet
+
+
+def check_sources(source: str, *, subset: str | None = None, components: Sequence[Component] = ()) -> None:
+    """Refuse what `ingest` could not do, without a look at any file.
+
+    Raises
+    ------
+    ParameterError
+        A source or a subset is unknown, or a list of sources is where none should be, or missing.
+    """
+    _check_source("data.source", source, "data.subset", subset)
+    if source == "combination" and not components:
+        raise ParameterError("data.source is combination, but data.sources is empty; list what it combines.")
+    if source != "combination" and components:
+        raise ParameterError(
+            f"data.sources lists {len(components)} sources, but data.source is {source}; combination there, or an "
+            "empty list here, is right."
+        )
+    for number, component in enumerate(components):
+        where = f"data.sources, part {number + 1}:"
+        if component.source == "combination":
+            raise ParameterError(f"{where} a combination within a combination; list its parts here instead.")
+        _check_source(f"{where} source", component.source, f"{where} subset", component.subset)
+
+
+def _check_source(name: str, source: str, subset_name: str, subset: str | None) -> None:
+    if source not in SOURCES:
+        raise ParameterError(f"{name} is {source!r}; one of {', '.join(SOURCES)} is right.")
+    known = SUBSETS.get(source, ())
+    if subset is not None and subset not in known:
+        right = f"one of {', '.join(known)}, or null, is right" if known else f"{source} has none, null is right"
+        raise ParameterError(f"{subset_name} is {subset!r}; {right}.")
 
 
 def ingest(
@@ -36,6 +86,8 @@ def ingest(
     *,
     genres: Sequence[str] | None = None,
     tracks_csv: Path | None = None,
+    subset: str | None = None,
+    components: Sequence[Component] = (),
     n_jobs: int = -1,
     progress: bool = True,
 ) -> Manifest:
@@ -54,6 +106,10 @@ def ingest(
         Subset to take; None is all.
     tracks_csv : Path or None
         Table of genres, artists and published splits; one without rows counts as none.
+    subset : str or None
+        Which part of a published dataset; None is what is there.
+    components : sequence of Component
+        Of a combination, what it combines; else none.
     n_jobs : int
         As joblib takes it: -1 is all cores.
     progress : bool
@@ -64,18 +120,19 @@ def ingest(
     ParameterError
         Anything about the source that a user can mend; the previous raw data and manifest stay as they were.
     """
-    if source not in SOURCES:
-        raise ParameterError(f"data.source is {source!r}; one of {', '.join(SOURCES)} is right.")
+    check_sources(source, subset=subset, components=components)
     path, target_dir = Path(path), Path(target_dir)
     inner, outer = sorted((os.path.realpath(path), os.path.realpath(target_dir)), key=len, reverse=True)
     if f"{inner}/".startswith(f"{outer}/"):
         raise ParameterError(
             f"data.path names {path}, which lies in, or holds, {target_dir}; give a place apart from it."
         )
-    request = Request.with_table(tracks_csv, genres=genres or None, n_jobs=n_jobs, progress=progress)
+    request = Request.with_table(
+        tracks_csv, genres=genres or None, subset=subset, components=components, n_jobs=n_jobs, progress=progress
+    )
     request = request.reusing(target_dir, manifest_path)
     with replaced_together(target_dir, manifest_path) as (raw, manifest_file):
         manifest = SOURCES[source](path, raw, request)
         manifest.save(manifest_file)
-    write_index(manifest, path, manifest_path)
+    write_index(manifest, request.brought, manifest_path)
     return manifest

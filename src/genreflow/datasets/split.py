@@ -3,14 +3,19 @@
 import hashlib
 import json
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from genreflow.datasets.audit import Audit
+from genreflow.datasets.groups import merged_groups, recordings
 from genreflow.datasets.manifest import Manifest
-from genreflow.datasets.split_methods import METHODS, Fractions, Parts
+from genreflow.datasets.segment_parts import SegmentParts
+from genreflow.datasets.split_methods import HONEST, METHODS, Fractions, Options, Parts
+from genreflow.datasets.split_report import counts, leaks
 from genreflow.datasets.track import PARTS, Part, Track
 from genreflow.errors import ParameterError
 from genreflow.files import write_json
@@ -32,8 +37,17 @@ class Split:
         True when a group or a recording stands on two sides: figures flatter, and must be marked wherever they appear.
     groups_known : bool
         As in the manifest.
+    groups : dict of str to str
+        By the id of every track in a part, what the split must not divide: its artist, merged with those that share
+        a recording. Whoever needs groups after the split takes these.
     report : dict
         By part, ``{genre: {"tracks", "groups"}}``.
+    leaks : dict
+        How much of one part stands in another, as `split_report.leaks` gives it.
+    segments : SegmentParts or None
+        Of ``segment``, by which every track is in every part: which of its segments are in which.
+    folds, fold : int or None
+        Of ``kfold``.
     notes : tuple of str
         Sentences for people.
     """
@@ -45,7 +59,12 @@ class Split:
     evaluation_part: Part
     leaking: bool
     groups_known: bool
+    groups: dict[str, str]
     report: dict
+    leaks: dict
+    segments: SegmentParts | None = None
+    folds: int | None = None
+    fold: int | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,10 +76,33 @@ class Split:
         """Ids of the tracks on which a model is measured."""
         return self.parts[self.evaluation_part]
 
+    def chosen(self, part: Part) -> Callable[[str, int], np.ndarray] | None:
+        """Which segments of a track belong to a part.
+
+        Returns
+        -------
+        callable or None
+            From a track's hash and its number of segments to a mask of them; None where a part has all segments of
+            its tracks, which is so of every method but ``segment``.
+        """
+        return None if self.segments is None else partial(self.segments.mask, part)
+
+    def marked(self, name: str, *, joint: str = "_") -> str:
+        """`name`, of a figure or whatever else is measured with this split: one that leaks stands in front of it."""
+        return f"leaking{joint}{name}" if self.leaking else name
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """What tags of runs and rows of tables get: ``{"leaking": "true"}``, or nothing."""
+        return {"leaking": "true"} if self.leaking else {}
+
     @property
     def hash(self) -> str:
         """Sixteen hex digits that name who is in which part."""
-        return hashlib.sha256(json.dumps([self.train, self.valid, self.test]).encode()).hexdigest()[:16]
+        content = [self.train, self.valid, self.test]
+        if self.segments is not None:
+            content.append(asdict(self.segments))
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
         fields = asdict(self)
@@ -79,6 +121,9 @@ class Split:
         try:
             fields = json.loads(Path(path).read_text("utf-8"))
             del fields["hash"]
+            if fields["segments"] is not None:
+                fractions = tuple(fields["segments"].pop("fractions"))
+                fields["segments"] = SegmentParts(fractions=fractions, **fields["segments"])
             return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
         except FileNotFoundError:
             raise ParameterError(f"There is no split {path}; run `dvc repro split`.") from None
@@ -93,6 +138,8 @@ def make_split(
     method: str = "group",
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
     seed: int = 0,
+    folds: int = 5,
+    fold: int = 0,
 ) -> Split:
     """Divide the usable tracks of a manifest.
 
@@ -100,21 +147,28 @@ def make_split(
     ----------
     manifest : Manifest
     audit : Audit
-        Of this manifest.
-    method : {"group", "published"}
+        Of this manifest. Groups that share a recording, by its clusters, are one.
+    method : {"group", "published", "kfold", "segment"}
         ``group``: stratified by genre, no group on two sides. ``published``: as tracks.csv says; when it names no valid
-        part, one is taken from train by group.
+        part, one is taken from train by group. ``kfold``: the same folds for every `fold`, each a share of every genre
+        and no group in two; one tests, the next one validates, the rest trains. ``segment``: the segments of every
+        track are dealt to all parts, which leaks and is for comparison only.
     fractions : sequence of three floats in [0, 1]
-        Shares of train, valid and test, which sum to 1; train and valid are not 0.
+        Shares of train, valid and test, which sum to 1; train and valid are not 0. Not of ``kfold``.
     seed : int >= 0
+    folds : int >= 3
+    fold : int in [0, folds)
+        Of ``kfold``, the one that tests.
 
     Raises
     ------
     ParameterError
-        A parameter is wrong, a genre has no usable track, or the published split cannot be used.
+        A parameter is wrong, a genre has no usable track, or the tracks cannot be divided in this way.
     """
     if method not in METHODS:
         raise ParameterError(f"split.method is {method!r}; one of {', '.join(METHODS)} is right.")
+    if folds < 3 or not 0 <= fold < folds:
+        raise ParameterError(f"split.fold is {fold} of split.folds = {folds}; at least 3, numbered from 0, are right.")
     fractions = _checked(fractions)
     out = audit.left_out
     tracks = [track for track in manifest.tracks if track.id not in out]
@@ -124,9 +178,12 @@ def make_split(
                 f"Genre {genre} has no usable track: the audit leaves out all {total}; mend them, or leave the genre "
                 "out of data.genres."
             )
-    parts, notes = METHODS[method](tracks, fractions, seed)
-    by_part = {part: tuple(sorted(track_id for track_id in parts if parts[track_id] == part)) for part in PARTS}
-    notes = [*notes, *_missing(tracks, parts, by_part)]
+    groups = merged_groups(manifest.tracks, audit.clusters)
+    options = Options(groups=groups, fractions=fractions, seed=seed, folds=folds, fold=fold)
+    parts, notes = METHODS[method](tracks, options)
+    by_part = {part: tuple(sorted(parts[part])) for part in PARTS}
+    groups = {track_id: groups[track_id] for track_id in sorted(set().union(*by_part.values()))}
+    notes = [*notes, *_missing(tracks, parts, options.groups)]
     if not by_part["valid"]:
         raise ParameterError(
             "The split has no track to validate on: no genre has groups (artists) for two parts; bring more artists a "
@@ -137,51 +194,28 @@ def make_split(
         notes.append(
             "There is no test part: models are measured on valid, by which they were also chosen, so figures flatter."
         )
-    found = leaks(manifest, by_part)
-    if found["groups"] or found["duplicates"]:
-        notes.append(
-            f"The split leaks: {len(found['groups'])} groups ({', '.join(found['groups'][:3])}) and "
-            f"{len(found['duplicates'])} recordings stand on two sides, so figures flatter."
-        )
+    found = leaks(by_part, groups, recordings(manifest.tracks, audit.clusters))
+    leaking = any(pair["groups"] or pair["duplicates"] for pair in found.values())
+    if leaking and method in HONEST:
+        raise RuntimeError(f"A split by {method} divided a group: {found}")  # what this method promises is broken
+    if leaking:
+        notes.append(_said(found))
     if not manifest.groups_known:
         notes.append("Artists are unknown, so that one may stand on both sides and figures may flatter.")
     return Split(
         method=method,
         **by_part,
         evaluation_part=evaluation_part,
-        leaking=bool(found["groups"] or found["duplicates"]),
+        leaking=leaking,
         groups_known=manifest.groups_known,
-        report=_report(tracks, parts),
+        groups=groups,
+        report=counts({part: [manifest.by_id[i] for i in ids] for part, ids in by_part.items()}, groups),
+        leaks=found,
+        segments=SegmentParts(fractions=fractions, seed=seed) if method == "segment" else None,
+        folds=folds if method == "kfold" else None,
+        fold=fold if method == "kfold" else None,
         notes=tuple(notes),
     )
-
-
-def leaks(manifest: Manifest, parts: dict[Part, Sequence[str]]) -> dict[str, list[str]]:
-    """Return the groups, and the hashes of recordings, that stand in more than one part.
-
-    Parameters
-    ----------
-    manifest : Manifest
-    parts : dict of str to sequence of str
-        Ids of tracks by part, as `Split.parts`.
-
-    Returns
-    -------
-    leaks : dict
-        ``{"groups", "duplicates"}``, sorted; both empty for a split that does not leak.
-    """
-    tracks = manifest.by_id
-    groups, recordings = defaultdict(set), defaultdict(set)
-    for part, ids in parts.items():
-        for track_id in ids:
-            track = tracks[track_id]
-            groups[track.group].add(part)
-            if track.hash:
-                recordings[track.hash].add(part)
-    return {
-        name: sorted(key for key, of_key in sides.items() if len(of_key) > 1)
-        for name, sides in (("groups", groups), ("duplicates", recordings))
-    }
 
 
 def _checked(fractions: Sequence[float]) -> Fractions:
@@ -199,29 +233,25 @@ def _checked(fractions: Sequence[float]) -> Fractions:
     return fractions
 
 
-def _report(tracks: list[Track], parts: Parts) -> dict:
-    report = {}
-    for part in PARTS:
-        inside = [track for track in tracks if parts.get(track.id) == part]
-        report[part] = {
-            genre: {
-                "tracks": sum(track.genre == genre for track in inside),
-                "groups": len({track.group for track in inside if track.genre == genre}),
-            }
-            for genre in sorted({track.genre for track in tracks})
-        }
-    return report
+def _said(found: dict[str, dict]) -> str:
+    """The worst of the leaks in words."""
+    pair, worst = max(found.items(), key=lambda item: (item[1]["groups"], item[1]["duplicates"]))
+    named = ", ".join(worst["examples"]["groups"][:3])
+    return (
+        f"The split leaks, so every figure flatters and is marked as leaking: {pair}, {worst['groups']} groups"
+        f"{f' ({named})' if named else ''} and {worst['duplicates']} copies of recordings."
+    )
 
 
-def _missing(tracks: list[Track], parts: Parts, by_part: dict[Part, tuple[str, ...]]) -> list[str]:
+def _missing(tracks: list[Track], parts: Parts, groups: dict[str, str]) -> list[str]:
     """Name the genres that a part lacks."""
     notes = []
+    members = {part: set(ids) for part, ids in parts.items()}
     for genre in sorted({track.genre for track in tracks}):
-        of_genre = [track for track in tracks if track.genre == genre]
-        groups = len({track.group for track in of_genre})
-        there = {parts.get(track.id) for track in of_genre}
-        absent = [part for part in PARTS if by_part[part] and part not in there]
-        whole = f"of {len(of_genre)} by {groups} {'group' if groups == 1 else 'groups'} (artists) in all"
+        of_genre = {track.id for track in tracks if track.genre == genre}
+        n_groups = len({groups[track_id] for track_id in of_genre})
+        absent = [part for part in PARTS if members[part] and not members[part] & of_genre]
+        whole = f"of {len(of_genre)} by {n_groups} {'group' if n_groups == 1 else 'groups'} (artists) in all"
         if "train" in absent:
             raise ParameterError(f"Genre {genre} has no track in train, {whole}; a genre cannot be learnt without.")
         if absent:

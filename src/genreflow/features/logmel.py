@@ -23,7 +23,10 @@ _AMIN_DB = -100.0
 # Samples of windowed frames at work: 0.5 MB of float32, and as much again of their transforms (measured: 64 to 256
 # frames of 2048 are equally good, fewer or all at once are slower).
 _BLOCK_SAMPLES = 1 << 17
-_BANDS_TOGETHER = 16
+_BANDS_TOGETHER = 8
+# Multiplications of a product at most. Beyond it OpenBLAS takes several threads: for products of this size they cost
+# more than they save, and the last bit of a sum would depend on their number.
+_PRODUCT = 1 << 18
 # A last clip shorter than this part of a clip is not trusted with a level reference of its own.
 _TRUSTED_PART = 0.5
 
@@ -127,7 +130,10 @@ class LogMel:
             squares = spectrum.view(np.float32)  # real and imaginary parts take turns; the filters add them up
             np.multiply(squares, squares, out=squares)
             for bands, bins, weights in self._filters:
-                np.matmul(squares[:, bins], weights, out=power[begin : begin + step, bands])
+                out = power[begin : begin + step, bands]
+                rows = max(1, _PRODUCT // weights.size)
+                for first in range(0, len(block), rows):
+                    np.matmul(squares[first : first + rows, bins], weights, out=out[first : first + rows])
         return power
 
     def _columns(self, n_frames: int, *, exact: bool = False) -> np.ndarray | slice:
@@ -157,14 +163,13 @@ class LogMel:
         return np.rint(levels, out=levels).astype(np.uint8)
 
 
-def logmel_pieces(source: Source, spec: FeatureSpec, bank: FilterBank) -> list[np.ndarray]:
+def logmel_pieces(source: Source, logmel: LogMel) -> list[np.ndarray]:
     """Compute the base log-mel frames of one file, as the feature store takes them.
 
     Parameters
     ----------
     source : path or binary file object
-    spec : FeatureSpec
-    bank : FilterBank
+    logmel : LogMel
 
     Returns
     -------
@@ -176,8 +181,8 @@ def logmel_pieces(source: Source, spec: FeatureSpec, bank: FilterBank) -> list[n
     AudioError
         As `genreflow.audio.iter_mono` does.
     """
-    blocks = iter_mono(source, sample_rate=spec.sample_rate, block_seconds=spec.clip_seconds)
-    return [np.concatenate(list(LogMel(spec, bank).frames(blocks)))]
+    blocks = iter_mono(source, sample_rate=logmel.spec.sample_rate, block_seconds=logmel.spec.clip_seconds)
+    return [np.concatenate(list(logmel.frames(blocks)))]
 
 
 def _clips(blocks: Iterable[np.ndarray], size: int, *, rest: int) -> Iterator[np.ndarray]:

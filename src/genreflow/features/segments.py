@@ -27,6 +27,11 @@ def segment_starts(n_frames: int, length: int, hop: int) -> np.ndarray:
     return starts if starts[-1] == last else np.append(starts, last)
 
 
+def count_segments(pieces: Iterable[int], length: int, hop: int) -> int:
+    """Segments of a track whose pieces have these many frames; none runs across two pieces."""
+    return sum(len(segment_starts(n_frames, length, hop)) for n_frames in pieces)
+
+
 def iter_segments(
     frame_blocks: Iterable[np.ndarray], *, length: int, hop: int, batch: int = 16
 ) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from genreflow.errors import AudioError
 from genreflow.features.spec import FeatureSpec
 
 Place = tuple[str, list[list[int]]]  # shard, and [first frame, end] of each piece in it
+Job = list[tuple[str, Any]]  # key of each track, and what its features are computed from
+Done = tuple[dict[str, Place], dict[str, str]]  # where the tracks of a job lie, and the messages of those that failed
 
 SHARD_BYTES = 64 * 2**20
 _TEMPORARY = ".writing-"
@@ -37,38 +39,42 @@ def _sidecar_path(directory: Path, name: str) -> Path:
     return directory / f"shard-{name}.json"
 
 
+def temporary_path(directory: Path) -> Path:
+    """Name a new file that counts for nothing, and that the end of an update removes."""
+    return directory / f"{_TEMPORARY}{uuid.uuid4().hex}"
+
+
 def write_json(path: Path, content: dict) -> None:
     """Write JSON whole or not at all."""
-    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+    temporary = temporary_path(path.parent)
     temporary.write_text(json.dumps(content))
     os.replace(temporary, path)
 
 
-def read_shards(directory: Path, spec: FeatureSpec) -> tuple[list[Shard], list[Path]]:
-    """Find the valid shards of a spec, by name, and all other files that shards have left behind."""
-    shards, strays = [], {*directory.glob("shard-*"), *directory.glob(f"{_TEMPORARY}*")}
+def read_shards(directory: Path, spec: FeatureSpec) -> list[Shard]:
+    """Find the valid shards of a spec, by name."""
+    found = []
     for sidecar in sorted(directory.glob("shard-*.json")):
         try:
             content = json.loads(sidecar.read_text())
             name = sidecar.stem.removeprefix("shard-")
-            array = array_path(directory, name)
-            if content["key"] == spec.key and content["bytes"] == array.stat().st_size:
-                shards.append(Shard(name, content["frames"], content["tracks"]))
-                strays -= {sidecar, array}
+            if content["key"] == spec.key and content["bytes"] == array_path(directory, name).stat().st_size:
+                found.append(Shard(name, content["frames"], content["tracks"]))
         except (OSError, ValueError, KeyError):
-            continue  # a stray
-    return shards, sorted(strays)
+            continue  # nothing that an update can use, so that it is removed at its end
+    return found
 
 
-def remove_shard(directory: Path, name: str) -> None:
-    # The sidecar first: without it the array counts for nothing.
-    _sidecar_path(directory, name).unlink(missing_ok=True)
-    array_path(directory, name).unlink(missing_ok=True)
+def remove_all_but(directory: Path, names: Collection[str]) -> None:
+    """Remove all other shards, and what processes that were killed left half-written."""
+    # The sidecars first: without them the arrays count for nothing.
+    for pattern in ("shard-*.json", "shard-*.npy", f"{_TEMPORARY}*"):
+        for path in directory.glob(pattern):
+            if path.stem.removeprefix("shard-") not in names:
+                path.unlink(missing_ok=True)
 
 
-def compute_shards(
-    directory: Path, spec: FeatureSpec, job: list[tuple[str, Any]], compute: Callable[[Any], list[np.ndarray]]
-) -> tuple[dict[str, Place], dict[str, str]]:
+def compute_shards(directory: Path, spec: FeatureSpec, job: Job, compute: Callable[[Any], list[np.ndarray]]) -> Done:
     """Compute the tracks of one job and write them; return where they lie, and the messages of those that failed."""
     failed: dict[str, str] = {}
 
@@ -111,7 +117,7 @@ class _ShardWriter:
         self.frames = 0
         self._directory, self._spec = directory, spec
         self._tracks: dict[str, list[list[int]]] = {}
-        self._path = directory / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        self._path = temporary_path(directory)
         self._file = self._path.open("wb")
         self._data_begin = self._write_header()
 

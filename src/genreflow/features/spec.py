@@ -136,9 +136,11 @@ class FilterBank:
     mel: np.ndarray
     window: np.ndarray
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, spec: FeatureSpec | None = None) -> None:
+        """Write the arrays, and the key of the spec where one is given."""
         temporary = path.with_name(f".{path.name}.tmp.npz")  # a file linked into DVC's cache must not be written into
-        np.savez_compressed(temporary, mel=self.mel, window=self.window)
+        key = {} if spec is None else {"key": np.array(spec.key)}
+        np.savez_compressed(temporary, mel=self.mel, window=self.window, **key)
         os.replace(temporary, path)
 
     @classmethod

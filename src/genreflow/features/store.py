@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from genreflow.errors import ParameterError
 from genreflow.features import shards
-from genreflow.features.shards import Place
+from genreflow.features.shards import Done, Job, Place
 from genreflow.features.spec import FeatureSpec
 
 _INDEX = "index.json"
-# Tracks of a shard: by the number of new tracks alone, so that the files do not depend on the machine.
-_FEWEST_TRACKS, _MOST_TRACKS, _SHARDS_AN_UPDATE = 8, 256, 32
+# Tracks of a job, by the number of new tracks alone, so that the files do not depend on the machine. The fewest take
+# about as long as processes take to start, so that a single job is done without any.
+_FEWEST_TRACKS, _MOST_TRACKS, _SHARDS_AN_UPDATE = 16, 256, 32
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,7 @@ def update(
     compute: Callable[[Any], list[np.ndarray]],
     *,
     n_jobs: int = -1,
+    scheduler: str | None = None,
     progress: bool = True,
 ) -> StoreReport:
     """Bring a store in line with a list of tracks: compute the new ones, keep the old ones, forget the rest.
@@ -149,6 +150,9 @@ def update(
         `functools.partial` of one, since it runs in other processes.
     n_jobs : int
         Processes, as joblib counts them: -1 is one a core, 1 is none but this.
+    scheduler : str or None
+        Address of a Dask scheduler, such as ``tcp://host:8786``, on whose workers `compute` runs instead. They see
+        this directory, and what `compute` reads, under the same absolute paths. The files are the same ones.
     progress : bool
         Show a progress bar.
 
@@ -157,8 +161,13 @@ def update(
     StoreReport
         An `AudioError` of `compute` is recorded there; any other exception ends the update, and what was finished
         is found again by the next.
+
+    Raises
+    ------
+    ParameterError, GenreflowError
+        Of `scheduler`, as `features.cluster.run_on_cluster` does.
     """
-    import joblib  # not among what the service installs
+    from tqdm import tqdm  # here, since every worker process loads this module
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -166,34 +175,21 @@ def update(
     for key, payload in items:
         wanted.setdefault(key, payload)
     dropped = len(_indexed_keys(directory) - wanted.keys())
-    found, strays = shards.read_shards(directory, spec)
-    tracks, replaced = _reuse(directory, spec, found, wanted)
+    tracks = _reuse(directory, spec, shards.read_shards(directory, spec), wanted)
     reused = len(tracks)
 
     missing = sorted(wanted.keys() - tracks.keys())
-    size = min(max(math.ceil(len(missing) / _SHARDS_AN_UPDATE), _FEWEST_TRACKS), _MOST_TRACKS)
-    jobs = [[(key, wanted[key]) for key in missing[i : i + size]] for i in range(0, len(missing), size)]
     failed: dict[str, str] = {}
-    if jobs:
-        parallel = joblib.Parallel(
-            n_jobs=min(joblib.effective_n_jobs(n_jobs), len(jobs)), return_as="generator_unordered"
-        )
-        results = parallel(joblib.delayed(shards.compute_shards)(directory, spec, job, compute) for job in jobs)
-        with tqdm(total=len(missing), desc="features", unit="track", disable=not progress) as bar:
-            for places, faults in results:
-                tracks |= places
-                failed |= faults
-                bar.update(len(places) + len(faults))
+    with tqdm(total=len(missing), desc="features", unit="track", disable=not progress) as bar:
+        for places, faults in _compute(directory, spec, missing, wanted, compute, n_jobs, scheduler):
+            tracks |= places
+            failed |= faults
+            bar.update(len(places) + len(faults))
 
     places = {key: tracks[key] for key in sorted(tracks)}
     shards.write_json(directory / _INDEX, {"key": spec.key, "spec": spec.to_dict(), "tracks": places})
     # Only now, so that the store before this update could be read until here.
-    used = {name for name, _ in tracks.values()}
-    for path in strays:
-        if path.stem.removeprefix("shard-") not in used:
-            path.unlink(missing_ok=True)
-    for name in replaced:
-        shards.remove_shard(directory, name)
+    shards.remove_all_but(directory, {name for name, _ in tracks.values()})
     return StoreReport(
         computed=len(tracks) - reused,
         reused=reused,
@@ -209,19 +205,50 @@ def _indexed_keys(directory: Path) -> set[str]:
         return set()
 
 
-def _reuse(
-    directory: Path, spec: FeatureSpec, found: list[shards.Shard], wanted: dict[str, Any]
-) -> tuple[dict[str, Place], list[str]]:
-    """Find the wanted tracks among the shards; rewrite what is left of a shard more than half dead.
+def _compute(
+    directory: Path,
+    spec: FeatureSpec,
+    missing: list[str],
+    payloads: dict[str, Any],
+    compute: Callable[[Any], list[np.ndarray]],
+    n_jobs: int,
+    scheduler: str | None,
+) -> Iterator[Done]:
+    """Compute the missing tracks, here or on a cluster, in the same jobs, and yield what they report as it comes."""
+    if not missing:
+        return
+    if scheduler:
+        from genreflow.features.cluster import run_on_cluster
 
-    Returns
-    -------
-    tracks : dict of str to Place
-    replaced : list of str
-        Shards that nothing refers to any more.
-    """
+        doubtful = []
+        for places, faults in run_on_cluster(scheduler, directory, spec, _jobs(missing, payloads), compute):
+            doubtful += faults
+            yield places, {}
+        # Whether a track can be used is decided here: a worker may lack ffmpeg, or the disk that the track is on.
+        yield from _compute(directory, spec, sorted(doubtful), payloads, compute, n_jobs, None)
+        return
+    import joblib  # not among what the service installs
+
+    n_jobs = min(joblib.effective_n_jobs(n_jobs), math.ceil(len(missing) / _job_size(len(missing))))
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    yield from parallel(
+        joblib.delayed(shards.compute_shards)(directory, spec, job, compute) for job in _jobs(missing, payloads)
+    )
+
+
+def _job_size(n_tracks: int) -> int:
+    return min(max(math.ceil(n_tracks / _SHARDS_AN_UPDATE), _FEWEST_TRACKS), _MOST_TRACKS)
+
+
+def _jobs(keys: list[str], payloads: dict[str, Any]) -> Iterator[Job]:
+    size = _job_size(len(keys))
+    for begin in range(0, len(keys), size):
+        yield [(key, payloads[key]) for key in keys[begin : begin + size]]
+
+
+def _reuse(directory: Path, spec: FeatureSpec, found: list[shards.Shard], wanted: dict[str, Any]) -> dict[str, Place]:
+    """Find the wanted tracks among the shards; rewrite what is left of a shard more than half dead."""
     tracks: dict[str, Place] = {}
-    replaced = []
     # The fullest first: after an interruption a track may stand in a shard and in its rewritten successor.
     for shard in sorted(found, key=lambda shard: (len(shard.tracks.keys() - wanted.keys()), shard.name)):
         live = {key: pieces for key, pieces in shard.tracks.items() if key in wanted and key not in tracks}
@@ -232,5 +259,4 @@ def _reuse(
         array = np.load(shards.array_path(directory, shard.name), mmap_mode="r")
         views = ((key, [array[begin:end] for begin, end in pieces]) for key, pieces in live.items())
         tracks |= shards.write_shards(directory, spec, views)
-        replaced.append(shard.name)
-    return tracks, replaced
+    return tracks

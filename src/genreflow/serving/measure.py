@@ -1,6 +1,6 @@
 """The answers of a bundle, as it will be served, to tracks whose features are in the store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,13 @@ class Answers:
     by_track: np.ndarray
 
 
-def answers(predictor: Predictor, store: FeatureStore, keys: Sequence[str]) -> Answers:
+def answers(
+    predictor: Predictor,
+    store: FeatureStore,
+    keys: Sequence[str],
+    *,
+    chosen: Callable[[str, int], np.ndarray] | None = None,
+) -> Answers:
     """Classify tracks of a feature store with the net and temperature of a bundle.
 
     Parameters
@@ -40,8 +46,12 @@ def answers(predictor: Predictor, store: FeatureStore, keys: Sequence[str]) -> A
     store : FeatureStore
     keys : sequence of str
         Keys of the store, one a track.
+    chosen : callable, optional
+        From a track's key and its number of segments to a mask of those that count, at least one; by default all do.
     """
     rows = [softmax(np.concatenate(list(_logits(predictor, store, key))), predictor.bundle.temperature) for key in keys]
+    if chosen is not None:
+        rows = [row[chosen(key, len(row))] for key, row in zip(keys, rows, strict=True)]
     return Answers(
         by_segment=np.concatenate(rows),
         track_index=np.repeat(np.arange(len(rows)), [len(row) for row in rows]),

@@ -59,7 +59,7 @@ class Prediction:
     short: bool
 
     def to_dict(self, model: dict) -> dict:
-        """The answer as JSON, with `model` (name and version) saying who gave it."""
+        """The answer as JSON, with `model` (`Predictor.model`) saying who gave it."""
         return asdict(self) | {"model": model}
 
 
@@ -82,6 +82,8 @@ class Predictor:
     def __init__(self, directory: Path | str, *, threads: int = 1) -> None:
         self.bundle = Bundle.load(directory)
         self.model = {"name": self.bundle.name, "version": self.bundle.version}
+        if self.bundle.leaking:
+            self.model["leaking"] = True
         self._logmel = LogMel(self.bundle.spec, self.bundle.bank)
         self._session = _open_session(self.bundle.onnx_path, threads)
         self._input = self._session.get_inputs()[0].name

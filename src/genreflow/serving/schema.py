@@ -72,9 +72,13 @@ class SegmentAnswer(BaseModel):
     confidence: float
 
 
+LEAKING = "Only there, and true, where the model was made with a split that leaks: its figures flatter."
+
+
 class ModelAnswer(BaseModel):
     name: str
     version: str | None
+    leaking: bool = Field(default=False, description=LEAKING)
 
 
 class Answer(IODescriptor):
@@ -96,6 +100,7 @@ class BatchAnswer(IODescriptor):
 class ModelCard(IODescriptor):
     name: str
     version: str | None
+    leaking: bool = Field(default=False, description=LEAKING)
     architecture: str
     labels: list[str]
     segment_seconds: float

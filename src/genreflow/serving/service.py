@@ -62,8 +62,10 @@ class GenreClassifier:
     def model(self) -> JSONResponse:
         """What is served: the model, its labels, its figures and where it came from."""
         bundle = self.predictor.bundle
-        card = {name: getattr(bundle, name) for name in ModelCard.model_fields if hasattr(bundle, name)}
+        named = [name for name in ModelCard.model_fields if name != "leaking"]
+        card = {name: getattr(bundle, name) for name in named if hasattr(bundle, name)}
         card |= {
+            **self.predictor.model,
             "segment_seconds": round(bundle.spec.seconds(bundle.segment_frames), 3),
             "sample_rate": bundle.spec.sample_rate,
         }

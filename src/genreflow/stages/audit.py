@@ -1,17 +1,30 @@
-"""manifest -> the tracks that cannot or should not be used."""
+"""manifest and features -> the tracks that cannot or should not be used, and a page about them."""
 
 from genreflow.datasets.audit import audit
+from genreflow.datasets.audit.page import write_page
+from genreflow.datasets.audit.table import as_table
 from genreflow.datasets.manifest import Manifest
+from genreflow.features.store import FeatureStore
 from genreflow.params import load_params
-from genreflow.stages import AUDIT, MANIFEST, run_stage, say
+from genreflow.stages import AUDIT, AUDIT_PAGE, FEATURES, FINGERPRINTS, MANIFEST, run_stage, say
 
 
 def main() -> None:
     params = load_params().audit
-    report = audit(Manifest.load(MANIFEST), min_seconds=params.min_seconds, silence_db=params.silence_db)
+    manifest, store = Manifest.load(MANIFEST), FeatureStore.open(FEATURES)
+    report = audit(
+        manifest,
+        store,
+        min_seconds=params.min_seconds,
+        silence_db=params.silence_db,
+        clipped_share=params.clipped_share,
+        near_duplicates=params.near_duplicates,
+        fingerprints=FINGERPRINTS,
+        progress=True,
+    )
     report.save(AUDIT)
-    for fault in report.faults:
-        say(f"{'left out' if fault.leave_out else 'noticed'}: {fault.message}")
+    write_page(AUDIT_PAGE, report, manifest, store)
+    say(as_table(report, more=f"{AUDIT} has them all"))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 DVC removes the outs of a stage before it runs it: a mistake found by the stage that it concerns would cost its results.
 """
 
-from genreflow.datasets.sources import SOURCES
+from genreflow.datasets.sources import DOWNLOADED, check_sources
 from genreflow.datasets.split_methods import METHODS
 from genreflow.errors import ParameterError
 from genreflow.files import write_text
@@ -13,12 +13,17 @@ from genreflow.stages import CHECKED, run_stage
 
 def main() -> None:
     params = load_params()
-    for name, value, known in (
-        ("data.source", params.data.source, SOURCES),
-        ("split.method", params.split.method, METHODS),
-    ):
-        if value not in known:
-            raise ParameterError(f"params.yaml: {name} is {value!r}; one of {', '.join(known)} is right.")
+    data, method = params.data, params.split.method
+    check_sources(data.source, subset=data.subset, components=data.sources)
+    if method not in METHODS:
+        raise ParameterError(f"params.yaml: split.method is {method!r}; one of {', '.join(METHODS)} is right.")
+    if {data.source, *(part.source for part in data.sources)} & set(DOWNLOADED):
+        try:  # DVC does not start a stage whose dependency is not there
+            data.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ParameterError(
+                f"params.yaml: data.path is {data.path}, which cannot be made a folder for downloads: {error.strerror}."
+            ) from None
     write_text(CHECKED, "params.yaml is sound\n")
 
 

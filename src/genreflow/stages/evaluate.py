@@ -18,10 +18,12 @@ def main() -> None:
     split = data.split
     predictor = Predictor(CANDIDATE)
     genres = predictor.bundle.labels
-    tracks = data.usable(split.evaluation_tracks)
+    part, bundle = split.evaluation_part, predictor.bundle
+    heard = data.segments_of(part, length=bundle.segment_frames, hop=bundle.segment_hop)
+    tracks = [data.manifest.by_id[track_id] for track_id in heard]
     labels = np.array([genres.index(track.genre) for track in tracks])
-    found = answers(predictor, data.store, [track.hash for track in tracks])
-    groups = np.unique([track.group for track in tracks], return_inverse=True)[1]
+    found = answers(predictor, data.store, [track.hash for track in tracks], chosen=split.chosen(part))
+    groups = np.unique([split.groups[track.id] for track in tracks], return_inverse=True)[1]
 
     by_track = evaluate(found.by_track, labels, genres=genres, clusters=groups if data.manifest.groups_known else None)
     by_segment = evaluate(found.by_segment, labels[found.track_index], genres=genres, clusters=found.track_index)
@@ -30,7 +32,7 @@ def main() -> None:
     write_json(
         EVALUATION,
         {
-            "part": split.evaluation_part,
+            "part": split.marked(part),
             "split": split.method,
             "leaking": split.leaking,
             "notes": split.notes,
@@ -40,20 +42,23 @@ def main() -> None:
         },
     )
     headline = {unit: {name: round(figures[name], 4) for name in HEADLINE} for unit, figures in units.items()}
-    write_json(METRICS, {split.evaluation_part: headline})
+    write_json(METRICS, {split.marked(part): headline})
     rows = [
         {
             "track": track.id,
             "actual": track.genre,
             "predicted": genres[probabilities.argmax()],
             "confidence": round(float(probabilities.max()), 4),
+            **split.mark,
         }
         for track, probabilities in zip(tracks, found.by_track, strict=True)
     ]
     write_json(PREDICTIONS, rows)
-    write_csv(CONFUSION, ("actual", "predicted"), rows)
+    # The plot shows nothing but genres, so that a leaking split has to stand on them.
+    named = [{axis: split.marked(row[axis], joint=" ") for axis in ("actual", "predicted")} for row in rows]
+    write_csv(CONFUSION, ("actual", "predicted"), named)
     say(
-        f"{split.evaluation_part}: {by_track['accuracy']:.1%} of {by_track['n']} tracks "
+        f"{split.marked(part, joint=' ')}: {by_track['accuracy']:.1%} of {by_track['n']} tracks "
         f"(95 %: {by_track['accuracy_low']:.1%} to {by_track['accuracy_high']:.1%}), "
         f"{by_segment['accuracy']:.1%} of segments; the commonest genre alone would have {majority:.1%}"
     )

@@ -1,38 +1,28 @@
 """data/raw -> the feature store; only tracks that it does not hold yet are computed."""
 
 import dataclasses
-from functools import partial
+import os
 
-from genreflow.datasets.audit import Audit
-from genreflow.datasets.filterbank import make_filter_bank
+from genreflow.datasets.featurize import update_features
+from genreflow.datasets.filterbank import filter_bank
 from genreflow.datasets.manifest import Manifest
-from genreflow.datasets.spectrograms import spectrogram_pieces
 from genreflow.errors import GenreflowError
-from genreflow.features.logmel import logmel_pieces
-from genreflow.features.store import update
 from genreflow.params import load_params
-from genreflow.stages import AUDIT, FEATURES, FILTERS, MANIFEST, RAW, run_stage, say
+from genreflow.stages import FEATURES, FILTERS, MANIFEST, RAW, run_stage, say
 
 
 def main() -> None:
-    spec = load_params().features
+    params = load_params()
     manifest = Manifest.load(MANIFEST)
-    left_out = Audit.load(AUDIT).left_out
-    tracks = [track for track in manifest.tracks if track.id not in left_out]
-    spec = dataclasses.replace(spec, **manifest.spec_hints)
-    bank = make_filter_bank(spec)
-    if manifest.source == "spectrograms":
-        items, compute = [(track.hash, track) for track in tracks], partial(spectrogram_pieces, raw_dir=RAW)
-    else:
-        items, compute = (
-            [(track.hash, RAW / track.path) for track in tracks],
-            partial(logmel_pieces, spec=spec, bank=bank),
-        )
-    report = update(FEATURES, spec, items, compute)
-    bank.save(FEATURES / FILTERS)
+    spec = dataclasses.replace(params.features, **manifest.spec_hints)
+    bank = filter_bank(spec, kept=FEATURES / FILTERS)
+    # The variable is Dask's own.
+    scheduler = params.compute.scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
+    report = update_features(FEATURES, manifest, RAW, spec, bank, n_jobs=params.compute.n_jobs, scheduler=scheduler)
+    bank.save(FEATURES / FILTERS, spec=spec)
     for message in report.failed.values():
         say(f"left out: {message}")
-    if len(report.failed) == len(tracks):
+    if not report.computed + report.reused:
         raise GenreflowError("No track has features; the lines above say why.")
     say(f"{report.computed} tracks computed, {report.reused} kept, {report.dropped} forgotten")
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.split import Split
+from genreflow.datasets.track import Part, Track
+from genreflow.features.segments import count_segments
 from genreflow.features.store import FeatureStore
 from genreflow.stages import FEATURES, MANIFEST, SPLIT
 
@@ -32,6 +34,14 @@ class Data:
             "feature_key": self.store.spec.key,
         }
 
-    def usable(self, track_ids: tuple[str, ...]) -> list:
+    def usable(self, track_ids: tuple[str, ...]) -> list[Track]:
         """Tracks that have features."""
         return [track for track in map(self.manifest.by_id.get, track_ids) if track.hash in self.store]
+
+    def segments_of(self, part: Part, *, length: int, hop: int) -> dict[str, int]:
+        """Segments of `length` frames that a part has, by the id of its tracks; those that have none are left out."""
+        chosen, found = self.split.chosen(part), {}
+        for track in self.usable(self.split.parts[part]):
+            n = count_segments(self.store.lengths(track.hash), length, hop)
+            found[track.id] = n if chosen is None else int(chosen(track.hash, n).sum())
+        return {track_id: n for track_id, n in found.items() if n}

@@ -12,7 +12,7 @@ from genreflow.serving.predictor import Predictor
 from genreflow.stages import CANDIDATE, EVALUATION, GATE, METRICS, POINTER, PREDICTIONS, RAW, run_stage, say
 from genreflow.stages.inputs import PROJECT, Data
 from genreflow.tracking.gate import decide
-from genreflow.tracking.pointer import Pointer, read_pointer
+from genreflow.tracking.pointer import Pointer, read_pointer, write_pointer
 from genreflow.tracking.registry import Registry
 
 
@@ -22,6 +22,7 @@ def main() -> None:
     predictions = {row["track"]: row for row in read_json(PREDICTIONS)}
     registry = Registry.open(PROJECT)
     candidate = Bundle.load(CANDIDATE)
+    leaking = data.split.leaking
     metrics = {
         f"{part}_{unit}_{name}": value
         for part, units in read_json(METRICS).items()
@@ -31,7 +32,8 @@ def main() -> None:
     version = registry.register(CANDIDATE, metrics=metrics)
     pointer = read_pointer(POINTER)
     with tempfile.TemporaryDirectory() as folder:
-        champion = _champion(registry, pointer, Path(folder, "champion"))
+        # Nothing is compared with a leaking candidate: the champion need not answer.
+        champion = None if leaking else _champion(registry, pointer, Path(folder, "champion"))
         report = decide(
             {track: row["predicted"] == row["actual"] for track, row in predictions.items()},
             _correct(champion, data, predictions),
@@ -39,6 +41,7 @@ def main() -> None:
             same_labels=champion is None or champion.labels == candidate.labels,
             test_in_champion_training=_seen(champion, data, predictions),
             same_bundle=pointer is not None and pointer.champion.bundle_hash == candidate.hash,
+            leaking=leaking,
             rolled_back=registry.was_rolled_back(version),
             groups=_groups(data, predictions),
             min_probability=gate.min_probability,
@@ -47,10 +50,12 @@ def main() -> None:
     registry.record_gate(version, data.split.hash, report)
     if report.promote:
         registry.promote(version, POINTER, reason=report.reason)
+    elif pointer is None and leaking:
+        write_pointer(None, POINTER)
     elif pointer is None:
         raise GenreflowError(f"There is no champion, and version {version} cannot be one: {report.reason}")
     write_json(GATE, {"version": version, **report.to_dict()})
-    say(f"version {version}: {report.reason}")
+    say(f"{data.split.marked('version', joint=' ')} {version}: {report.reason}")
 
 
 def _champion(registry: Registry, pointer: Pointer | None, directory: Path) -> Bundle | None:
@@ -95,7 +100,7 @@ def _seen(champion: Bundle | None, data: Data, predictions: dict) -> bool | None
 def _groups(data: Data, predictions: dict) -> dict[str, str] | None:
     if not data.manifest.groups_known:
         return None
-    return {track_id: data.manifest.by_id[track_id].group for track_id in predictions}
+    return {track_id: data.split.groups[track_id] for track_id in predictions}
 
 
 if __name__ == "__main__":

@@ -1,23 +1,49 @@
-"""manifest and audit -> train, valid and test."""
+"""manifest and audit -> train, valid and test, and a report of how much of one stands in another."""
 
 from genreflow.datasets.audit import Audit
 from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.split import make_split
+from genreflow.datasets.split_report import counts, table
+from genreflow.datasets.track import PARTS
+from genreflow.features.store import FeatureStore
+from genreflow.files import write_json
 from genreflow.params import load_params
-from genreflow.stages import AUDIT, MANIFEST, SPLIT, run_stage, say
+from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_REPORT, run_stage, say
+from genreflow.stages.inputs import Data
 
 
 def main() -> None:
-    params = load_params().split
+    params = load_params()
+    chosen = params.split
+    manifest = Manifest.load(MANIFEST)
     split = make_split(
-        Manifest.load(MANIFEST),
+        manifest,
         Audit.load(AUDIT),
-        method=params.method,
-        fractions=(1 - params.valid - params.test, params.valid, params.test),
-        seed=params.seed,
+        method=chosen.method,
+        fractions=(1 - chosen.valid - chosen.test, chosen.valid, chosen.test),
+        seed=chosen.seed,
+        folds=chosen.folds,
+        fold=chosen.fold,
     )
+    data = Data(manifest, split, FeatureStore.open(FEATURES))
+    length, hop = (data.store.spec.frames(s) for s in (params.segments.seconds, params.segments.hop_seconds))
+    segments = {part: data.segments_of(part, length=length, hop=hop) for part in PARTS}
+    tracks = {part: [manifest.by_id[track_id] for track_id in split.parts[part]] for part in PARTS}
     split.save(SPLIT)
-    say(f"{len(split.train)} tracks to train, {len(split.valid)} to validate, {len(split.test)} to test")
+    report = {
+        "method": split.method,
+        "leaking": split.leaking,
+        "groups_known": split.groups_known,
+        "leaks": split.leaks,
+        "parts": counts(tracks, split.groups, segments),
+        "notes": split.notes,
+    }
+    write_json(SPLIT_REPORT, report)
+    fold = "" if split.fold is None else f" (fold {split.fold} of {split.folds} tests)"
+    sizes = f"{len(split.train)} tracks to train, {len(split.valid)} to validate, {len(split.test)} to test"
+    say(split.marked(f"{split.method}{fold}: {sizes}", joint=" "))
+    for line in table(split.leaks):
+        say(line)
     for note in split.notes:
         say(f"note: {note}")
 

@@ -33,23 +33,25 @@ def main() -> None:
     chosen = {"architecture": best["architecture"], **best["hyperparameters"], **options.model_dump()}
     client = open_client(PROJECT)
     experiment = ensure_experiment(client, PROJECT)
-    tags = lineage_tags(PROJECT, **data.hashes)
+    tags = lineage_tags(PROJECT, **data.hashes, **data.split.mark)
     lineage = {
         **tags,
         "params_hash": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16],
         "source": params.data.source,
         "split": data.split.method,
         "leaking": data.split.leaking,
+        **({} if data.split.fold is None else {"fold": f"{data.split.fold} of {data.split.folds}"}),
         "train_tracks": sorted(track.hash for track in data.usable(data.split.train)),
         "valid_tracks": sorted(track.hash for track in data.usable(data.split.valid)),
     }
     name = f"refit {best['study']}"
+    validation = data.split.marked("validation", joint=" ")
     with start_run(client, experiment.experiment_id, name, params=chosen, tags={**tags, "study": best["study"]}) as run:
 
         def on_epoch(epoch, metrics):
             run.log_epoch(metrics, epoch)
             say(
-                f"epoch {epoch + 1:3d}/{options.epochs}: accuracy {metrics['accuracy']:.3f}, validation "
+                f"epoch {epoch + 1:3d}/{options.epochs}: accuracy {metrics['accuracy']:.3f}, {validation} "
                 f"{metrics['val_accuracy']:.3f} of segments, {metrics['val_track_accuracy']:.3f} of tracks "
                 f"({metrics['seconds']:.1f} s)"
             )
@@ -69,15 +71,19 @@ def main() -> None:
         run.log_metrics({f"best_{metric}": value for metric, value in result.best.items()} | facts)
     write_csv(
         CURVES,
-        ("epoch", *result.history),
+        ("epoch", *result.history, *data.split.mark),
         [
-            {"epoch": epoch + 1, **{metric: values[epoch] for metric, values in result.history.items()}}
+            {
+                "epoch": epoch + 1,
+                **data.split.mark,
+                **{metric: values[epoch] for metric, values in result.history.items()},
+            }
             for epoch in range(result.epochs)
         ],
     )
     say(
         f"{best['architecture']}, {model.count_params():,} parameters: track accuracy "
-        f"{result.best['val_track_accuracy']:.3f} on validation after {result.best_epoch + 1} epochs; "
+        f"{result.best['val_track_accuracy']:.3f} on {validation} after {result.best_epoch + 1} epochs; "
         f"temperature {facts['temperature']:.2f}, not sure below {facts['abstain_below']:.2f}"
     )
 

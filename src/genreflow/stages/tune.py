@@ -28,6 +28,7 @@ def main() -> None:
         timeout=params.tune.timeout_minutes and 60 * params.tune.timeout_minutes,
     )
     name = study_name(search, data.hashes, params.segments.model_dump(), options.model_dump(exclude={"epochs"}))
+    name = data.split.marked(name, joint="-")
     segments = load_training_data(
         data.store,
         data.manifest,
@@ -44,21 +45,22 @@ def main() -> None:
 
     client = open_client(PROJECT)
     experiment = ensure_experiment(client, PROJECT)
-    tags = lineage_tags(PROJECT, **data.hashes)
+    tags = lineage_tags(PROJECT, **data.hashes, **data.split.mark)
     with study_run(client, experiment.experiment_id, name, params=_study_params(params), tags=tags) as parent:
         best, table = run_study(
             objective,
             search,
             name=name,
             storage=f"sqlite:///{project_root(PROJECT) / 'optuna.db'}",
-            trials=StudyTrials(parent, tags=tags),
+            trials=StudyTrials(parent, tags=tags, name=data.split.marked("trial", joint=" ")),
             end_lost=partial(fail_lost_trials, parent),
-            say=say,
+            say=lambda line: say(data.split.marked(line, joint=" ")),
         )
         parent.set_tags({"best_trial": best.number, "architecture": best.architecture})
-    write_csv(TRIALS, tuple(table[0]), table)
-    write_json(BEST, {"study": name, **best.to_dict()})
-    say(f"best: trial {best.number + 1}, {best.architecture}, track accuracy {best.value:.3f} on validation")
+    write_csv(TRIALS, (*table[0], *data.split.mark), [{**row, **data.split.mark} for row in table])
+    write_json(BEST, {"study": name, "leaking": data.split.leaking, **best.to_dict()})
+    validation = data.split.marked("validation", joint=" ")
+    say(f"best: trial {best.number + 1}, {best.architecture}, track accuracy {best.value:.3f} on {validation}")
 
 
 def _study_params(params: Params) -> dict[str, object]:

@@ -35,7 +35,8 @@ def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> Logg
         Of the run that trained the bundle; where this store does not know that run, of a run made for it.
     """
     run_id = _training_run(client, experiment_id, bundle)
-    logged = client.create_logged_model(experiment_id, name=bundle.name, source_run_id=run_id)
+    mark = {"leaking": "true"} if bundle.leaking else {}
+    logged = client.create_logged_model(experiment_id, name=bundle.name, source_run_id=run_id, tags=mark)
     with tempfile.TemporaryDirectory() as temporary:
         local = Path(temporary, "model")
         with warnings.catch_warnings():

@@ -17,7 +17,7 @@ class GateReport:
     Parameters
     ----------
     promote : bool
-    rule : {"unchanged", "rolled_back", "compared", "new_line"}
+    rule : {"unchanged", "leaking", "rolled_back", "compared", "new_line"}
     reason : str
         In words, for people.
     tracks : int
@@ -53,6 +53,7 @@ def decide(
     same_labels: bool = True,
     test_in_champion_training: bool | None = False,
     same_bundle: bool = False,
+    leaking: bool = False,
     rolled_back: bool = False,
     groups: Mapping[str, str] | None = None,
     min_probability: float = 0.8,
@@ -62,9 +63,11 @@ def decide(
     """Whether the candidate becomes the champion.
 
     1. The champion itself stays, and a version that was taken back by hand does not return by itself.
-    2. Same labels, and none of the test tracks in the champion's training: both are compared track by track, and the
+    2. A candidate that was measured with a leaking split is never promoted, whatever its figures and whether or not
+       there is a champion: it could not be told from a good one.
+    3. Same labels, and none of the test tracks in the champion's training: both are compared track by track, and the
        candidate is promoted when the probability that it is better (`evaluation.paired`) reaches `min_probability`.
-    3. Otherwise the two figures say nothing about each other; a candidate that beats the majority class, which is
+    4. Otherwise the two figures say nothing about each other; a candidate that beats the majority class, which is
        always to name the test split's commonest genre, starts a new line.
 
     Parameters
@@ -79,6 +82,8 @@ def decide(
         None: not known, which counts as True.
     same_bundle : bool
         The candidate is the champion.
+    leaking : bool
+        The split that the candidate was measured with leaks.
     rolled_back : bool
         The candidate was the champion until someone went back from it.
     groups : mapping of str to str, optional
@@ -115,6 +120,13 @@ def decide(
         )
     if same_bundle:
         return report(promote=False, rule="unchanged", reason="The candidate is the champion: nothing changes." + worn)
+    if leaking:
+        reason = (
+            f"The split leaks, so the candidate's {candidate.mean():.1%} on {len(tracks)} tracks flatters: it is "
+            "registered for comparison and never promoted; a split that does not leak, such as split.method = group, "
+            "makes champions."
+        )
+        return report(promote=False, rule="leaking", reason=reason + worn)
     if rolled_back:
         reason = "Someone went back from this candidate once; `genreflow registry promote` makes it the champion again."
         return report(promote=False, rule="rolled_back", reason=reason + worn)

@@ -9,6 +9,11 @@ DESCRIPTION = (
     "`models/champion.json` in the project says the same, and which came before it."
 )
 
+LEAKING = (
+    "**LEAKING**: the split that this model was made and measured with has artists or recordings on both sides. Its "
+    "figures flatter; they are for comparison with published ones only."
+)
+
 
 def model_card(bundle: Bundle, metrics: Mapping[str, float]) -> str:
     """A page of Markdown: what the model is, what it hears, how good it is, where it came from."""
@@ -26,4 +31,5 @@ def model_card(bundle: Bundle, metrics: Mapping[str, float]) -> str:
         **{name: str(value) for name, value in bundle.lineage.items() if isinstance(value, str | int | float)},
         "Bundle": bundle.hash,
     }
-    return "\n".join(f"- **{name}**: {value}" for name, value in facts.items())
+    page = "\n".join(f"- **{name}**: {value}" for name, value in facts.items())
+    return f"{LEAKING}\n\n{page}" if bundle.leaking else page

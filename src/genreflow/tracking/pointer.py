@@ -6,6 +6,9 @@ from pathlib import Path
 from genreflow.errors import GenreflowError
 from genreflow.files import read_json, write_json
 
+# What the file holds as long as no version may be champion: `package`, which depends on it, then has nothing to do.
+NO_CHAMPION = {"version": None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Champion:
@@ -66,7 +69,7 @@ class Pointer:
 
 
 def read_pointer(path: Path | str) -> Pointer | None:
-    """The pointer in `path`; None where there is no such file yet.
+    """The pointer in `path`; None where there is no such file yet, or it says that there is no champion.
 
     Raises
     ------
@@ -76,6 +79,8 @@ def read_pointer(path: Path | str) -> Pointer | None:
     path = Path(path)
     try:
         content = read_json(path)
+        if content == NO_CHAMPION:
+            return None
         previous = tuple(Champion(**entry) for entry in content.pop("previous"))
         return Pointer(name=content.pop("name"), champion=Champion(**content), previous=previous)
     except FileNotFoundError:
@@ -86,7 +91,10 @@ def read_pointer(path: Path | str) -> Pointer | None:
         ) from error
 
 
-def write_pointer(pointer: Pointer, path: Path | str) -> None:
-    """Write `pointer` to `path`, whole or not at all."""
+def write_pointer(pointer: Pointer | None, path: Path | str) -> None:
+    """Write `pointer` to `path`, whole or not at all; None says that there is no champion."""
+    if pointer is None:
+        write_json(Path(path), NO_CHAMPION)
+        return
     previous = [asdict(champion) for champion in pointer.previous]
     write_json(Path(path), {"name": pointer.name, **asdict(pointer.champion), "previous": previous})

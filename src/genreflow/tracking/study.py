@@ -57,15 +57,22 @@ class StudyTrials:
         From `study_run`.
     tags : mapping of str to any, optional
         Of every trial, such as `lineage_tags`.
+    name : str
+        Of a trial's run, before its number.
     objective : str
         The metric whose highest epoch counts. MLflow's tables show the last epoch of a curve, so that each trial gets
         a metric ``best_<objective>`` beside it, and the study the best one of its finished trials.
     """
 
     def __init__(
-        self, study: LoggedRun, *, tags: Mapping[str, object] | None = None, objective: str = "val_track_accuracy"
+        self,
+        study: LoggedRun,
+        *,
+        tags: Mapping[str, object] | None = None,
+        name: str = "trial",
+        objective: str = "val_track_accuracy",
     ) -> None:
-        self.study, self.tags, self.objective = study, dict(tags or {}), objective
+        self.study, self.tags, self.name, self.objective = study, dict(tags or {}), name, objective
         self._running: dict[str, tuple[int, LoggedRun, float]] = {}
         known = study.client.get_run(study.run_id).data.metrics
         self._best = known.get(f"best_{objective}", -math.inf)
@@ -73,7 +80,7 @@ class StudyTrials:
     def start(self, number: int, params: Mapping[str, object]) -> str:
         """A trial begins: Optuna's number of it and what it tries; returns its run's id."""
         own = self.tags | {PARENT: self.study.run_id, TRIAL: number}
-        run = create_run(self.study.client, self.study.experiment_id, f"trial {number}", params=params, tags=own)
+        run = create_run(self.study.client, self.study.experiment_id, f"{self.name} {number}", params=params, tags=own)
         self._running[run.run_id] = number, run, -math.inf
         return run.run_id
 

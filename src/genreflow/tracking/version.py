@@ -24,6 +24,8 @@ class Version:
         ISO 8601, UTC.
     metrics : dict of str to float
     lineage : dict of str to str
+    leaking : bool
+        Its split leaks, so that its metrics flatter.
     rolled_back : bool
         Someone went back from it.
     gated : dict of str to str
@@ -36,6 +38,7 @@ class Version:
     created: str
     metrics: dict[str, float]
     lineage: dict[str, str]
+    leaking: bool
     rolled_back: bool
     gated: dict[str, str]
 
@@ -56,6 +59,7 @@ def read_version(entry: ModelVersion, aliases: Mapping[str, str] | None = None) 
         created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
         metrics={name: float(value) for name, value in under(METRIC).items()},
         lineage=under(LINEAGE),
+        leaking=entry.tags.get(f"{LINEAGE}leaking") == str(True),
         rolled_back=WITHDRAWN in entry.tags,
         gated=under(GATED),
     )

@@ -89,13 +89,16 @@ class SegmentSet:
             Segments whose pieces are used, so that a long track has its share.
         rng : np.random.Generator
         stretch : float in [0, 1)
-            Frames are read up to this share faster or slower, the nearest one each.
+            Frames are read up to this share faster or slower, the nearest one each; not so fast that a piece that
+            holds a segment ends before it does.
         """
         rows = []
         for p in self.piece[indices]:
             rate = 1 + rng.uniform(-stretch, stretch)
-            span = 1 + round((self.length - 1) * rate)
-            start = rng.integers(0, max(0, len(self.pieces[p]) - span) + 1)
+            span, size = 1 + round((self.length - 1) * rate), len(self.pieces[p])
+            if self.length <= size < span:  # long enough for a segment, but not for one read so fast
+                span, rate = size, (size - 1) / (self.length - 1)
+            start = rng.integers(0, max(0, size - span) + 1)
             rows.append((self.pieces[p], start + np.rint(np.arange(self.length) * rate).astype("int64")))
         return self._gather(rows)
 

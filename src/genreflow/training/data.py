@@ -1,11 +1,16 @@
 """From split and feature store to the segments a fit sees."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
 
 from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.split import Split
+from genreflow.datasets.track import Part
 from genreflow.errors import GenreflowError
+from genreflow.features.segments import segment_starts
 from genreflow.features.store import FeatureStore
 from genreflow.training.batches import SegmentSet
 
@@ -51,32 +56,48 @@ def load_training_data(
     length, hop = store.spec.frames(seconds), store.spec.frames(hop_seconds)
     return TrainingData(
         genres=tuple(manifest.genres),
-        train=segment_set(store, manifest, split.train, length=length, hop=hop, part="train"),
-        valid=segment_set(store, manifest, split.valid, length=length, hop=hop, part="valid"),
+        train=segment_set(store, manifest, split, "train", length=length, hop=hop),
+        valid=segment_set(store, manifest, split, "valid", length=length, hop=hop),
         length=length,
         hop=hop,
     )
 
 
 def segment_set(
-    store: FeatureStore, manifest: Manifest, track_ids: Sequence[str], *, length: int, hop: int, part: str
+    store: FeatureStore, manifest: Manifest, split: Split, part: Part, *, length: int, hop: int
 ) -> SegmentSet:
-    """The segments of some tracks; a track whose features could not be computed is left out.
+    """The segments of a part; a track whose features could not be computed is left out.
+
+    Where the split deals the segments of a track to several parts, each segment of this part is a piece of its own: a
+    random crop, which starts anywhere in its piece, then stays within the frames of the segment, and the statistics
+    for standardisation are those of this part's segments alone.
 
     Raises
     ------
     GenreflowError
         When no track of the part is left.
     """
-    tracks = {track.id: track for track in manifest.tracks}
     label_of = {genre: label for label, genre in enumerate(manifest.genres)}
+    chosen = split.chosen(part)
     pieces, labels, track_index = [], [], []
-    usable = [tracks[track_id] for track_id in track_ids if tracks[track_id].hash in store]
-    if not usable:
+    for track in (manifest.by_id[track_id] for track_id in split.parts[part]):
+        if track.hash not in store:
+            continue
+        own = store.pieces(track.hash)
+        if chosen is not None:
+            own = _segments_as_pieces(own, partial(chosen, track.hash), length, hop)
+        if own:
+            track_index += [track_index[-1] + 1 if track_index else 0] * len(own)
+            labels += [label_of[track.genre]] * len(own)
+            pieces += own
+    if not pieces:
         raise GenreflowError(f"The {part} part of the split has no track with features; see data/split.json.")
-    for index, track in enumerate(usable):
-        for piece in store.pieces(track.hash):
-            pieces.append(piece)
-            labels.append(label_of[track.genre])
-            track_index.append(index)
     return SegmentSet(pieces, labels, track_index, length=length, hop=hop)
+
+
+def _segments_as_pieces(
+    pieces: list[np.ndarray], chosen: Callable[[int], np.ndarray], length: int, hop: int
+) -> list[np.ndarray]:
+    """Views of the chosen segments; `chosen` gives a mask of as many as there are."""
+    segments = [piece[start : start + length] for piece in pieces for start in segment_starts(len(piece), length, hop)]
+    return [segment for segment, mine in zip(segments, chosen(len(segments)), strict=True) if mine]

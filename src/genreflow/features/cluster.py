@@ -1,0 +1,163 @@
+"""The jobs of a feature store on the workers of a Dask cluster, which see its folder under the same path."""
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+import soundfile
+import soxr
+
+import genreflow
+from genreflow.errors import GenreflowError, ParameterError
+from genreflow.features.shards import Done, Job, compute_shards, temporary_path
+from genreflow.features.spec import FEATURE_VERSION, FeatureSpec
+
+_CONNECT_SECONDS = 10
+# Jobs sent for each thread of the cluster, so that none waits for its next one; what is held here is bounded by them.
+_JOBS_A_THREAD = 2
+
+
+def run_on_cluster(
+    scheduler: str,
+    directory: Path,
+    spec: FeatureSpec,
+    jobs: Iterator[Job],
+    compute: Callable[[Any], list[np.ndarray]],
+) -> Iterator[Done]:
+    """Let the workers of a Dask cluster do what `compute_shards` does, and yield what they report as it comes.
+
+    A job whose worker dies is done again by another. Shards are named after their tracks and renamed into place, so
+    that no track is lost or doubled by that. Jobs that wait are taken back when the iterator is closed.
+
+    Parameters
+    ----------
+    scheduler : str
+        Address of its scheduler, such as ``tcp://host:8786``.
+    directory : Path
+        Folder of the store.
+    spec : FeatureSpec
+    jobs : iterator of list of (str, object)
+    compute : callable
+        As `features.store.update` takes it; what it reads must be there for the workers too, under absolute paths.
+
+    Raises
+    ------
+    ParameterError
+        Dask is not installed, no scheduler answers, it has no workers, or one of them does not see `directory` or
+        differs from this process in what features depend on.
+    GenreflowError
+        One job ended several workers, or the scheduler went away.
+    """
+    try:
+        from distributed import CancelledError, Client, KilledWorker, as_completed
+    except ImportError as error:
+        raise ParameterError(
+            f"The Dask scheduler {scheduler} is named, but Dask is not installed; "
+            "`pip install genreflow[dask]` here and where its workers run adds it."
+        ) from error
+    directory = directory.absolute()  # the workers were started elsewhere
+    try:
+        client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ParameterError(
+            f"No Dask scheduler answers at {scheduler}; the address that `dask scheduler` prints, such as "
+            "tcp://host:8786, is right, and none computes on this machine."
+        ) from error
+    with client, _mark(directory) as mark:
+        try:
+            here = _surroundings(mark)
+            _check_workers(client, scheduler, mark, here)
+            results = as_completed(loop=client.loop)
+            for job in jobs:
+                while results.count() >= _JOBS_A_THREAD * max(1, sum(client.nthreads().values())):
+                    yield next(results).result()
+                results.add(client.submit(_run_job, mark, here, directory, spec, job, compute, pure=False))
+            for future in results:
+                yield future.result()
+        except KilledWorker as error:
+            raise GenreflowError(
+                f"One job ended {error.allowed_failures + 1} Dask workers, the last of them "
+                f"{error.last_worker.address}; its log may say why, too little memory being the commonest reason."
+            ) from error
+        except (CancelledError, OSError) as error:
+            if client.status == "running":
+                raise  # not the scheduler: a worker's disk is full, say
+            raise GenreflowError(
+                f"The Dask scheduler at {scheduler} went away; another run finds what was finished."
+            ) from error
+
+
+@contextmanager
+def _mark(directory: Path) -> Iterator[Path]:
+    """Keep a file in the folder of the store by which a worker knows that it sees the same one."""
+    mark = temporary_path(directory)
+    mark.touch()
+    try:
+        yield mark
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _surroundings(mark: Path) -> dict[str, str | bool]:
+    """Return what must be the same in all processes for the same features in the same place."""
+    return {
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "genreflow": genreflow.__version__,
+        "feature code": str(FEATURE_VERSION),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "soxr": soxr.__version__,
+        "libsndfile": soundfile.__libsndfile_version__,
+        "folder": mark.exists() and os.access(mark.parent, os.W_OK),
+    }
+
+
+def _check_workers(client: Any, scheduler: str, mark: Path, here: dict) -> None:
+    try:
+        client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+    except TimeoutError as error:
+        raise ParameterError(
+            f"The Dask scheduler at {scheduler} has no workers; `dask worker {scheduler}` starts one."
+        ) from error
+    for worker, there in client.run(_surroundings, mark, on_error="return").items():
+        if isinstance(there, Exception):
+            raise ParameterError(
+                f"The Dask worker {worker} cannot run genreflow ({type(there).__name__}: {there}); "
+                f"genreflow {here['genreflow']} must be installed where it runs."
+            ) from there
+        _check_alike(worker, there, here, mark.parent)
+
+
+def _check_alike(worker: str, there: dict, here: dict, directory: Path) -> None:
+    for name, value in here.items():
+        if there.get(name) == value:
+            continue
+        if name == "folder":
+            raise ParameterError(
+                f"The Dask worker {worker} cannot write to {directory} of this machine; "
+                "all workers must see the project's folder under the same path."
+            )
+        raise ParameterError(
+            f"The Dask worker {worker} has {name} {there.get(name)} and this machine {value}; "
+            "features are the same everywhere only if these are."
+        )
+
+
+def _run_job(
+    mark: Path,
+    here: dict,
+    directory: Path,
+    spec: FeatureSpec,
+    job: Job,
+    compute: Callable[[Any], list[np.ndarray]],
+) -> Done:
+    """Do one job on a worker, which may have come after the others were looked at."""
+    from distributed import get_worker
+
+    _check_alike(get_worker().address, _surroundings(mark), here, directory)
+    return compute_shards(directory, spec, job, compute)

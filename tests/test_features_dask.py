@@ -1,0 +1,215 @@
+"""The feature store on a Dask cluster: a real scheduler and workers, each a process of its own on this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import soundfile as sf
+
+from genreflow.datasets.filterbank import make_filter_bank
+from genreflow.errors import GenreflowError, ParameterError
+from genreflow.features import FeatureSpec, FeatureStore, LogMel, cluster, logmel_pieces, update
+
+pytest.importorskip("distributed")
+SPEC = FeatureSpec(n_mels=32)
+
+
+class Cluster:
+    """A scheduler, and workers that were started in another folder than the tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / "scheduler.json"
+        self.processes: list[subprocess.Popen] = []
+
+    def start_scheduler(self, **environment: str) -> None:
+        self._start("scheduler", "--port", "0", "--no-dashboard", **environment)
+        wait_for(self._file.exists)
+        self.address = json.loads(self._file.read_text())["address"]
+
+    def start_worker(self, *options: str) -> subprocess.Popen:
+        # Without a nanny the process that we know is the one that computes.
+        return self._start("worker", "--no-nanny", "--nthreads", "1", "--no-dashboard", *options)
+
+    def _start(self, kind: str, *options: str, **environment: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "dask", kind, "--host", "127.0.0.1", "--scheduler-file", self._file, *options]
+        log = (self._folder / "log.txt").open("a")
+        process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, env=os.environ | environment)
+        self.processes.append(process)
+        return process
+
+
+def wait_for(condition, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@contextmanager
+def running(folder: Path, *, workers: int = 0, **environment: str) -> Iterator[Cluster]:
+    folder.mkdir()
+    started = Cluster(folder)
+    try:
+        started.start_scheduler(**environment)
+        for _ in range(workers):
+            started.start_worker()
+        yield started
+    finally:
+        for process in started.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("dask") / "elsewhere", workers=2) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def compute():
+    return partial(logmel_pieces, logmel=LogMel(SPEC, make_filter_bank(SPEC)))
+
+
+def make_music(folder: Path, *, files: int, seconds: float) -> list[Path]:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{number}.{'flac' if number % 2 else 'wav'}" for number in range(files)]
+    for path in paths:
+        noise = np.cumsum(rng.standard_normal((int(seconds * 44100), 2)), axis=0)
+        sf.write(path, 0.5 * noise / np.abs(noise).max(), 44100)
+    return paths
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def test_a_cluster_writes_the_very_files_that_this_machine_writes(tmp_path, monkeypatch, two_workers, compute):
+    music = make_music(tmp_path / "music", files=20, seconds=2)
+    music[3].write_bytes(b"RIFF, but no more")
+    items = [(f"key{number:02}", path) for number, path in enumerate(music)]
+    monkeypatch.chdir(tmp_path)
+    there = update("there", SPEC, items, compute, scheduler=two_workers.address, progress=False)
+    here = update("here", SPEC, items, compute, n_jobs=1, progress=False)
+    assert there == here
+    assert list(there.failed) == ["key03"]
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    again = update("there", SPEC, items, compute, scheduler=two_workers.address, progress=False)
+    assert (again.computed, again.reused) == (0, 19)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_midway_loses_no_track_and_doubles_none(tmp_path, compute):
+    music = make_music(tmp_path / "music", files=4, seconds=20)
+    items = [(f"key{number:03}", music[number % 4]) for number in range(192)]
+    shards_at_kill = []
+
+    def kill_midway(victim: subprocess.Popen) -> None:
+        def in_the_middle() -> bool:
+            files = [Path(file.path).name for file in psutil.Process(victim.pid).open_files()]
+            done = len(list((tmp_path / "there").glob("shard-*.json")))
+            return done >= 3 and any(name.startswith(".writing-") for name in files)
+
+        wait_for(in_the_middle)
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.wait()
+        shards_at_kill.append(len(list((tmp_path / "there").glob("shard-*.json"))))
+
+    with running(tmp_path / "elsewhere") as started:
+        victim, _ = started.start_worker(), started.start_worker()
+        killer = threading.Thread(target=kill_midway, args=[victim])
+        killer.start()
+        report = update(tmp_path / "there", SPEC, items, compute, scheduler=started.address, progress=False)
+        killer.join()
+    update(tmp_path / "here", SPEC, items, compute, progress=False)
+    assert shards_at_kill
+    assert shards_at_kill[0] < len(list((tmp_path / "there").glob("shard-*.json"))) == 12
+    assert (report.computed, report.failed) == (192, {})
+    assert len(FeatureStore.open(tmp_path / "there")) == 192
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+@pytest.mark.slow
+def test_a_worker_that_comes_late_works_too(tmp_path, compute):
+    music = make_music(tmp_path / "music", files=1, seconds=1)
+    with running(tmp_path / "elsewhere") as started:
+        threading.Timer(1, started.start_worker).start()
+        report = update(tmp_path / "store", SPEC, [("a", music[0])], compute, scheduler=started.address, progress=False)
+    assert report.computed == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_worker_that_sees_another_folder_is_named(tmp_path, monkeypatch, two_workers, compute):
+    (tmp_path / "store").mkdir()
+    monkeypatch.chdir(tmp_path / "store")
+    with pytest.raises(ParameterError, match=r"worker tcp://.* cannot write to /proc/self/cwd .*same path"):
+        update("/proc/self/cwd", SPEC, [("a", 1)], compute, scheduler=two_workers.address, progress=False)
+    assert not list((tmp_path / "store").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("preload", "message"),
+    [
+        ("import genreflow; genreflow.__version__ = '0.0.7'", r"has genreflow 0\.0\.7 and this machine"),
+        ("import sys; sys.modules['genreflow'] = None", "cannot run genreflow .*must be installed"),
+        ("import genreflow.features.spec as s; s.FEATURE_VERSION = 0", "has feature code 0 and this machine 1"),
+    ],
+)
+def test_a_worker_with_other_code_is_named(tmp_path, compute, preload, message):
+    (tmp_path / "preload.py").write_text(preload)
+    with running(tmp_path / "elsewhere") as started:
+        started.start_worker("--preload", str(tmp_path / "preload.py"))
+        with pytest.raises(ParameterError, match=message):
+            update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=started.address, progress=False)
+
+
+def test_an_address_without_scheduler_is_named(tmp_path, monkeypatch, compute):
+    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 1)
+    for address in ("tcp://127.0.0.1:9", "nonsense://x", "not an address"):
+        with pytest.raises(ParameterError, match=f"No Dask scheduler answers at {address}"):
+            update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=address, progress=False)
+
+
+def test_a_scheduler_without_workers_is_named(tmp_path, monkeypatch, compute):
+    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 1)
+    with running(tmp_path / "elsewhere") as started, pytest.raises(ParameterError, match="has no workers"):
+        update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=started.address, progress=False)
+
+
+def test_without_dask_the_extra_is_named(tmp_path, monkeypatch, compute):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ParameterError, match=r"genreflow\[dask\]"):
+        update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler="tcp://127.0.0.1:9", progress=False)
+
+
+@pytest.mark.slow
+def test_a_job_that_ends_its_workers_is_reported(tmp_path):
+    with (
+        running(tmp_path / "elsewhere", workers=1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as started,
+        pytest.raises(GenreflowError, match="One job ended 1 Dask workers"),
+    ):
+        update(tmp_path / "store", SPEC, [("a", 1)], os._exit, scheduler=started.address, progress=False)
+    assert not list((tmp_path / "store").glob("shard-*"))
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_goes_away_is_reported(tmp_path):
+    with running(tmp_path / "elsewhere", workers=1) as started:
+        wait = lambda: [*(tmp_path / "store").glob(".writing-*")]  # noqa: E731
+        threading.Thread(target=lambda: (wait_for(wait), time.sleep(1), started.processes[0].kill())).start()
+        with pytest.raises(GenreflowError, match="went away"):
+            update(tmp_path / "store", SPEC, [("a", 60)], time.sleep, scheduler=started.address, progress=False)

@@ -1,0 +1,113 @@
+"""What was made with a leaking split says so wherever it goes, and what was not is never said to be."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from genreflow.bundle import Bundle, stamp
+from genreflow.cli import cli
+from genreflow.serving import schema
+from genreflow.serving.predictor import Predictor
+from genreflow.tracking.gate import decide
+from genreflow.tracking.model_card import model_card
+from genreflow.tracking.pointer import read_pointer, write_pointer
+from genreflow.tracking.registry import Registry
+from genreflow.tracking.runs import create_run
+from genreflow.tracking.store import ensure_experiment, open_client
+from genreflow.tracking.study import StudyTrials
+from serving_toy import write_tone, write_toy_bundle
+
+RIGHT = {f"track {number}": True for number in range(50)}
+WRONG = dict.fromkeys(RIGHT, False)
+
+
+@pytest.fixture(params=[True, False], ids=["leaking", "honest"])
+def leaking(request) -> bool:
+    return request.param
+
+
+@pytest.fixture
+def bundle(tmp_path, leaking) -> Bundle:
+    return write_toy_bundle(tmp_path / "bundle", leaking=leaking)
+
+
+@pytest.mark.parametrize("champion", [None, WRONG])
+@pytest.mark.parametrize("facts", [{}, {"same_labels": False}, {"test_in_champion_training": True}])
+def test_the_gate_never_promotes_what_leaks(champion, facts):
+    assert decide(RIGHT, champion, majority_accuracy=0.1, **facts).promote
+    report = decide(RIGHT, champion, majority_accuracy=0.1, leaking=True, **facts)
+    assert (report.promote, report.rule) == (False, "leaking")
+    assert "split.method = group" in report.reason
+
+
+def test_a_leaking_champion_promoted_by_hand_stays_until_a_better_one_comes():
+    report = decide(RIGHT, RIGHT, majority_accuracy=0.1, leaking=True, same_bundle=True)
+    assert (report.promote, report.rule) == (False, "unchanged")
+
+
+def test_no_champion_can_be_written_down_and_the_first_one_takes_its_place(tmp_path):
+    path = tmp_path / "champion.json"
+    write_pointer(None, path)
+    assert read_pointer(path) is None
+    registry = Registry.open(tmp_path)
+    version = registry.register(write_toy_bundle(tmp_path / "bundle").directory, metrics={})
+    registry.promote(version, path)
+    assert read_pointer(path).champion.version == version
+    assert read_pointer(path).previous == ()
+
+
+def test_the_mark_outlives_stamping_and_stands_on_the_model_card(tmp_path, bundle, leaking):
+    copy = stamp(bundle.directory, tmp_path / "copy", version="4", metrics={"leaking_test_track_accuracy": 0.9})
+    assert copy.leaking is bundle.leaking is leaking
+    assert model_card(copy, copy.metrics).startswith("**LEAKING**") is leaking
+
+
+def test_answers_and_the_models_page_say_so(tmp_path, bundle, leaking, monkeypatch):
+    from genreflow.serving.service import GenreClassifier
+
+    audio = write_tone(tmp_path / "bass.wav", "bass")
+    predictor = Predictor(bundle.directory)
+    answer = predictor.classify(audio).to_dict(predictor.model)
+    assert answer["model"].get("leaking", False) is leaking
+    assert ("leaking" in answer["model"]) is leaking
+
+    monkeypatch.setenv("GENREFLOW_BUNDLE", str(bundle.directory))
+    schema.settings.cache_clear()
+    card = json.loads(GenreClassifier.inner().model().body)
+    schema.settings.cache_clear()
+    assert card.get("leaking", False) is leaking
+    assert ("leaking" in card) is leaking
+    assert card["architecture"] == "toy"
+
+
+def test_the_command_line_says_so(tmp_path, bundle, leaking):
+    audio = write_tone(tmp_path / "bass.wav", "bass")
+    for extra in ([], ["--output", str(tmp_path / "out.csv")]):
+        done = CliRunner().invoke(cli, ["classify", str(audio), "--bundle", str(bundle.directory), *extra])
+        assert done.exit_code == 0, done.output
+        assert ("its figures flatter" in done.stderr) is leaking
+    done = CliRunner().invoke(cli, ["classify", str(audio), "--bundle", str(bundle.directory), "--json"])
+    assert ('"leaking": true' in done.stdout) is leaking
+
+
+def test_the_list_of_versions_says_so(tmp_path, bundle, leaking, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "leaking_test_track_accuracy" if leaking else "test_track_accuracy"
+    registry = Registry.open(tmp_path)
+    registry.register(bundle.directory, metrics={name: 0.75})
+    (logged,) = registry.client.search_logged_models([ensure_experiment(registry.client, tmp_path).experiment_id])
+    assert ("leaking" in logged.tags) is leaking
+    done = CliRunner().invoke(cli, ["registry", "list"])
+    assert "75.0%" in done.stdout
+    assert ("LEAKING" in done.stdout) is leaking
+    (version,) = json.loads(CliRunner().invoke(cli, ["registry", "list", "--json"]).stdout)
+    assert version["leaking"] is leaking
+
+
+def test_trials_are_named_after_it(tmp_path):
+    client = open_client(tmp_path)
+    study = create_run(client, ensure_experiment(client, tmp_path).experiment_id, "leaking-genre-abc")
+    trials = StudyTrials(study, tags={"leaking": "true"}, name="leaking trial")
+    run = client.get_run(trials.start(3, {}))
+    assert (run.info.run_name, run.data.tags["leaking"]) == ("leaking trial 3", "true")

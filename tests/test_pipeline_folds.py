@@ -1,0 +1,29 @@
+"""All folds of a k-fold split as queued DVC experiments, and the one figure over them."""
+
+import json
+
+import pytest
+
+from pipeline import quick_project
+
+pytestmark = pytest.mark.slow
+
+
+def test_folds_are_queued_run_and_put_together(tmp_path):
+    project = quick_project(tmp_path)
+    project.set(split={"method": "kfold", "folds": 3}, tune={"trials": 1})
+    project.commit("three folds")
+    assert "no k-fold experiment" in project.run("genreflow", "folds", ok=False).stdout
+    project.run("dvc", "exp", "run", "--queue", "-S", "split.fold=0,1,2", "evaluate")
+    project.run("dvc", "exp", "run", "--run-all", "--jobs", "1")
+    found = json.loads(project.run("genreflow", "folds", "--json").stdout)
+    assert found["tracks"] == 30
+    names = [fold["experiment"] for fold in found["folds"]]
+    assert len(set(names)) == 3
+    assert found["accuracy"] > 0.5
+    printed = project.run("genreflow", "folds", *reversed(names)).stdout
+    assert printed.splitlines()[0].startswith("fold 0")
+    assert printed.splitlines()[-1].startswith("all ")
+    refused = project.run("genreflow", "folds", names[0], names[1], ok=False).stdout
+    assert "Of 3 folds 2 is missing" in refused
+    assert not (project.folder / "models" / "champion.json").exists()
