@@ -248,7 +248,21 @@ def test_a_store_of_other_code_is_refused(tmp_path, run):
         FeatureStore.open(tmp_path / "nowhere")
 
 
-def test_from_files_in_worker_processes(tmp_path):
+def process_of(_):
+    return [np.frombuffer(os.getpid().to_bytes(4, "little"), np.uint8).reshape(1, 4)]
+
+
+@pytest.mark.parametrize(("n_jobs", "others"), [(1, False), (2, False), (6, True)])
+def test_a_few_workers_are_threads_and_many_are_processes(tmp_path, n_jobs, others):
+    items = [(f"{number:03}", None) for number in range(96)]
+    update(tmp_path, SPEC, items, process_of, n_jobs=n_jobs, progress=False)
+    store = FeatureStore.open(tmp_path)
+    processes = {int.from_bytes(store.pieces(key)[0].tobytes(), "little") for key, _ in items}
+    assert (os.getpid() not in processes) == others
+
+
+@pytest.mark.parametrize("n_jobs", [2, 6])
+def test_from_files_by_several_workers(tmp_path, n_jobs):
     spec = FeatureSpec(n_mels=32, clip_seconds=1.0)
     rng = np.random.default_rng(0)
     tracks = []
@@ -260,11 +274,12 @@ def test_from_files_in_worker_processes(tmp_path):
     tracks.append(("bad", tmp_path / "bad.flac"))
     logmel = LogMel(spec, make_filter_bank(spec))
     compute = partial(logmel_pieces, logmel=logmel)
-    report = update(tmp_path / "store", spec, tracks, compute, n_jobs=2, progress=False)
-    assert report.computed == 10
+    again = [(f"{key}-{number}", path) for number in range(8) for key, path in tracks[:10]]  # enough for all workers
+    report = update(tmp_path / "store", spec, [*tracks, *again], compute, n_jobs=n_jobs, progress=False)
+    assert report.computed == 90
     assert "bad.flac" in report.failed["bad"]
     store = FeatureStore.open(tmp_path / "store")
-    for key, path in tracks[:10]:
+    for key, path in [*tracks[:10], *again]:
         np.testing.assert_array_equal(store.pieces(key)[0], logmel_pieces(path, logmel)[0])
 
 

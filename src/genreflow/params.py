@@ -94,13 +94,13 @@ class BundleParams(Section):
 class ComputeParams(Section):
     """Where work is done; no result depends on it, so no stage of dvc.yaml lists it."""
 
-    n_jobs: int = Field(default=-1, description="processes, as joblib counts: -1 is one a core")
+    n_jobs: int = Field(default=-1, description="workers, as joblib counts: -1 is one a core")
     scheduler: str | None = Field(default=None, description="address of a Dask scheduler, such as tcp://host:8786")
 
     @model_validator(mode="after")
     def _some_process(self) -> Self:
         if self.n_jobs == 0:
-            raise ValueError("compute.n_jobs is 0; a number of processes, or -1 for one a core, is right")
+            raise ValueError("compute.n_jobs is 0; a number of workers, or -1 for one a core, is right")
         return self
 
 

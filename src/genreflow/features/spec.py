@@ -13,7 +13,7 @@ import numpy as np
 from genreflow.errors import ParameterError
 
 # Part of every feature key: raise it when, and only when, the same spec gives other numbers than before.
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 
 LevelReference = Literal["max", "minmax", "full_scale"]
 
