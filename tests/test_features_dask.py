@@ -167,7 +167,10 @@ def test_a_worker_that_sees_another_folder_is_named(tmp_path, monkeypatch, two_w
     [
         ("import genreflow; genreflow.__version__ = '0.0.7'", r"has genreflow 0\.0\.7 and this machine"),
         ("import sys; sys.modules['genreflow'] = None", "cannot run genreflow .*must be installed"),
-        ("import genreflow.features.spec as s; s.FEATURE_VERSION = 0", f"has feature code 0 and this machine {FEATURE_VERSION}"),
+        (
+            "import genreflow.features.spec as s; s.FEATURE_VERSION = 0",
+            f"has feature code 0 and this machine {FEATURE_VERSION}",
+        ),
     ],
 )
 def test_a_worker_with_other_code_is_named(tmp_path, compute, preload, message):
