@@ -80,7 +80,7 @@ def test_shuffled_labels_give_chance(project):
     def test_accuracy(of: Manifest) -> float:
         data = load_training_data(store, of, split, seconds=4.0, hop_seconds=2.0)
         model, _ = fit_configuration(data, best["architecture"], best["hyperparameters"], options)
-        test = segment_set(store, of, split.test, length=data.length, hop=data.hop, part="test")
+        test = segment_set(store, of, split, "test", length=data.length, hop=data.hop)
         return evaluate(model, test)["track_accuracy"]
 
     n = len(split.test)

@@ -27,3 +27,11 @@ def test_folds_are_queued_run_and_put_together(tmp_path):
     refused = project.run("genreflow", "folds", names[0], names[1], ok=False).stdout
     assert "Of 3 folds 2 is missing" in refused
     assert not (project.folder / "models" / "champion.json").exists()
+
+
+def test_the_whole_pipeline_runs_as_an_experiment_of_its_own_folder(tmp_path):
+    project = quick_project(tmp_path)
+    project.commit("start")
+    printed = project.run("dvc", "exp", "run", "--temp", "-S", "split.seed=2").stdout
+    assert "in the bento genre-classifier:" in printed
+    assert json.loads(project.run("genreflow", "registry", "list", "--json").stdout)[0]["version"] == "1"

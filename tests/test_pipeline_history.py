@@ -131,13 +131,14 @@ def test_new_and_broken_music_is_noticed_and_costs_only_itself(project):
     soundfile.write(music / "bass" / "bass artist 0" / "new.wav", tone(111, seed=77), RATE)
     (music / "bass" / "bass artist 1" / "broken.wav").write_bytes(b"RIFF and nothing behind it")
     (music / "treble" / "treble artist 1" / "empty.wav").write_bytes(b"")
-    printed = project.repro("featurize")
+    printed = project.repro("audit")
     assert "1 tracks computed" in printed
     assert f"{before} kept" in printed
-    left_out = [line for line in printed.splitlines() if line.startswith("left out: ")]
-    assert len(left_out) == 2
-    assert any("broken.wav" in line for line in left_out)
-    assert any("empty.wav" in line for line in left_out)
+    left_out = {fault["track"] for fault in load(project, "data/audit.json")["faults"] if fault["leave_out"]}
+    assert left_out == {"bass/bass artist 1/broken", "treble/treble artist 1/empty"}
+    for name in ("broken.wav", "empty.wav"):
+        assert name in printed
+        assert name in (project.folder / "reports" / "audit.html").read_text()
     assert len(load(project, "data/manifest.json")["tracks"]) == before + 3
 
 
