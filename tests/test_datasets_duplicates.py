@@ -14,6 +14,7 @@ import yaml
 from genreflow.datasets.audit.candidates import find_candidates
 from genreflow.datasets.audit.duplicates import NearDuplicate, near_duplicates
 from genreflow.datasets.audit.fingerprint import Fingerprint, fingerprint
+from genreflow.datasets.audit.recordings import recordings
 from genreflow.datasets.demo import compose
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.datasets.track import Track
@@ -190,6 +191,16 @@ def test_of_exact_duplicates_the_first_stands_for_all(frames, tmp_path):
     tracks, store = open_store(tmp_path, {"m": y, "n": y[30:]})
     twin = replace(track_of("m"), id="b")
     assert list(find([*tracks, twin], store)) == [("b", "n")]
+
+
+def test_a_recording_that_is_there_very_often_is_connected_not_paired_out(frames, tmp_path):
+    original = next(iter(frames.values()))
+    copies = {f"copy {number:02}": np.maximum(original, number).astype(np.uint8) for number in range(30)}
+    tracks, store = open_store(tmp_path, copies)
+    found = find(tracks, store)
+    assert 29 <= len(found) < 100  # of 435
+    (cluster,) = recordings(tracks, found.values())
+    assert cluster == tuple(copies)
 
 
 def test_ids_not_the_order_of_the_tracks_say_which_comes_first(frames, tmp_path):

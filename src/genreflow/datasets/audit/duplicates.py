@@ -21,6 +21,9 @@ from genreflow.features.store import FeatureStore
 # 12.9 frames a second were imported; different real tracks have 0.09 or less, but two synthetic ones by one artist,
 # with the same drums, 0.56.
 MIN_SIMILARITY = 0.6
+# Copies of one recording up to which each pair is reported. Among more, a pair that others connect already is passed
+# over: a thousand copies have half a million pairs.
+_MANY = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +70,9 @@ def near_duplicates(
     Returns
     -------
     list of NearDuplicate
-        Sorted by ids. Tracks overlap by `alignment.MIN_OVERLAP` or more, and are compared over all of their overlap:
-        a whole song inside a long mix is found, a short sample inside a song is not.
+        Sorted by ids; of a recording that is there very often, enough pairs to connect all copies. Tracks overlap by
+        `alignment.MIN_OVERLAP` or more, and are compared over all of their overlap: a whole song inside a long mix is
+        found, a short sample inside a song is not.
     """
     id_of: dict[str, str] = {}
     for track in sorted(tracks, key=lambda track: track.id):
@@ -82,11 +86,16 @@ def near_duplicates(
         return texture(_frames(store, keys[position]), store.spec.frame_rate)
 
     found = []
+    together: dict[int, set[int]] = {}  # who is known to be one recording, directly or through others
     for first, second, time, shift in find_candidates(prints):
+        if second in together.get(first, ()) and len(together[first]) > _MANY:
+            continue
         (there, rate), (here, _) = texture_of(first), texture_of(second)
         alignment = align(there, here, rate, time=time, shift=shift)
         if alignment and alignment.similarity >= MIN_SIMILARITY:
             found.append(NearDuplicate(first=id_of[keys[first]], second=id_of[keys[second]], **alignment._asdict()))
+            joined = together.get(first, {first}) | together.get(second, {second})
+            together |= dict.fromkeys(joined, joined)
     return sorted(found, key=lambda pair: (pair.first, pair.second))
 
 
