@@ -162,6 +162,49 @@ def test_band_shift_moves_whole_bands():
     assert seen == {-2, -1, 0, 1, 2}
 
 
+def test_translation_moves_both_axes_and_repeats_the_ends():
+    before = np.add.outer(np.arange(40), 100 * np.arange(20)).astype("float32")[None] / 2000
+    seen = set()
+    for seed in range(40):
+        x = before.copy()
+        augment(x, np.random.default_rng(seed), FitOptions.plain(translation=0.1))
+        rows, columns = np.divmod(np.rint(x[0] * 2000).astype(int), 100)[::-1]
+        down, right = rows[20, 0] - 20, columns[0, 10] - 10
+        np.testing.assert_array_equal(rows[:, 0], np.clip(np.arange(40) + down, 0, 39))
+        np.testing.assert_array_equal(columns[0], np.clip(np.arange(20) + right, 0, 19))
+        seen.add((down, right))
+    assert max(abs(down) for down, _ in seen) == 4
+    assert max(abs(right) for _, right in seen) == 2
+    assert len({down * right > 0 for down, right in seen}) == 2  # the axes move apart from each other
+
+
+def test_zoom_changes_the_size_about_the_middle():
+    before = np.repeat(np.arange(101, dtype="float32")[:, None], 101, axis=1)[None] / 100
+    spans = []
+    for seed in range(60):
+        x = before.copy()
+        augment(x, np.random.default_rng(seed), FitOptions.plain(zoom=0.1))
+        assert x[0, 50, 0] == pytest.approx(0.5, abs=1e-6)
+        spans.append(float(x[0, 90, 0] - x[0, 10, 0]))
+    assert 0.72 <= min(spans) < 0.75
+    assert 0.85 < max(spans) <= 0.88
+
+
+def test_contrast_and_noise_change_the_spread_and_nothing_else():
+    rng = np.random.default_rng(0)
+    before = rng.uniform(0.4, 0.6, (200, 8, 8)).astype("float32")
+    x = before.copy()
+    augment(x, rng, FitOptions.plain(contrast=0.2))
+    np.testing.assert_allclose(x.mean(axis=(1, 2)), before.mean(axis=(1, 2)), atol=1e-5)
+    ratio = x.std(axis=(1, 2)) / before.std(axis=(1, 2))
+    assert 0.8 <= ratio.min() < 0.83
+    assert 1.17 < ratio.max() <= 1.2 + 1e-5
+    x = before.copy()
+    augment(x, rng, FitOptions.plain(noise=0.01))
+    assert (x - before).std() == pytest.approx(0.01, rel=0.05)
+    assert abs((x - before).mean()) < 1e-3
+
+
 @pytest.mark.parametrize(("kind", "axis", "size"), [("time", 1, 20), ("band", 2, 12)])
 def test_masks_blank_one_stretch_with_the_mean(kind, axis, size):
     before, after = changed(**{f"{kind}_masks": 1, f"{kind}_mask_width": 0.5})

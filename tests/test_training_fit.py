@@ -149,6 +149,32 @@ def test_every_epoch_has_an_order_of_its_own_that_comes_again(data):
     assert all((first[i] != first[j]).any() for i, j in ((0, 1), (1, 2), (0, 2)))
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
+def test_the_learning_rate_follows_its_schedule(data, schedule):
+    train, valid = data
+    options = FitOptions.plain(epochs=6, batch_size=8, learning_rate=0.01, optimiser="sgd", schedule=schedule)
+    rates = np.array(fit(small(), train, valid, options).history["lr"])
+    if schedule == "constant":
+        np.testing.assert_allclose(rates, 0.01, rtol=1e-5)
+    elif schedule == "step":
+        np.testing.assert_allclose(rates, [0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001], rtol=1e-5)
+    else:
+        assert (np.diff(rates) < 0).all()
+        assert rates[-1] < 1e-6
+
+
+def test_class_weights_make_genres_count_the_same(data):
+    train, _ = data
+    lopsided = SegmentSet(train.pieces, [1] + [0] * (len(train.pieces) - 1), np.arange(len(train.pieces)), 10, 10)
+    options = FitOptions.plain(batch_size=lopsided.n_segments, class_weights=True)
+    _, y, weights = _Batches(lopsided, options, classes=3)[0]
+    total = y.T @ weights
+    assert total[0] == pytest.approx(total[1], rel=1e-5)
+    assert total[2] == 0
+    assert weights.mean() == pytest.approx(1, rel=1e-5)
+    assert len(_Batches(lopsided, FitOptions.plain(batch_size=4), classes=3)[0]) == 2
+
+
 def test_open_options_of_a_foreign_model_are_named(data):
     foreign = keras.Sequential([keras.Input((LENGTH, BANDS)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
     with pytest.raises(ParameterError, match="learning_rate"):

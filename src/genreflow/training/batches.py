@@ -164,7 +164,7 @@ def training_batch(
 
 
 def augment(x: np.ndarray, rng: np.random.Generator, options: FitOptions) -> None:
-    """Change level, register and gaps of segments, in place.
+    """Change level, place, register and gaps of segments, in place.
 
     Blanks are filled with each band's mean over the segment (SpecAugment, Park et al. 2019, fills with the mean as
     well): silence would be news to the model, the mean is none.
@@ -178,6 +178,19 @@ def augment(x: np.ndarray, rng: np.random.Generator, options: FitOptions) -> Non
         for segment, shift in zip(x, rng.integers(-options.band_shift, options.band_shift + 1, n), strict=True):
             # The band that moves in from outside repeats the last one.
             segment[:] = segment[:, np.clip(np.arange(bands) - shift, 0, bands - 1)]
+    if options.translation or options.zoom:
+        for segment in x:
+            rows, columns = (_warped(size, rng, options.translation, options.zoom) for size in (frames, bands))
+            segment[:] = segment[rows][:, columns]
+    if options.contrast:
+        mean = x.mean(axis=(1, 2), keepdims=True)
+        x -= mean
+        x *= rng.uniform(1 - options.contrast, 1 + options.contrast, (n, 1, 1)).astype("float32")
+        x += mean
+        np.clip(x, 0, 1, out=x)
+    if options.noise:
+        x += options.noise * rng.standard_normal(x.shape, dtype="float32")
+        np.clip(x, 0, 1, out=x)
     if options.gain:
         x += rng.uniform(-options.gain, options.gain, (n, 1, 1)).astype("float32")
         np.clip(x, 0, 1, out=x)
@@ -188,6 +201,13 @@ def augment(x: np.ndarray, rng: np.random.Generator, options: FitOptions) -> Non
     for _ in range(options.band_masks):
         for i, (low, high) in enumerate(_spans(rng, n, bands, options.band_mask_width)):
             x[i, :, low:high] = mean[i, low:high]
+
+
+def _warped(size: int, rng: np.random.Generator, translation: float, zoom: float) -> np.ndarray:
+    """Where each cell of an axis is read from once that is zoomed about its middle and shifted; the ends repeat."""
+    middle = (size - 1) / 2
+    scale, shift = 1 + rng.uniform(-zoom, zoom), size * rng.uniform(-translation, translation)
+    return np.clip(np.rint((np.arange(size) - middle) * scale + middle + shift), 0, size - 1).astype("int64")
 
 
 def _spans(rng: np.random.Generator, n: int, size: int, share: float) -> np.ndarray:

@@ -141,6 +141,9 @@ def _optimiser(model: keras.Model, options: FitOptions, *, updates: int) -> kera
         rate = keras.optimizers.schedules.CosineDecay(
             rate / 10, updates - warm_up, warmup_target=rate, warmup_steps=warm_up
         )
+    elif options.schedule == "step":
+        thirds = [max(1, updates // 3), max(2, 2 * updates // 3)]
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(thirds, [rate, rate / 10, rate / 100])
     optimiser = OPTIMISERS[options.optimiser](rate, weight_decay=options.weight_decay)
     # Decay keeps kernels small; biases and the scales of batch normalisation are no part of that.
     optimiser.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
@@ -154,6 +157,9 @@ class _Batches(keras.utils.PyDataset):
         super().__init__()
         self._data, self._options, self._classes = data, options, classes
         self._size = min(options.batch_size, data.n_segments)
+        counts = np.bincount(data.label, minlength=classes)
+        # Each genre that is there weighs the same in all, and a segment 1 on average.
+        self._weights = (data.n_segments / (np.maximum(counts, 1) * (counts > 0).sum())).astype("float32")
         self._start_epoch(0)
 
     def _start_epoch(self, epoch: int) -> None:
@@ -167,10 +173,12 @@ class _Batches(keras.utils.PyDataset):
         # A rest smaller than a batch sits this epoch out: the order changes, so that it is another one each time.
         return self._data.n_segments // self._size
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         chosen = self._order[index * self._size : (index + 1) * self._size]
         rng = np.random.default_rng([self._options.seed, self._epoch, index])
-        return training_batch(self._data, chosen, rng, self._options, self._classes)
+        x, y = training_batch(self._data, chosen, rng, self._options, self._classes)
+        # By the labels as they are after mixup: a mixed segment weighs as its parts do.
+        return (x, y, y @ self._weights) if self._options.class_weights else (x, y)
 
 
 class _Validation(keras.callbacks.Callback):

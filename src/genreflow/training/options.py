@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from genreflow.models import MODELS
 
 Optimiser = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
+Schedule = Literal["constant", "cosine", "step"]
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
 
 
@@ -28,8 +29,13 @@ class FitOptions(BaseModel):
         default=0.01, ge=0, le=1, description="decoupled: share of a kernel lost an update, per unit of learning rate"
     )
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="share of a label spread over all genres")
-    schedule: Literal["constant", "cosine"] = Field(
-        default="cosine", description="cosine falls from learning_rate to 0 over all epochs, after a short warm-up"
+    schedule: Schedule = Field(
+        default="cosine",
+        description="cosine falls from learning_rate to 0 over all epochs, after a short warm-up; step divides it by "
+        "ten at each third of them",
+    )
+    class_weights: bool = Field(
+        default=False, description="segments of rare genres count more, in all as those of others"
     )
     patience: int = Field(
         default=20, ge=1, le=10_000, description="epochs without a better validation before the fit stops"
@@ -38,6 +44,10 @@ class FitOptions(BaseModel):
     stretch: float = Field(default=0.0, ge=0, le=0.5, description="largest change of tempo, as a share")
     band_shift: int = Field(default=0, ge=0, le=64, description="largest shift up or down [mel bands]")
     gain: float = Field(default=0.0, ge=0, le=0.5, description="largest change of level, as a share of the range")
+    translation: float = Field(default=0.0, ge=0, le=0.5, description="largest shift along time and bands, as a share")
+    zoom: float = Field(default=0.0, ge=0, le=0.5, description="largest change of size along both, as a share")
+    contrast: float = Field(default=0.0, ge=0, lt=1, description="largest change of the spread of levels, as a share")
+    noise: float = Field(default=0.0, ge=0, le=0.5, description="deviation of noise added to every cell")
     time_masks: int = Field(default=0, ge=0, le=10, description="stretches of frames blanked in a segment")
     time_mask_width: float = Field(default=0.15, ge=0, le=1, description="longest of them, as a share of the frames")
     band_masks: int = Field(default=0, ge=0, le=10, description="groups of neighbouring bands blanked in a segment")
@@ -70,6 +80,10 @@ class FitOptions(BaseModel):
             "stretch": 0.0,
             "band_shift": 0,
             "gain": 0.0,
+            "translation": 0.0,
+            "zoom": 0.0,
+            "contrast": 0.0,
+            "noise": 0.0,
             "time_masks": 0,
             "band_masks": 0,
             "mixup": 0.0,
