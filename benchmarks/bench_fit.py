@@ -1,14 +1,15 @@
 """Speed of fit against a plain Keras fit on arrays in memory, per architecture: `python benchmarks/bench_fit.py`.
 
-Same net, batch, optimiser, loss and segments in one run. The plain way is ``keras.Model.fit`` on float32
+Same net, batch, optimiser, loss and segments in one run, in turns. The plain way is ``keras.Model.fit`` on float32
 arrays that hold every segment; ours gathers them from the log-mel of tracks, batch by batch, first without
-augmentation, then with that of params.yaml's defaults. The last column is what the input pipeline alone feeds, with
-augmentation, in segments a second. An epoch is as many segments as an architecture takes in about two seconds.
+augmentation, then with that of params.yaml. Last comes what the input pipeline alone feeds, with that augmentation.
+Of each way the fastest epoch counts: on a shared machine, whatever is slower was disturbed. An epoch is as many
+segments as the architecture takes in some two seconds, and at least four batches.
 """
 
 import argparse
-import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -18,14 +19,14 @@ from genreflow.params import load_params
 from genreflow.training.options import FitOptions
 
 FRAMES, BANDS, BATCH, CLASSES = 172, 128, 32, 10
-ROUNDS = 3
+TURNS, EPOCHS = 2, 3
 
 
 def tracks(n_segments: int):
     from genreflow.training.batches import SegmentSet
 
     rng = np.random.default_rng(0)
-    n_tracks = -(-n_segments // 13)  # 30 s at 4 s every 2 s
+    n_tracks = -(-n_segments // 14)  # 30 s at 4 s every 2 s
     pieces = [rng.integers(0, 256, (1292, BANDS), dtype=np.uint8) for _ in range(n_tracks)]
     return SegmentSet(pieces, np.arange(n_tracks) % CLASSES, range(n_tracks), FRAMES, FRAMES // 2)
 
@@ -52,60 +53,76 @@ class Epochs:
         self.callback = Watch()
 
 
-def measure(name: str, defaults: FitOptions) -> None:
+def measure(name: str, augmentation: FitOptions) -> float:
+    """Print a line; gives the segments a second of our fit."""
     import keras
 
-    from genreflow.training.batches import training_batch
-    from genreflow.training.fit import fit
+    from genreflow.training.fit import fit, segments_a_second
 
     def model():
         return build_model(name, input_shape=(FRAMES, BANDS), classes=CLASSES, seed=1)
 
-    few = tracks(BATCH)
-    valid = tracks(13)
-    base = {"epochs": 2, "batch_size": BATCH, "learning_rate": 1e-3, "optimiser": "adam"}
-    trial = Epochs()
-    fit(model(), few, valid, FitOptions.plain(**base), callbacks=[trial.callback])
-    steps = int(np.clip(2 / (trial.seconds[-1] / (few.n_segments // BATCH)), 4, 200))
-    data = tracks(steps * BATCH)
+    base = {"epochs": 1 + EPOCHS, "batch_size": BATCH, "learning_rate": 1e-3, "optimiser": "adam", "patience": 10_000}
+    options = FitOptions.plain(**base)
+    rate = segments_a_second(model(), tracks(4 * BATCH), options, seconds=2)
+    data, valid = tracks(int(np.clip(2 * rate / BATCH, 4, 200)) * BATCH), tracks(13)
     n = data.n_segments // BATCH * BATCH
-    base["epochs"] = 1 + ROUNDS
-
-    plain, ours, augmented = Epochs(), Epochs(), Epochs()
-    net = model()
-    net.compile(
-        keras.optimizers.Adam(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
-    )
     x, y = data.segments(slice(0, n)), np.eye(CLASSES, dtype="float32")[data.label[:n]]
-    net.fit(x, y, batch_size=BATCH, epochs=base["epochs"], verbose=0, callbacks=[plain.callback])
-    del x
-    fit(model(), data, valid, FitOptions.plain(**base), callbacks=[ours.callback])
-    own = defaults.model_copy(update=base | {"patience": 10_000})
-    fit(model(), data, valid, own, callbacks=[augmented.callback])
-    rates = [n / statistics.median(way.seconds[1:]) for way in (plain, ours, augmented)]
+    ways: dict[str, list[float]] = {}
 
-    rng = np.random.default_rng(0)
-    begin = time.perf_counter()
-    for first in range(0, n - BATCH + 1, BATCH):
-        training_batch(data, np.arange(first, first + BATCH), rng, own, CLASSES)
-    fed = n / (time.perf_counter() - begin)
+    def timed(way, run):
+        watch = Epochs()
+        run(model(), watch.callback)
+        ways.setdefault(way, []).extend(watch.seconds[1:])
+        keras.utils.clear_session()
+
+    def plain(net, watch):
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        net.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+        net.fit(x, y, batch_size=BATCH, epochs=1 + EPOCHS, verbose=0, callbacks=[watch])
+
+    for _ in range(TURNS):
+        timed("plain", plain)
+        timed("ours", lambda net, watch: fit(net, data, valid, options, callbacks=[watch]))
+        more = augmentation.model_copy(update=base)
+        timed("augmented", lambda net, watch, more=more: fit(net, data, valid, more, callbacks=[watch]))
+    rates = {way: n / min(seconds) for way, seconds in ways.items()}
     print(
-        f"{name:18}{rates[0]:10.0f}{rates[1]:10.0f}{rates[1] / rates[0]:8.2f}{rates[2]:12.0f}{rates[2] / rates[0]:8.2f}"
-        f"{fed:10.0f}",
+        f"{name:18}{rates['plain']:10.0f}{rates['ours']:10.0f}{rates['ours'] / rates['plain']:8.2f}"
+        f"{rates['augmented']:12.0f}{rates['augmented'] / rates['plain']:8.2f}   {options.resolved(name).precision}",
         flush=True,
     )
+    return rates["ours"]
+
+
+def feed(augmentation: FitOptions, threads: int) -> float:
+    """Segments a second that are made ready when nothing learns from them."""
+    data = tracks(8_000)
+    batches = np.array_split(np.random.default_rng(0).permutation(data.n_segments), data.n_segments // BATCH)
+
+    def batch(number: int) -> int:
+        return len(data.batch(batches[number], np.random.default_rng(number), augmentation, CLASSES)[0])
+
+    best = 0.0
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(1 + TURNS * EPOCHS):
+            begin = time.perf_counter()
+            best = max(best, sum(pool.map(batch, range(len(batches)))) / (time.perf_counter() - begin))
+    return best
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(MODELS))
     names = parser.parse_args().names
-    defaults = load_params().train
+    augmentation = load_params().train
     import_keras()
     print(f"segments a second, {FRAMES}x{BANDS}, batches of {BATCH}")
-    print(f"{'':18}{'plain':>10}{'ours':>10}{'ratio':>8}{'augmented':>12}{'ratio':>8}{'fed':>10}")
-    for name in names:
-        measure(name, defaults)
+    print(f"{'':18}{'plain':>10}{'ours':>10}{'ratio':>8}{'augmented':>12}{'ratio':>8}   precision")
+    fastest = max(measure(name, augmentation) for name in names)
+    for threads in (1, 2):
+        fed = feed(augmentation, threads)
+        print(f"input pipeline alone, {threads} thread(s): {fed:,.0f}, {fed / fastest:.1f} of the fastest above")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pytest
 from genreflow.models import MODELS
 
 # Building these again and again takes longer than a coffee.
-HEAVY = {"wide_parallel_cnn", "resnet50", "vgg_large", "cnn_bilstm"}
+HEAVY = {"wide_parallel_cnn", "resnet50", "vgg_large", "cnn_bilstm", "cnn_gru_augmented"}
 # One of each kind: convolutions, recurrent layers, windows inside the graph, ours.
 TYPICAL = {"parallel_cnn", "cnn_rnn", "cnn_gru", "crnn", "efficient"}
 EACH = [pytest.param(name, marks=[pytest.mark.slow] if name in HEAVY else []) for name in MODELS]

@@ -24,7 +24,7 @@ def test_help_imports_nothing_heavy():
     )
     printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert printed.splitlines()[-1] == "[]"
-    for command in ("audit", "classify", "models", "registry"):
+    for command in ("audit", "classify", "models", "registry", "reproduce"):
         assert command in printed
 
 
@@ -65,13 +65,34 @@ def test_models_are_listed_with_their_parameters():
     published = {"parallel_cnn": 61_071, "cnn_rnn": 100_654, "cnn_gru": 3_179_720}
     assert {name: rows[name]["parameters"] for name in published} == published
     printed = run("models").stdout
+    head, *lines = printed.splitlines()
+    assert head.split() == ["name", "parameters", "input", "reported", "origin"]
+    assert len(lines) == len(rows)
+    assert all(len(line) > 80 for line in lines)
+    for title, cells in (
+        ("input", [row["image"] for row in rows.values()]),
+        ("origin", [row["origin"] for row in rows.values()]),
+    ):
+        at = head.index(title)  # columns are aligned
+        assert [line[at : at + len(cell)] for line, cell in zip(lines, cells, strict=True)] == cells
     assert "61,071" in printed
-    assert len(printed.splitlines()) == len(rows)
+    assert rows["parallel_cnn"]["protocol"]["options"]["epochs"] == 50
+    assert rows["cnn_gru"]["hyperparameters"]["dropout"] == {
+        "kind": "float",
+        "low": 0.0,
+        "high": 0.6,
+        "default": 0.4,
+        "log": False,
+    }
 
 
 def test_one_model_shows_its_layers_for_the_shape_asked_for():
     printed = run("models", "parallel_cnn", "--shape", "172x128", "--classes", "10").stdout
     assert "172, 128" in printed
+    assert "8 genres, segments of 2 s every 2 s, 80 % of the segments train" in printed
+    assert "epochs 50" in printed
+    assert "optimiser sgd" in printed
+    assert "dropout        0 to 0.7, default 0.0" in printed
     assert "conv2d" in printed
 
 

@@ -11,8 +11,10 @@ import scipy.fft
 from architectures import EACH
 from genreflow.errors import ParameterError
 from genreflow.models import MODELS, Choice, File, Float, Int, body_parameters, build_model, describe
+from genreflow.models.architecture import Architecture
 from genreflow.models.frontend import cepstrum_matrix, resize_matrix
-from genreflow.training.options import OPTIMISERS
+from genreflow.training.export import check_agreement, export_onnx
+from genreflow.training.options import OPTIMISERS, FitOptions
 
 # Of the body, for the image and the number of genres it was published with.
 PUBLISHED = {
@@ -21,6 +23,7 @@ PUBLISHED = {
     "wide_parallel_cnn": 46_046_904,
     "cnn_bilstm": 8_424_136,
     "cnn_gru": 3_179_720,
+    "cnn_gru_augmented": 3_179_720,
     "vgg_large": 14_555_258,
 }
 
@@ -176,12 +179,108 @@ def test_dimensions_know_their_range(dimension, good, bad):
         ("cnn_gru", {"dropout": 0.9}, "cnn_gru.dropout is 0.9"),
         ("cnn_gru", {"classes": 1}, "at least 2 classes"),
         ("cnn_gru", {"mean": np.zeros(80)}, "neither"),
+        ("cnn_gru", {"coefficients": 81}, "81 cepstral coefficients; of 80 bands there are 1 to 80"),
+        ("cnn_gru", {"coefficients": -1}, "0 takes the bands"),
+        ("cnn_gru", {"image": (80,)}, r"time steps and bands such as \(80, 80\)"),
         ("cnn_gru", {"mean": np.zeros(64), "variance": np.ones(64)}, "80 bands"),
     ],
 )
 def test_wrong_requests_are_named(name, kwargs, says):
     with pytest.raises(ParameterError, match=says):
         build_model(name, **{"input_shape": (80, 80), "classes": 8, **kwargs})
+
+
+def _layers(model) -> set[str]:
+    return {layer.name for layer in model.layers}
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_front_end_is_an_option_of_every_model(name):
+    row = MODELS[name]
+    given = (52, 40)
+    own = build_model(name, input_shape=given, classes=4)
+    bands = build_model(name, input_shape=given, classes=4, coefficients=0)
+    cepstral = build_model(name, input_shape=given, classes=4, coefficients=13)
+    small = (32, 32) if max(row.smallest) <= 32 else (112, 96)
+    resized = build_model(name, input_shape=given, classes=4, image=small)
+    seen = [model.get_layer("body").input.shape[1:3] for model in (own, bands, cepstral, resized)]
+    assert seen[0] == (row.image or (52, row.coefficients or 40))
+    assert seen[1] == (row.image or (52, 40))
+    assert seen[2] == (row.image or (52, 13))
+    assert seen[3] == small
+    assert "cepstrum" not in _layers(bands)
+    assert "cepstrum" in _layers(cepstral)
+    assert ("cepstrum" in _layers(own)) == (row.coefficients is not None)
+
+
+def test_cepstrum_comes_before_the_resizing():
+    x = np.random.default_rng(0).random((2, 80, 64), dtype="float32")
+    model = build_model("parallel_cnn", input_shape=(80, 64), classes=4, coefficients=20, image=(40, 30))
+    image = keras.Model(model.inputs[0], model.get_layer("add_channel").output).predict_on_batch(x)[..., 0]
+    by_hand = resize_matrix(80, 40).T @ x @ cepstrum_matrix(64, 20) @ resize_matrix(20, 30)
+    np.testing.assert_allclose(image, by_hand, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "front"),
+    [("parallel_cnn", {"coefficients": 20, "image": (40, 30)}), ("cnn1d_lstm", {"coefficients": 0})],
+)
+def test_options_of_the_front_end_are_exported(name, front, tmp_path):
+    x = np.random.default_rng(0).random((5, 52, 64), dtype="float32")
+    model = build_model(name, input_shape=x.shape[1:], classes=4, seed=1, **front)
+    model.predict_on_batch(x)
+    export_onnx(model, tmp_path / "model.onnx")
+    assert check_agreement(model, tmp_path / "model.onnx", x) < 1e-4
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_smallest_image_is_the_smallest(name):
+    row = MODELS[name]
+    values = {key: dimension.default for key, dimension in row.space.items()}
+
+    def build(size):
+        with keras.StatelessScope(initialize_variables=False):
+            inputs = keras.Input((*size, 1))
+            return keras.Model(inputs, row.build(inputs, classes=4, **values))
+
+    assert build(row.smallest).count_params() > 0
+    for axis in (0, 1):
+        if row.smallest[axis] == 1:
+            continue
+        size = [260, 260]
+        size[axis] = row.smallest[axis] - 1
+        with pytest.raises(ValueError, match=r"(?i)size"):
+            build(size)
+        with pytest.raises(
+            ParameterError, match=rf"{size[0]}x{size[1]} .*at least {row.smallest[0]}x{row.smallest[1]}"
+        ):
+            build_model(name, input_shape=(52, 64), classes=4, image=tuple(size))
+
+
+def test_what_keras_cannot_build_is_one_sentence(monkeypatch):
+    def pools_too_much(image, *, classes):
+        return keras.layers.MaxPooling2D(64)(image)
+
+    rate = MODELS["cnn_gru"].learning_rate
+    row = Architecture(name="new", build=pools_too_much, origin="", reported="", learning_rate=rate, optimiser="adam")
+    monkeypatch.setitem(MODELS, "new", row)
+    with pytest.raises(ParameterError, match="new cannot be built for images of 52x40") as caught:
+        build_model("new", input_shape=(52, 40), classes=4)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_protocols_are_options_that_there_are(name):
+    protocol = MODELS[name].protocol
+    FitOptions.plain(**protocol.options)
+    assert 0 < protocol.hop_seconds <= protocol.seconds
+    assert protocol.by in ("segment", "track")
+    # The systems of 8 genres have 15 segments a track.
+    if MODELS[name].published and MODELS[name].published_classes == 8:
+        assert (protocol.genres, 30 / protocol.hop_seconds) == (8, 15)
+    else:
+        assert protocol.genres == 10
+    assert MODELS[name].published == (name not in ("efficient", "accurate"))
 
 
 def test_describe_counts_for_the_shape_asked_for():

@@ -18,6 +18,7 @@ from genreflow.features.spec import FeatureSpec
 from genreflow.serving.measure import answers
 from genreflow.serving.predictor import Predictor
 from genreflow.training.data import load_training_data, segment_set
+from genreflow.training.options import FitOptions
 from serving_toy import SPEC as TOY_SPEC
 from serving_toy import write_toy_bundle
 
@@ -69,10 +70,10 @@ def split_by(manifest: Manifest, method: str) -> Split:
 def frames_of(data, crops: bool = False) -> dict[int, set[int]]:
     """Which frames of each track a segment set can ever show."""
     seen = {track: set() for track in range(data.n_tracks)}
-    rng = np.random.default_rng(0)
+    rng, options = np.random.default_rng(0), FitOptions.plain(random_crop=True, stretch=0.3)
     for _ in range(30 if crops else 1):
         indices = np.arange(data.n_segments)
-        x = data.crops(indices, rng, stretch=0.3) if crops else data.segments(indices)
+        x = data.batch(indices, rng, options, classes=8)[0] if crops else data.segments(indices)
         for track, frames in zip(data.track, np.rint(x[:, :, 0] * 255).astype(int), strict=True):
             seen[track] |= set(frames.tolist())
     return seen

@@ -1,5 +1,7 @@
 """A fit learns what there is to learn, keeps its best weights, stops when told, and repeats itself."""
 
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ import pytest
 from genreflow.errors import ParameterError
 from genreflow.models import MODELS, build_model
 from genreflow.training.batches import SegmentSet
-from genreflow.training.fit import _Batches, evaluate, fit, logits
+from genreflow.training.epochs import TrainingBatches
+from genreflow.training.fit import evaluate, fit, logits, segments_a_second
 from genreflow.training.options import FitOptions
+from genreflow.training.speed import unrolled
 
 LENGTH, BANDS, CLASSES = 24, 20, 3
 
@@ -135,7 +139,7 @@ def test_logits_follow_the_order_of_segments(data):
 
 def test_every_epoch_has_an_order_of_its_own_that_comes_again(data):
     def epochs():
-        batches = _Batches(data[0], OPTIONS, classes=CLASSES)
+        batches = TrainingBatches(data[0], OPTIONS, classes=CLASSES)
         seen = []
         # What Keras does: it looks at two batches for their shapes, then runs its epochs.
         model = keras.Sequential([keras.Input((LENGTH, BANDS)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
@@ -167,12 +171,67 @@ def test_class_weights_make_genres_count_the_same(data):
     train, _ = data
     lopsided = SegmentSet(train.pieces, [1] + [0] * (len(train.pieces) - 1), np.arange(len(train.pieces)), 10, 10)
     options = FitOptions.plain(batch_size=lopsided.n_segments, class_weights=True)
-    _, y, weights = _Batches(lopsided, options, classes=3)[0]
+    _, y, weights = TrainingBatches(lopsided, options, classes=3)[0]
     total = y.T @ weights
     assert total[0] == pytest.approx(total[1], rel=1e-5)
     assert total[2] == 0
     assert weights.mean() == pytest.approx(1, rel=1e-5)
-    assert len(_Batches(lopsided, FitOptions.plain(batch_size=4), classes=3)[0]) == 2
+    assert len(TrainingBatches(lopsided, FitOptions.plain(batch_size=4), classes=3)[0]) == 2
+
+
+def test_short_epochs_go_on_where_the_last_one_stopped(data):
+    train, _ = data
+    options = OPTIONS.model_copy(update={"segments_per_epoch": 40, "batch_size": 16, "random_crop": False})
+    batches = TrainingBatches(train, options, classes=CLASSES)
+    assert (len(batches), batches.segments) == (2, 32)
+    seen = []
+    for _ in range(train.n_segments // 32):
+        seen += [batches[i][0] for i in range(len(batches))]
+        batches.on_epoch_end()
+    whole = TrainingBatches(train, OPTIONS.model_copy(update={"random_crop": False}), classes=CLASSES)
+    for i, x in enumerate(seen):
+        np.testing.assert_array_equal(x, whole[i][0])
+
+
+def test_a_rate_is_measured_in_the_time_that_is_given(data):
+    begin = time.perf_counter()
+    rate = segments_a_second(small(), data[0], OPTIONS, seconds=0.5)
+    assert rate > 0
+    assert 0.5 < time.perf_counter() - begin < 60
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_answers_are_never_rounded_to_bfloat16(data, precision):
+    options = FitOptions.plain(epochs=2, batch_size=16, precision=precision)
+    model = small(name="tiny_cnn")
+    result = fit(model, *data, options)
+    segments = data[1].segments(slice(0, 20))
+    # What the epochs measured is what the model says when nothing of the fit is left.
+    assert evaluate(model, data[1])["loss"] == pytest.approx(result.best["val_loss"], rel=1e-6)
+    fresh = keras.models.clone_model(model)
+    fresh.set_weights(model.get_weights())
+    np.testing.assert_allclose(logits(model, data[1])[:20], fresh.predict_on_batch(segments), atol=1e-5)
+    assert all(weights.dtype == np.float32 for weights in model.get_weights())
+
+
+def test_precision_follows_the_row_and_the_processor(monkeypatch):
+    for gains in (False, True):
+        monkeypatch.setattr("genreflow.training.options.processor_gains", lambda gains=gains: gains)
+        assert FitOptions().resolved("vgg_large").precision == ("bfloat16" if gains else "float32")
+        assert FitOptions().resolved("parallel_cnn").precision == "float32"
+        assert FitOptions(precision="bfloat16").resolved("parallel_cnn").precision == "bfloat16"
+
+
+def test_short_recurrent_layers_are_written_out_for_the_fit_alone(data):
+    model = small(name="cnn_gru")
+    layers = [layer for layer in model.get_layer("body").layers if isinstance(layer, keras.layers.GRU)]
+    assert len(layers) == 2
+    with unrolled(model):
+        assert all(layer.unroll for layer in layers)
+    assert not any(layer.unroll for layer in layers)
+    long = build_model("lstm", input_shape=(LENGTH, BANDS), classes=CLASSES)
+    with unrolled(long):
+        assert not any(layer.unroll for layer in long.get_layer("body").layers if isinstance(layer, keras.layers.LSTM))
 
 
 def test_open_options_of_a_foreign_model_are_named(data):

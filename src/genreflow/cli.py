@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 BUNDLE = Path("models/champion")
 POINTER = Path("models/champion.json")
+REPRODUCED = Path("reports/reproduce")
 
 
 def main() -> None:
@@ -115,6 +117,7 @@ def models(name: str | None, shape: str, classes: int, as_json: bool) -> None:
     except ValueError:
         raise ParameterError(f"--shape is {shape!r}; frames x mel bands such as 80x80 is right.") from None
     from genreflow.models import build_model, describe
+    from genreflow.models.listing import details, table
     from genreflow.models.start import import_keras
 
     import_keras()
@@ -122,10 +125,46 @@ def models(name: str | None, shape: str, classes: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    for row in rows:
-        click.echo(f"{row['name']:<16} {row['parameters']:>12,}  {row['reported'] or '-':<28}  {row['origin']}")
+    for line in [*table(rows), *(details(rows[0]) if name else [])]:
+        click.echo(line)
     if name:
         build_model(name, input_shape=(frames, bands), classes=classes).summary(expand_nested=True, print_fn=click.echo)
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--minutes-per-system", "minutes", type=click.FloatRange(min=0, min_open=True), help="By default, as published."
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Of a fit at most; by default, as published.")
+@click.option("--folder", type=click.Path(path_type=Path), default=REPRODUCED, show_default=True)
+@as_json
+@click.pass_context
+def reproduce(
+    context: click.Context,
+    names: tuple[str, ...],
+    minutes: float | None,
+    epochs: int | None,
+    folder: Path,
+    as_json: bool,
+) -> None:
+    """Train published systems as their authors did, and honestly; write one table.
+
+    NAMES are those of `genreflow models`; without any, all of them. It works on the data of the project, as `dvc repro
+    split` leaves them. What is finished stays in the folder: a second call fits what is missing.
+    """
+    from genreflow.stages.material import load_material
+    from genreflow.training.reproduce import reproduce
+
+    records = reproduce(
+        names, load_material(), folder, minutes=minutes, epochs=epochs, say=partial(click.echo, err=as_json)
+    )
+    if as_json:
+        click.echo(json.dumps(records, indent=2))
+    else:
+        click.echo((folder / "table.md").read_text("utf-8"))
+    if any(record["status"] == "failed" for record in records):
+        context.exit(1)
 
 
 @cli.command()

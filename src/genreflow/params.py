@@ -1,7 +1,7 @@
 """params.yaml as frozen, validated values; the unit and range of every knob stand here and nowhere else."""
 
 from pathlib import Path
-from typing import Self, get_args
+from typing import Annotated, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from genreflow.datasets.request import Component
 from genreflow.errors import ParameterError
 from genreflow.features.spec import FeatureSpec
-from genreflow.models import MODELS
+from genreflow.models import MODELS, FrontEnd
 from genreflow.training.options import FitOptions
 
 PARAMS_FILE = Path("params.yaml")
+PositiveSize = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Section(BaseModel):
@@ -55,12 +56,22 @@ class SplitParams(Section):
 class SegmentParams(Section):
     seconds: float = Field(default=4.0, ge=0.5, le=60, description="length of a segment [s]")
     hop_seconds: float = Field(default=2.0, gt=0, le=60, description="from one segment's start to the next [s]")
+    coefficients: int | None = Field(
+        default=None, ge=0, le=512, description="cepstral, for the mel bands; 0: the bands; null: the architecture's"
+    )
+    image: tuple[PositiveSize, PositiveSize] | None = Field(
+        default=None, description="time steps and bands that a segment is resized to; null: the architecture's"
+    )
 
     @model_validator(mode="after")
     def _leave_no_gap(self) -> Self:
         if self.hop_seconds > self.seconds:
             raise ValueError("segments.hop_seconds must not exceed segments.seconds, or audio is left out between them")
         return self
+
+    @property
+    def front(self) -> FrontEnd:
+        return FrontEnd(image=self.image, coefficients=self.coefficients)
 
 
 class TuneParams(Section):
@@ -117,6 +128,22 @@ class Params(Section):
     gate: GateParams
     bundle: BundleParams
     compute: ComputeParams = ComputeParams()
+
+    @model_validator(mode="after")
+    def _segments_fit(self) -> Self:
+        if (self.segments.coefficients or 0) > self.features.n_mels:
+            raise ValueError(
+                f"segments.coefficients is {self.segments.coefficients}, but there are only features.n_mels = "
+                f"{self.features.n_mels} bands to make them of"
+            )
+        for name in self.tune.architectures if self.segments.image else ():
+            smallest = MODELS[name].smallest
+            if any(given < least for given, least in zip(self.segments.image, smallest, strict=True)):
+                raise ValueError(
+                    f"segments.image is {list(self.segments.image)}, too small for {name} of tune.architectures, which "
+                    f"needs at least {list(smallest)}"
+                )
+        return self
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

@@ -148,11 +148,12 @@ def make_split(
     manifest : Manifest
     audit : Audit
         Of this manifest. Groups that share a recording, by its clusters, are one.
-    method : {"group", "published", "kfold", "segment"}
+    method : {"group", "published", "kfold", "segment", "track"}
         ``group``: stratified by genre, no group on two sides. ``published``: as tracks.csv says; when it names no valid
         part, one is taken from train by group. ``kfold``: the same folds for every `fold`, each a share of every genre
         and no group in two; one tests, the next one validates, the rest trains. ``segment``: the segments of every
-        track are dealt to all parts, which leaks and is for comparison only.
+        track are dealt to all parts, which leaks and is for comparison only. ``track``: stratified by genre, whoever
+        plays; leaks wherever an artist has several tracks, and is for comparison only.
     fractions : sequence of three floats in [0, 1]
         Shares of train, valid and test, which sum to 1; train and valid are not 0. Not of ``kfold``.
     seed : int >= 0

@@ -1,7 +1,7 @@
 """The ways to split, by name: from tracks to the tracks of each part, and notes for people."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genreflow.datasets.assign import assign_folds, assign_groups
 from genreflow.datasets.track import PARTS, Part, Track
@@ -93,6 +93,12 @@ def _segment(tracks: Sequence[Track], options: Options) -> tuple[Parts, list[str
     return {part: ids if share else [] for part, share in zip(PARTS, options.fractions, strict=True)}, [note]
 
 
+def _track(tracks: Sequence[Track], options: Options) -> tuple[Parts, list[str]]:
+    alone = replace(options, groups={track.id: track.id for track in tracks})
+    note = "split.method = track divides tracks whoever plays, as some published figures do; it is for comparison only."
+    return _by_group(tracks, alone, options.fractions), [note]
+
+
 def _by_group(tracks: Sequence[Track], options: Options, fractions: Fractions) -> Parts:
     groups, genres = _groups_and_genres(tracks, options)
     part_of = assign_groups(groups, genres, fractions=fractions, seed=options.seed)
@@ -110,6 +116,7 @@ METHODS: dict[str, Callable[[Sequence[Track], Options], tuple[Parts, list[str]]]
     "published": _published,
     "kfold": _kfold,
     "segment": _segment,
+    "track": _track,
 }
 # Methods that promise that no group and no recording stands on two sides.
 HONEST = ("group", "kfold")

@@ -1,6 +1,6 @@
 """`cnn1d_lstm`: convolutions over a sequence of cepstral coefficients, then two LSTM layers."""
 
-from genreflow.models.architecture import Architecture
+from genreflow.models.architecture import Architecture, Protocol
 from genreflow.models.space import Choice, Float
 
 COEFFICIENTS = 20
@@ -36,5 +36,9 @@ ARCHITECTURES = (
         },
         learning_rate=Float(low=5e-5, high=5e-3, default=2.5e-4, log=True),
         optimiser="adam",
+        protocol=Protocol(
+            options={"epochs": 100, "batch_size": 32, "learning_rate": 2.5e-4},
+            chosen="segments and how they were divided, optimiser, batches",
+        ),
     ),
 )

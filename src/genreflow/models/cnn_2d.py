@@ -1,6 +1,6 @@
 """`cnn_2d`: three convolutions of 32 and two small dense layers, normalised and thinned out between."""
 
-from genreflow.models.architecture import Architecture
+from genreflow.models.architecture import Architecture, Protocol
 from genreflow.models.space import Float, Int
 
 
@@ -23,6 +23,7 @@ def build(image, *, classes: int, filters: int, dropout: float):
 ARCHITECTURES = (
     Architecture(
         name="cnn_2d",
+        bfloat16=True,
         build=build,
         origin="published: mel spectrograms, 10 genres, learning rate 0.00025, 100 epochs",
         reported="59 %",
@@ -33,5 +34,9 @@ ARCHITECTURES = (
         },
         learning_rate=Float(low=5e-5, high=5e-3, default=2.5e-4, log=True),
         optimiser="adam",
+        protocol=Protocol(
+            options={"epochs": 100, "batch_size": 32, "learning_rate": 2.5e-4},
+            chosen="segments and how they were divided, optimiser, batches",
+        ),
     ),
 )

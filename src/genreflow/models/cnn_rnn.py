@@ -1,6 +1,6 @@
 """`cnn_rnn`: one-dimensional convolutions over time, then two LSTM layers."""
 
-from genreflow.models.architecture import Architecture
+from genreflow.models.architecture import EIGHT_GENRES, Architecture
 from genreflow.models.space import Float
 
 
@@ -30,5 +30,7 @@ ARCHITECTURES = (
         space={"dropout": Float(low=0.0, high=0.6, default=0.2)},
         learning_rate=Float(low=1e-4, high=1e-2, default=1e-3, log=True),
         optimiser="adam",
+        smallest=(4, 1),
+        protocol=EIGHT_GENRES,
     ),
 )

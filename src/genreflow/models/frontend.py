@@ -6,7 +6,29 @@ frequency upwards, which changes no parameter count; time comes first here becau
 axis as their sequence, and a sequence of bands would not be one of moments.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontEnd:
+    """What a model sees of a segment, where that is not to be as the architecture has it.
+
+    Parameters
+    ----------
+    image : tuple of two int > 0 or None
+        Time steps and bands (or coefficients) that every segment is resized to; None: the architecture's own.
+    coefficients : int >= 0 or None
+        Cepstral coefficients that take the place of the bands; 0: the bands, even where the architecture has
+        coefficients; None: the architecture's own.
+    """
+
+    image: tuple[int, int] | None = None
+    coefficients: int | None = None
+
+
+AS_PUBLISHED = FrontEnd()
 
 
 def front_end(segments, *, image=None, coefficients=None, mean=None, variance=None):

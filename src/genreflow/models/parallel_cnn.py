@@ -1,6 +1,8 @@
 """`parallel_cnn`: two convolutions side by side, a coarse and a fine one."""
 
-from genreflow.models.architecture import Architecture
+from dataclasses import replace
+
+from genreflow.models.architecture import EIGHT_GENRES, Architecture
 from genreflow.models.space import Float
 
 
@@ -28,5 +30,11 @@ ARCHITECTURES = (
         space={"dropout": Float(low=0.0, high=0.7, default=0.0)},
         learning_rate=Float(low=1e-3, high=1e-1, default=1e-2, log=True),
         optimiser="momentum",
+        smallest=(4, 4),
+        protocol=replace(
+            EIGHT_GENRES,
+            options={**EIGHT_GENRES.options, "optimiser": "sgd", "learning_rate": 0.01},
+            chosen="which 8 genres, learning rate",
+        ),
     ),
 )

@@ -1,6 +1,6 @@
 """`lstm` and `bilstm`: recurrent layers alone, on the frames as they come."""
 
-from genreflow.models.architecture import Architecture
+from genreflow.models.architecture import EIGHT_GENRES, Architecture
 from genreflow.models.space import Choice, Float
 
 _SPACE = {
@@ -41,6 +41,7 @@ ARCHITECTURES = tuple(
         space=_SPACE,
         learning_rate=Float(low=1e-4, high=1e-2, default=1e-3, log=True),
         optimiser="adam",
+        protocol=EIGHT_GENRES,
     )
     for name, build in (("lstm", build_lstm), ("bilstm", build_bilstm))
 )

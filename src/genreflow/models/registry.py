@@ -20,7 +20,7 @@ from genreflow.models import (
     windows,
 )
 from genreflow.models.architecture import Architecture
-from genreflow.models.frontend import front_end
+from genreflow.models.frontend import FrontEnd, front_end
 
 _MODULES = (
     parallel_cnn,
@@ -54,6 +54,8 @@ def build_model(
     mean=None,
     variance=None,
     seed: int | None = None,
+    image: tuple[int, int] | None = None,
+    coefficients: int | None = None,
     **hyperparameters: Any,
 ):
     """An untrained model: front end and body.
@@ -73,6 +75,11 @@ def build_model(
         Standardisation of each band, of values in [0, 1]; both or neither.
     seed : int >= 0 or None
         The same seed gives the same first weights (it seeds Python, NumPy and the backend as a whole).
+    image : tuple of two int > 0 or None
+        Time steps and bands that every segment is resized to, such as (80, 80); None: as the architecture has it.
+    coefficients : int in [0, n_mels] or None
+        Cepstral coefficients (MFCC) that take the place of the bands; 0: the bands themselves, even where the
+        architecture has coefficients; None: as the architecture has it.
     **hyperparameters
         Dimensions of the architecture's space; the others take their defaults.
 
@@ -84,7 +91,8 @@ def build_model(
     Raises
     ------
     ParameterError
-        Unknown model or hyperparameter, a value out of its range, or bands that do not fit the statistics.
+        Unknown model or hyperparameter, a value out of its range, bands that do not fit the statistics, or an image
+        that is too small for the architecture.
     """
     import keras
 
@@ -100,6 +108,7 @@ def build_model(
             f"The standardisation of {name} was given {' and '.join(map(str, sizes))} values; "
             f"a mean and a variance for each of {input_shape[1]} bands, or neither, is right."
         )
+    front = _chosen_front_end(row, FrontEnd(image=image, coefficients=coefficients), bands=input_shape[1])
     values = {key: dimension.default for key, dimension in row.space.items()}
     for key, value in hyperparameters.items():
         if key not in row.space:
@@ -111,38 +120,53 @@ def build_model(
     if seed is not None:
         keras.utils.set_random_seed(seed)
     segments = keras.Input(tuple(input_shape), name="segments", dtype="float32")
-    front = front_end(segments, image=row.image, coefficients=row.coefficients, mean=mean, variance=variance)
+    seen = front_end(segments, image=front.image, coefficients=front.coefficients, mean=mean, variance=variance)
+    _checksize_text(row, seen.shape[1:3])
     # The body is a model in the model: its count is the published one, whatever stands before it.
-    image = keras.Input(front.shape[1:], name="image", dtype="float32")
-    body = keras.Model(image, row.build(image, classes=classes, **values), name="body")
-    return keras.Model(segments, body(front), name=name)
+    inputs = keras.Input(seen.shape[1:], name="image", dtype="float32")
+    try:
+        logits = row.build(inputs, classes=classes, **values)
+    except ValueError as error:  # Keras'
+        raise ParameterError(
+            f"{name} cannot be built for images of {size_text(seen.shape[1:3])} (time steps x bands): "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    body = keras.Model(inputs, logits, name="body")
+    return keras.Model(segments, body(seen), name=name)
+
+
+def _chosen_front_end(row: Architecture, asked: FrontEnd, *, bands: int) -> FrontEnd:
+    """What was asked for, and the architecture's own where nothing was; 0 coefficients are none."""
+    image, coefficients = asked.image, asked.coefficients
+    if image is not None and (len(image) != 2 or min(image) < 1):
+        raise ParameterError(
+            f"{row.name} was asked for with images of {image}; time steps and bands such as (80, 80) are right."
+        )
+    if coefficients is not None and not 0 <= coefficients <= bands:
+        raise ParameterError(
+            f"{row.name} was asked for with {coefficients} cepstral coefficients; of {bands} bands there are 1 to "
+            f"{bands}, and 0 takes the bands themselves."
+        )
+    return FrontEnd(
+        image=row.image if image is None else image,
+        coefficients=row.coefficients if coefficients is None else coefficients or None,
+    )
+
+
+def _checksize_text(row: Architecture, size: tuple[int, int]) -> None:
+    if any(given < least for given, least in zip(size, row.smallest, strict=True)):
+        own = "" if row.image is None else f", and {size_text(row.image)} as published"
+        raise ParameterError(
+            f"{row.name} was asked for with images of {size_text(size)} (time steps x bands), of which its pooling "
+            f"leaves nothing; at least {size_text(row.smallest)} is right{own}."
+        )
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """Time steps and bands, as in "80x80"."""
+    return "{}x{}".format(*size)
 
 
 def body_parameters(model) -> int:
     """Trainable and other parameters of the body behind the front end."""
     return model.get_layer("body").count_params()
-
-
-def describe(*names: str, input_shape: tuple[int, int] = (80, 80), classes: int = 8) -> list[dict[str, Any]]:
-    """What the table of ``genreflow models`` shows; all models when none is named.
-
-    Returns
-    -------
-    list of dict
-        ``name``, ``parameters`` (of the body, for this shape and these classes), ``image`` ("time x bands", or "as
-        given"), ``hyperparameters``, ``origin``, ``reported``.
-    """
-    rows = []
-    for row in [architecture(name) for name in names or MODELS]:
-        model = build_model(row.name, input_shape=input_shape, classes=classes)
-        rows.append(
-            {
-                "name": row.name,
-                "parameters": body_parameters(model),
-                "image": "as given" if row.image is None else "{}x{}".format(*row.image),
-                "hyperparameters": {key: dimension.default for key, dimension in row.space.items()},
-                "origin": row.origin,
-                "reported": row.reported,
-            }
-        )
-    return rows

@@ -1,6 +1,6 @@
 """`resnet50`: the residual network of He et al. (2016) as Keras ships it, from scratch or from a local weights file."""
 
-from genreflow.models.architecture import Architecture
+from genreflow.models.architecture import EIGHT_GENRES, Architecture
 from genreflow.models.space import File, Float
 
 
@@ -20,6 +20,7 @@ def build(image, *, classes: int, dropout: float, weights: str):
 ARCHITECTURES = (
     Architecture(
         name="resnet50",
+        bfloat16=True,
         build=build,
         origin="He et al. 2016; published on 80x80 images, 8 genres, without pretraining",
         reported="about 25 % of validation images",
@@ -27,5 +28,7 @@ ARCHITECTURES = (
         space={"dropout": Float(low=0.0, high=0.7, default=0.0), "weights": File()},
         learning_rate=Float(low=1e-4, high=1e-1, default=1e-2, log=True),
         optimiser="momentum",
+        smallest=(32, 32),
+        protocol=EIGHT_GENRES,
     ),
 )

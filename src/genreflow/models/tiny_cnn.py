@@ -1,6 +1,6 @@
 """`tiny_cnn`: the plainest convolutional net, as small as one author had to go to be able to deploy it."""
 
-from genreflow.models.architecture import Architecture
+from genreflow.models.architecture import Architecture, Protocol
 from genreflow.models.space import Choice, Float
 
 
@@ -23,6 +23,7 @@ def build(image, *, classes: int, width: int, dropout: float):
 ARCHITECTURES = (
     Architecture(
         name="tiny_cnn",
+        bfloat16=True,
         build=build,
         origin="published: segments of 4 s with 2 s overlap, 10 genres; what its author could deploy in 512 MB",
         reported="46.7 % of validation segments",
@@ -30,5 +31,9 @@ ARCHITECTURES = (
         space={"width": Choice(values=(4, 6, 8), default=8), "dropout": Float(low=0.0, high=0.5, default=0.0)},
         learning_rate=Float(low=1e-4, high=1e-2, default=1e-3, log=True),
         optimiser="adam",
+        protocol=Protocol(
+            options={"epochs": 50, "batch_size": 32},
+            chosen="sizes of the layers, optimiser, learning rate, epochs, batches",
+        ),
     ),
 )

@@ -1,6 +1,6 @@
 """`vgg_large`: five blocks of two convolutions, and one wide dense layer."""
 
-from genreflow.models.architecture import Architecture
+from genreflow.models.architecture import Architecture, Protocol
 from genreflow.models.space import Float, Int
 
 
@@ -24,6 +24,7 @@ def build(image, *, classes: int, units: int, dropout: float):
 ARCHITECTURES = (
     Architecture(
         name="vgg_large",
+        bfloat16=True,
         build=build,
         origin="published: segments of 4 s resized to 210x210, 10 genres, Adam; too large for its author to deploy",
         reported="92.6 % of validation segments",
@@ -36,5 +37,7 @@ ARCHITECTURES = (
         },
         learning_rate=Float(low=1e-5, high=1e-3, default=1e-4, log=True),
         optimiser="adam",
+        smallest=(94, 94),
+        protocol=Protocol(options={"epochs": 30, "batch_size": 32}, chosen="learning rate, epochs, batches"),
     ),
 )

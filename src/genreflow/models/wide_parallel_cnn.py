@@ -1,6 +1,6 @@
 """`wide_parallel_cnn`: three branches of two convolutions, from coarse to fine, and most weights behind them."""
 
-from genreflow.models.architecture import Architecture
+from genreflow.models.architecture import EIGHT_GENRES, Architecture
 from genreflow.models.space import Float, Int
 
 
@@ -24,6 +24,7 @@ def build(image, *, classes: int, units: int, dropout: float):
 ARCHITECTURES = (
     Architecture(
         name="wide_parallel_cnn",
+        bfloat16=True,
         build=build,
         origin="published: 80x80 images, 8 genres",
         reported="82.0 % of validation images",
@@ -35,5 +36,7 @@ ARCHITECTURES = (
         },
         learning_rate=Float(low=1e-4, high=1e-1, default=1e-2, log=True),
         optimiser="momentum",
+        smallest=(4, 4),
+        protocol=EIGHT_GENRES,
     ),
 )

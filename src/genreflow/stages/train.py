@@ -27,10 +27,12 @@ def main() -> None:
         data.split,
         seconds=params.segments.seconds,
         hop_seconds=params.segments.hop_seconds,
+        front=params.segments.front,
     )
     rate = params.train.learning_rate or best["learning_rate"]
     options = params.train.model_copy(update={"learning_rate": rate})
-    chosen = {"architecture": best["architecture"], **best["hyperparameters"], **options.model_dump()}
+    front = params.segments.model_dump(include={"image", "coefficients"}, exclude_none=True)
+    chosen = {"architecture": best["architecture"], **best["hyperparameters"], **front, **options.model_dump()}
     client = open_client(PROJECT)
     experiment = ensure_experiment(client, PROJECT)
     tags = lineage_tags(PROJECT, **data.hashes, **data.split.mark)

@@ -27,7 +27,8 @@ def main() -> None:
         **params.tune.model_dump(exclude={"timeout_minutes"}),
         timeout=params.tune.timeout_minutes and 60 * params.tune.timeout_minutes,
     )
-    name = study_name(search, data.hashes, params.segments.model_dump(), options.model_dump(exclude={"epochs"}))
+    segmentation = params.segments.model_dump(exclude_none=True)
+    name = study_name(search, data.hashes, segmentation, options.model_dump(exclude={"epochs"}))
     name = data.split.marked(name, joint="-")
     segments = load_training_data(
         data.store,
@@ -35,6 +36,7 @@ def main() -> None:
         data.split,
         seconds=params.segments.seconds,
         hop_seconds=params.segments.hop_seconds,
+        front=params.segments.front,
     )
 
     def objective(architecture, learning_rate, hyperparameters, on_epoch):
@@ -67,7 +69,7 @@ def _study_params(params: Params) -> dict[str, object]:
     return {
         "source": params.data.source,
         "architectures": ", ".join(params.tune.architectures),
-        "segment_seconds": params.segments.seconds,
+        **{f"segment_{name}": value for name, value in params.segments.model_dump(exclude_none=True).items()},
         "split": params.split.method,
         "epochs": params.tune.epochs,
     }

@@ -7,6 +7,7 @@ import numpy as np
 
 from genreflow.errors import GenreflowError
 from genreflow.features.segments import segment_starts
+from genreflow.training.augment import draw, fill, fill_changed
 from genreflow.training.options import FitOptions
 
 # Bands that hardly vary in training (above an old recording's bandwidth, say) would be blown up by standardisation and
@@ -58,7 +59,10 @@ class SegmentSet:
         bands = {piece.shape[1] for piece in pieces}
         if len(bands) > 1 or any(piece.dtype != np.uint8 for piece in pieces):
             raise GenreflowError(f"Pieces are uint8 with one number of bands; these have {sorted(bands)}.")
-        self.pieces, self.length, self.hop = list(pieces), length, hop
+        self.length, self.hop = length, hop
+        self.pieces = [np.ascontiguousarray(piece) for piece in pieces]  # views, where they are contiguous
+        self._addresses = np.array([piece.ctypes.data for piece in self.pieces], "int64")
+        self._sizes = np.array([len(piece) for piece in self.pieces], "int64")
         self.n_mels, self.n_tracks = bands.pop(), int(track_index.max()) + 1
         self.track_labels = np.full(self.n_tracks, -1)
         self.track_labels[track_index] = labels
@@ -77,37 +81,37 @@ class SegmentSet:
         -------
         np.ndarray [shape=(n, length, n_mels), dtype=float32, range=[0, 1]]
         """
-        where = zip(self.piece[indices], self.start[indices], strict=True)
-        return self._gather([(self.pieces[piece], start + np.arange(self.length)) for piece, start in where])
+        piece, rows = self.piece[indices], self.start[indices, None] + np.arange(self.length)
+        out = np.empty((*rows.shape, self.n_mels), "float32")
+        fill(out, self._addresses[piece], self._sizes[piece], rows)
+        return out
 
     def crops(self, indices: Sequence[int], rng: np.random.Generator, *, stretch: float = 0.0) -> np.ndarray:
-        """As many segments from the same pieces, each starting anywhere.
+        """Frames of as many segments of the same pieces, each starting anywhere.
 
         Parameters
         ----------
-        indices : sequence of int
+        indices : sequence of int [shape=(n,)]
             Segments whose pieces are used, so that a long track has its share.
         rng : np.random.Generator
         stretch : float in [0, 1)
             Frames are read up to this share faster or slower, the nearest one each; not so fast that a piece that
             holds a segment ends before it does.
-        """
-        rows = []
-        for p in self.piece[indices]:
-            rate = 1 + rng.uniform(-stretch, stretch)
-            span, size = 1 + round((self.length - 1) * rate), len(self.pieces[p])
-            if self.length <= size < span:  # long enough for a segment, but not for one read so fast
-                span, rate = size, (size - 1) / (self.length - 1)
-            start = rng.integers(0, max(0, size - span) + 1)
-            rows.append((self.pieces[p], start + np.rint(np.arange(self.length) * rate).astype("int64")))
-        return self._gather(rows)
 
-    def _gather(self, rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        out = np.zeros((len(rows), self.length, self.n_mels), "uint8")
-        for target, (piece, frames) in zip(out, rows, strict=True):
-            inside = int(np.searchsorted(frames, len(piece)))
-            target[:inside] = piece[frames[:inside]]
-        return np.divide(out, np.float32(255), dtype="float32")
+        Returns
+        -------
+        np.ndarray [shape=(n, length), dtype=int64]
+            Frames within each one's piece; at its end and behind it there is none, and a segment is padded.
+        """
+        size = self._sizes[self.piece[indices]]
+        rate = 1 + rng.uniform(-stretch, stretch, len(size))
+        span = 1 + np.rint((self.length - 1) * rate).astype("int64")
+        # Long enough for a segment, but not for one read so fast.
+        short = (self.length <= size) & (size < span)
+        span = np.where(short, size, span)
+        rate = np.where(short, (size - 1) / max(1, self.length - 1), rate)
+        start = rng.integers(0, np.maximum(0, size - span) + 1)
+        return start[:, None] + np.rint(np.arange(self.length) * rate[:, None]).astype("int64")
 
     @cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
@@ -131,87 +135,40 @@ class SegmentSet:
         mean, variance = self._moments
         return mean.copy(), np.maximum(variance, SMALLEST_DEVIATION**2)
 
+    def batch(
+        self,
+        indices: Sequence[int],
+        rng: np.random.Generator,
+        options: FitOptions,
+        classes: int,
+        *,
+        out: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Segments cropped and augmented, with their labels as probabilities.
 
-def training_batch(
-    data: SegmentSet, indices: Sequence[int], rng: np.random.Generator, options: FitOptions, classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Segments cropped and augmented, with their labels as probabilities.
+        Parameters
+        ----------
+        indices : sequence of int [shape=(n,)]
+        rng : np.random.Generator
+            The only source of chance: the same state gives the same batch.
+        options : FitOptions
+        classes : int >= 2
+        out : np.ndarray [shape=(n, length, n_mels), dtype=float32], optional
+            Where the segments go; a new array by default.
 
-    Parameters
-    ----------
-    data : SegmentSet
-    indices : sequence of int [shape=(n,)]
-    rng : np.random.Generator
-        The only source of chance: the same state gives the same batch.
-    options : FitOptions
-    classes : int >= 2
-
-    Returns
-    -------
-    x : np.ndarray [shape=(n, length, n_mels), dtype=float32, range=[0, 1]]
-    y : np.ndarray [shape=(n, classes), dtype=float32]
-    """
-    x = data.crops(indices, rng, stretch=options.stretch) if options.random_crop else data.segments(indices)
-    y = np.eye(classes, dtype="float32")[data.label[indices]]
-    augment(x, rng, options)
-    if options.mixup:
-        share = rng.beta(options.mixup, options.mixup, len(x)).astype("float32")
-        share = np.maximum(share, 1 - share)[:, None]
-        partner = rng.permutation(len(x))
-        x = share[..., None] * x + (1 - share[..., None]) * x[partner]
-        y = share * y + (1 - share) * y[partner]
-    return x, y
-
-
-def augment(x: np.ndarray, rng: np.random.Generator, options: FitOptions) -> None:
-    """Change level, place, register and gaps of segments, in place.
-
-    Blanks are filled with each band's mean over the segment (SpecAugment, Park et al. 2019, fills with the mean as
-    well): silence would be news to the model, the mean is none.
-
-    Parameters
-    ----------
-    x : np.ndarray [shape=(n, frames, n_mels), dtype=float32, range=[0, 1]]
-    """
-    n, frames, bands = x.shape
-    if options.band_shift:
-        for segment, shift in zip(x, rng.integers(-options.band_shift, options.band_shift + 1, n), strict=True):
-            # The band that moves in from outside repeats the last one.
-            segment[:] = segment[:, np.clip(np.arange(bands) - shift, 0, bands - 1)]
-    if options.translation or options.zoom:
-        for segment in x:
-            rows, columns = (_warped(size, rng, options.translation, options.zoom) for size in (frames, bands))
-            segment[:] = segment[rows][:, columns]
-    if options.contrast:
-        mean = x.mean(axis=(1, 2), keepdims=True)
-        x -= mean
-        x *= rng.uniform(1 - options.contrast, 1 + options.contrast, (n, 1, 1)).astype("float32")
-        x += mean
-        np.clip(x, 0, 1, out=x)
-    if options.noise:
-        x += options.noise * rng.standard_normal(x.shape, dtype="float32")
-        np.clip(x, 0, 1, out=x)
-    if options.gain:
-        x += rng.uniform(-options.gain, options.gain, (n, 1, 1)).astype("float32")
-        np.clip(x, 0, 1, out=x)
-    mean = x.mean(axis=1) if options.time_masks or options.band_masks else None
-    for _ in range(options.time_masks):
-        for i, (low, high) in enumerate(_spans(rng, n, frames, options.time_mask_width)):
-            x[i, low:high] = mean[i]
-    for _ in range(options.band_masks):
-        for i, (low, high) in enumerate(_spans(rng, n, bands, options.band_mask_width)):
-            x[i, :, low:high] = mean[i, low:high]
-
-
-def _warped(size: int, rng: np.random.Generator, translation: float, zoom: float) -> np.ndarray:
-    """Where each cell of an axis is read from once that is zoomed about its middle and shifted; the ends repeat."""
-    middle = (size - 1) / 2
-    scale, shift = 1 + rng.uniform(-zoom, zoom), size * rng.uniform(-translation, translation)
-    return np.clip(np.rint((np.arange(size) - middle) * scale + middle + shift), 0, size - 1).astype("int64")
-
-
-def _spans(rng: np.random.Generator, n: int, size: int, share: float) -> np.ndarray:
-    """`n` stretches [low, high) of an axis, each at most `share` of it long."""
-    width = rng.integers(0, round(share * size) + 1, n)
-    low = rng.integers(0, size - width + 1)
-    return np.stack([low, low + width], axis=1)
+        Returns
+        -------
+        x : np.ndarray [shape=(n, length, n_mels), dtype=float32, range=[0, 1]]
+        y : np.ndarray [shape=(n, classes), dtype=float32]
+        """
+        piece = self.piece[indices]
+        if options.random_crop:
+            rows = self.crops(indices, rng, stretch=options.stretch)
+        else:
+            rows = self.start[indices, None] + np.arange(self.length)
+        rows, changes = draw(rng, options, rows, self.n_mels)
+        x = np.empty((*rows.shape, self.n_mels), "float32") if out is None else out
+        fill_changed(x, self._addresses[piece], self._sizes[piece], rows, changes)
+        y = np.eye(classes, dtype="float32")[self.label[indices]]
+        share = changes.share[:, None]
+        return x, share * y + (1 - share) * y[changes.partner]

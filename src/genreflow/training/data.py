@@ -12,6 +12,7 @@ from genreflow.datasets.track import Part
 from genreflow.errors import GenreflowError
 from genreflow.features.segments import segment_starts
 from genreflow.features.store import FeatureStore
+from genreflow.models import AS_PUBLISHED, FrontEnd
 from genreflow.training.batches import SegmentSet
 
 
@@ -27,6 +28,8 @@ class TrainingData:
         Views into the feature store.
     length, hop : int > 0 [frames]
         Of a segment.
+    front : FrontEnd
+        What a model sees of a segment, where that is not to be as the architecture has it.
     """
 
     genres: tuple[str, ...]
@@ -34,6 +37,7 @@ class TrainingData:
     valid: SegmentSet
     length: int
     hop: int
+    front: FrontEnd = AS_PUBLISHED
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -41,7 +45,13 @@ class TrainingData:
 
 
 def load_training_data(
-    store: FeatureStore, manifest: Manifest, split: Split, *, seconds: float, hop_seconds: float
+    store: FeatureStore,
+    manifest: Manifest,
+    split: Split,
+    *,
+    seconds: float,
+    hop_seconds: float,
+    front: FrontEnd = AS_PUBLISHED,
 ) -> TrainingData:
     """Gather the segments of the training and validation tracks; the test tracks are not touched.
 
@@ -52,6 +62,8 @@ def load_training_data(
     split : Split
     seconds, hop_seconds : float > 0 [s]
         Length of a segment, and from one start to the next.
+    front : FrontEnd
+        By default as each architecture has it.
     """
     length, hop = store.spec.frames(seconds), store.spec.frames(hop_seconds)
     return TrainingData(
@@ -60,6 +72,7 @@ def load_training_data(
         valid=segment_set(store, manifest, split, "valid", length=length, hop=hop),
         length=length,
         hop=hop,
+        front=front,
     )
 
 

@@ -9,20 +9,14 @@ import numpy as np
 
 from genreflow.errors import ParameterError
 from genreflow.evaluation.calibration import softmax, track_probabilities
-from genreflow.training.batches import SegmentSet, training_batch
+from genreflow.training.batches import SegmentSet
+from genreflow.training.epochs import TrainingBatches
+from genreflow.training.optimiser import make_optimiser
 from genreflow.training.options import FitOptions
+from genreflow.training.speed import products, unrolled
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
-OPTIMISERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
-    "sgd": keras.optimizers.SGD,
-    "momentum": lambda rate, **kw: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **kw),
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
-    "rmsprop": keras.optimizers.RMSprop,
-}
-# Share of all updates over which the cosine schedule first rises.
-WARM_UP = 0.05
 # Segments a call when nothing is learnt: large enough that the call costs nothing, small enough for the caches.
 EVALUATION_BATCH = 128
 
@@ -88,24 +82,61 @@ def fit(
     ParameterError
         Learning rate or optimiser is open and the model is not in the registry.
     """
+    options = _resolved(options, model)
+    batches = _prepare(model, train, options)
+    watch = _Validation(valid, patience=options.patience, on_epoch=on_epoch)
+    try:
+        with unrolled(model), products(bfloat16=options.precision == "bfloat16"):
+            model.fit(batches, epochs=options.epochs, verbose=verbose, callbacks=[watch, *callbacks])
+    finally:
+        watch.restore(model)
+    return FitResult(watch.history, watch.best_epoch, len(watch.history["loss"]))
+
+
+def segments_a_second(model: keras.Model, train: SegmentSet, options: FitOptions, *, seconds: float = 5.0) -> float:
+    """Measure how fast a model learns, without validation and without what comes before the first updates.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Does learn: for a fit, build another.
+    train : SegmentSet
+    options : FitOptions
+    seconds : float > 0
+        Time to measure; one update is made in any case, after two that do not count.
+
+    Returns
+    -------
+    float
+        Segments a second.
+    """
+    options = _resolved(options, model)
+    batches = _prepare(model, train, options)
+    watch = _Rate(seconds)
+    with unrolled(model), products(bfloat16=options.precision == "bfloat16"):
+        model.fit(batches, epochs=10_000, verbose=0, callbacks=[watch])
+    return watch.updates * batches.size / watch.seconds
+
+
+def _resolved(options: FitOptions, model: keras.Model) -> FitOptions:
     options = options.resolved(model.name)
     if options.learning_rate is None or options.optimiser is None:
         raise ParameterError(f"{model.name} is in no registry: train.learning_rate and train.optimiser must be given.")
+    return options
+
+
+def _prepare(model: keras.Model, train: SegmentSet, options: FitOptions) -> TrainingBatches:
+    """Compile a model for the batches of a fit."""
     keras.utils.set_random_seed(options.seed)
-    batches = _Batches(train, options, classes=model.output_shape[-1])
+    batches = TrainingBatches(train, options, classes=model.output_shape[-1])
     model.compile(
-        optimizer=_optimiser(model, options, updates=options.epochs * len(batches)),
+        optimizer=make_optimiser(options, updates=options.epochs * len(batches)),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=options.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         # XLA makes small nets slower on a CPU; JAX knows nothing else.
         jit_compile=keras.backend.backend() == "jax",
     )
-    watch = _Validation(valid, patience=options.patience, on_epoch=on_epoch)
-    try:
-        model.fit(batches, epochs=options.epochs, verbose=verbose, callbacks=[watch, *callbacks])
-    finally:
-        watch.restore(model)
-    return FitResult(watch.history, watch.best_epoch, len(watch.history["loss"]))
+    return batches
 
 
 def logits(model: keras.Model, data: SegmentSet) -> np.ndarray:
@@ -134,53 +165,6 @@ def evaluate(model: keras.Model, data: SegmentSet) -> dict[str, float]:
     }
 
 
-def _optimiser(model: keras.Model, options: FitOptions, *, updates: int) -> keras.optimizers.Optimizer:
-    rate = options.learning_rate
-    if options.schedule == "cosine":
-        warm_up = round(WARM_UP * updates)
-        rate = keras.optimizers.schedules.CosineDecay(
-            rate / 10, updates - warm_up, warmup_target=rate, warmup_steps=warm_up
-        )
-    elif options.schedule == "step":
-        thirds = [max(1, updates // 3), max(2, 2 * updates // 3)]
-        rate = keras.optimizers.schedules.PiecewiseConstantDecay(thirds, [rate, rate / 10, rate / 100])
-    optimiser = OPTIMISERS[options.optimiser](rate, weight_decay=options.weight_decay)
-    # Decay keeps kernels small; biases and the scales of batch normalisation are no part of that.
-    optimiser.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimiser
-
-
-class _Batches(keras.utils.PyDataset):
-    """Training batches of one epoch after the other; all chance comes from (seed, epoch, batch)."""
-
-    def __init__(self, data: SegmentSet, options: FitOptions, *, classes: int) -> None:
-        super().__init__()
-        self._data, self._options, self._classes = data, options, classes
-        self._size = min(options.batch_size, data.n_segments)
-        counts = np.bincount(data.label, minlength=classes)
-        # Each genre that is there weighs the same in all, and a segment 1 on average.
-        self._weights = (data.n_segments / (np.maximum(counts, 1) * (counts > 0).sum())).astype("float32")
-        self._start_epoch(0)
-
-    def _start_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
-        self._order = np.random.default_rng([self._options.seed, epoch]).permutation(self._data.n_segments)
-
-    def on_epoch_end(self) -> None:
-        self._start_epoch(self._epoch + 1)
-
-    def __len__(self) -> int:
-        # A rest smaller than a batch sits this epoch out: the order changes, so that it is another one each time.
-        return self._data.n_segments // self._size
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        chosen = self._order[index * self._size : (index + 1) * self._size]
-        rng = np.random.default_rng([self._options.seed, self._epoch, index])
-        x, y = training_batch(self._data, chosen, rng, self._options, self._classes)
-        # By the labels as they are after mixup: a mixed segment weighs as its parts do.
-        return (x, y, y @ self._weights) if self._options.class_weights else (x, y)
-
-
 class _Validation(keras.callbacks.Callback):
     """Measures every epoch, remembers the best weights and stops when they stay the best for long."""
 
@@ -196,9 +180,10 @@ class _Validation(keras.callbacks.Callback):
         self._begin = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        measured = {f"val_{name}": value for name, value in evaluate(self.model, self._valid).items()}
+        with products(bfloat16=False):
+            measured = evaluate(self.model, self._valid)
         logs.update(
-            measured,
+            {f"val_{name}": value for name, value in measured.items()},
             lr=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             seconds=time.perf_counter() - self._begin,
         )
@@ -215,3 +200,21 @@ class _Validation(keras.callbacks.Callback):
     def restore(self, model: keras.Model) -> None:
         if self._weights is not None:
             model.set_weights(self._weights)
+
+
+class _Rate(keras.callbacks.Callback):
+    """Ends a fit when it has gone on for some seconds, and has counted its updates."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._wanted = seconds
+        self._made = -2  # the first ones compile, and fill the caches
+        self.updates, self.seconds = 0, 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._made += 1
+        if self._made == 0:
+            self._begin = time.perf_counter()
+        elif self._made > 0:
+            self.updates, self.seconds = self._made, time.perf_counter() - self._begin
+            self.model.stop_training = self.seconds >= self._wanted

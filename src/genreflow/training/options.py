@@ -5,9 +5,11 @@ from typing import Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from genreflow.models import MODELS
+from genreflow.training.speed import processor_gains
 
 Optimiser = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
 Schedule = Literal["constant", "cosine", "step"]
+Precision = Literal["auto", "float32", "bfloat16"]
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
 
 
@@ -23,6 +25,9 @@ class FitOptions(BaseModel):
 
     epochs: int = Field(default=60, ge=1, le=10_000, description="times through the training segments, at most")
     batch_size: int = Field(default=64, ge=1, le=4096, description="segments an update")
+    segments_per_epoch: int | None = Field(
+        default=None, ge=1, description="an epoch ends after so many, and the next goes on where it stopped; null: all"
+    )
     learning_rate: float | None = Field(default=None, gt=0, le=10, description="at its highest; null: the model's own")
     optimiser: Optimiser | None = Field(default=None, description="null: the model's own")
     weight_decay: float = Field(
@@ -36,6 +41,10 @@ class FitOptions(BaseModel):
     )
     class_weights: bool = Field(
         default=False, description="segments of rare genres count more, in all as those of others"
+    )
+    precision: Precision = Field(
+        default="auto",
+        description="of products while fitting; auto: bfloat16 where the processor and the model gain by it",
     )
     patience: int = Field(
         default=20, ge=1, le=10_000, description="epochs without a better validation before the fit stops"
@@ -58,7 +67,7 @@ class FitOptions(BaseModel):
     seed: int = Field(default=1, ge=0, le=2**32 - 1, description="of shuffling, augmentation and dropout")
 
     def resolved(self, architecture: str) -> Self:
-        """These options with nothing left open: learning rate and optimiser as the architecture's row has them.
+        """These options with nothing left open; what is takes the value of the architecture's row.
 
         Parameters
         ----------
@@ -67,7 +76,11 @@ class FitOptions(BaseModel):
         """
         row = MODELS.get(architecture)
         own = {} if row is None else {"learning_rate": row.learning_rate.default, "optimiser": row.optimiser}
-        return self.model_copy(update={key: value for key, value in own.items() if getattr(self, key) is None})
+        own = {key: value for key, value in own.items() if getattr(self, key) is None}
+        if self.precision == "auto":
+            gains = row is not None and row.bfloat16 and processor_gains()
+            own["precision"] = "bfloat16" if gains else "float32"
+        return self.model_copy(update=own)
 
     @classmethod
     def plain(cls, **values) -> Self:

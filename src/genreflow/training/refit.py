@@ -41,18 +41,27 @@ def fit_configuration(
     on_epoch : callable, optional
         See `genreflow.training.fit.fit`.
     """
+    model = build_configuration(data, architecture, hyperparameters, seed=options.seed)
+    return model, fit(model, data.train, data.valid, options, on_epoch=on_epoch)
+
+
+def build_configuration(
+    data: TrainingData, architecture: str, hyperparameters: Mapping[str, object], *, seed: int
+) -> keras.Model:
+    """Build an architecture for the data, standardised by its training part; what was built before is forgotten."""
     keras.utils.clear_session()
-    keras.utils.set_random_seed(options.seed)
+    keras.utils.set_random_seed(seed)
     mean, variance = data.train.standardisation()  # of training alone
-    model = build_model(
+    return build_model(
         architecture,
         input_shape=data.input_shape,
         classes=len(data.genres),
         mean=mean,
         variance=variance,
+        image=data.front.image,
+        coefficients=data.front.coefficients,
         **hyperparameters,
     )
-    return model, fit(model, data.train, data.valid, options, on_epoch=on_epoch)
 
 
 def export_bundle(
