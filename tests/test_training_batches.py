@@ -158,9 +158,20 @@ def test_gain_moves_a_whole_segment():
     assert np.unique(np.sign(shift[:, 0, 0])).tolist() == [-1, 1]
 
 
+def test_the_equaliser_raises_and_lowers_registers():
+    pieces = np.full((200, 4, 51), 128, "uint8")  # a knot at every tenth band
+    before, after = changed(pieces, equaliser=0.1)
+    curve = (after - before)[:, 0]
+    np.testing.assert_allclose(after - before, np.repeat(curve[:, None], 4, axis=1), atol=1e-6)
+    assert 0.09 < np.abs(curve).max() <= 0.1 + 1e-6
+    bends = np.abs(np.diff(curve, n=2, axis=1)) > 1e-5
+    assert set(np.flatnonzero(bends.any(axis=0)) + 1) == {10, 20, 30, 40}
+    assert abs(np.corrcoef(curve[:, 0], curve[:, 10])[0, 1]) < 0.3  # each register on its own
+
+
 def test_levels_stay_within_their_range():
     pieces = np.random.default_rng(0).integers(0, 256, (50, 20, 12), dtype="uint8")
-    for options in ({"gain": 0.5}, {"contrast": 0.9}, {"noise": 0.5}):
+    for options in ({"gain": 0.5}, {"equaliser": 0.5}, {"contrast": 0.9}, {"noise": 0.5}):
         _, after = changed(pieces, **options)
         assert after.min() == 0, options
         assert after.max() == 1, options
@@ -231,6 +242,7 @@ def test_changes_add_up_in_their_order():
         contrast=0.3,
         noise=0.05,
         gain=0.1,
+        equaliser=0.1,
         time_masks=2,
         band_masks=1,
         mixup=0.4,
@@ -243,7 +255,7 @@ def test_changes_add_up_in_their_order():
         x[i] = x[i][:, np.clip(np.arange(16) - did.shift[i], 0, 15)][rows[i]][:, did.columns[i].astype(int)]
         middle = x[i].mean()
         x[i] = np.clip((x[i] - middle) * did.contrast[i] + middle, 0, 1)
-        x[i] = np.clip(np.clip(x[i] + did.noise[i], 0, 1) + did.gain[i], 0, 1)
+        x[i] = np.clip(np.clip(x[i] + did.noise[i], 0, 1) + did.level[i], 0, 1)
         mean = x[i].mean(axis=0)
         for low, high in did.frame_masks[i]:
             x[i, low:high] = mean

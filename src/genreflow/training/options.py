@@ -53,6 +53,12 @@ class FitOptions(BaseModel):
     stretch: float = Field(default=0.0, ge=0, le=0.5, description="largest change of tempo, as a share")
     band_shift: int = Field(default=0, ge=0, le=64, description="largest shift up or down [mel bands]")
     gain: float = Field(default=0.0, ge=0, le=0.5, description="largest change of level, as a share of the range")
+    equaliser: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="largest change of a register's level, as a share of the range; straight lines between registers",
+    )
     translation: float = Field(default=0.0, ge=0, le=0.5, description="largest shift along time and bands, as a share")
     zoom: float = Field(default=0.0, ge=0, le=0.5, description="largest change of size along both, as a share")
     contrast: float = Field(default=0.0, ge=0, lt=1, description="largest change of the spread of levels, as a share")
@@ -93,6 +99,7 @@ class FitOptions(BaseModel):
             "stretch": 0.0,
             "band_shift": 0,
             "gain": 0.0,
+            "equaliser": 0.0,
             "translation": 0.0,
             "zoom": 0.0,
             "contrast": 0.0,
