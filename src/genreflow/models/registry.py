@@ -6,6 +6,7 @@ import numpy as np
 
 from genreflow.errors import ParameterError
 from genreflow.models import (
+    accurate,
     cnn1d_lstm,
     cnn_2d,
     cnn_recurrent,
@@ -35,6 +36,7 @@ _MODULES = (
     cnn1d_lstm,
     windows,
     efficient,
+    accurate,
 )
 MODELS: dict[str, Architecture] = {row.name: row for module in _MODULES for row in module.ARCHITECTURES}
 

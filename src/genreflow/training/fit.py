@@ -31,7 +31,8 @@ class FitResult:
         ``loss``, ``accuracy`` (on augmented training segments), ``val_loss``, ``val_accuracy`` (by segment),
         ``val_track_accuracy`` (probabilities averaged over a track's segments), ``lr``, ``seconds``.
     best_epoch : int
-        Epoch of the best ``val_track_accuracy``, counted from 0; among equals, the lowest ``val_loss``.
+        Epoch whose weights were kept, counted from 0: of the best ``val_track_accuracy``, among equals the lowest
+        ``val_loss``; or the last one, as `FitOptions.keep` has it.
     epochs : int
         Epochs run.
     """
@@ -84,7 +85,7 @@ def fit(
     """
     options = _resolved(options, model)
     batches = _prepare(model, train, options)
-    watch = _Validation(valid, patience=options.patience, on_epoch=on_epoch)
+    watch = _Validation(valid, keep=options.keep, patience=options.patience, on_epoch=on_epoch)
     try:
         with unrolled(model), products(bfloat16=options.precision == "bfloat16"):
             model.fit(batches, epochs=options.epochs, verbose=verbose, callbacks=[watch, *callbacks])
@@ -168,9 +169,9 @@ def evaluate(model: keras.Model, data: SegmentSet) -> dict[str, float]:
 class _Validation(keras.callbacks.Callback):
     """Measures every epoch, remembers the best weights and stops when they stay the best for long."""
 
-    def __init__(self, valid: SegmentSet, *, patience: int, on_epoch: OnEpoch | None) -> None:
+    def __init__(self, valid: SegmentSet, *, keep: str, patience: int, on_epoch: OnEpoch | None) -> None:
         super().__init__()
-        self._valid, self._patience, self._on_epoch = valid, patience, on_epoch
+        self._valid, self._keep, self._patience, self._on_epoch = valid, keep, patience, on_epoch
         self.history: dict[str, list[float]] = {}
         self.best_epoch = -1
         self._best: tuple[float, float] = (-1.0, 0.0)
@@ -190,7 +191,9 @@ class _Validation(keras.callbacks.Callback):
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         rank = (logs["val_track_accuracy"], -logs["val_loss"])
-        if rank > self._best or self._weights is None:
+        if self._keep == "last":
+            self.best_epoch = epoch
+        elif rank > self._best or self._weights is None:
             self._best, self.best_epoch, self._weights = rank, epoch, self.model.get_weights()
         if self._on_epoch is not None:
             self._on_epoch(epoch, dict(logs))

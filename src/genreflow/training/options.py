@@ -9,6 +9,7 @@ from genreflow.training.speed import processor_gains
 
 Optimiser = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
 Schedule = Literal["constant", "cosine", "step"]
+Keep = Literal["best", "last"]
 Precision = Literal["auto", "float32", "bfloat16"]
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
 
@@ -16,9 +17,9 @@ OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
 class FitOptions(BaseModel):
     """How a model is fitted; the defaults suit a few hundred tracks and some dozen epochs.
 
-    The augmentations act on training segments alone. Random crops are on. The others are off, strength 0: in
-    single fits of a dozen epochs on the fault-filtered GTZAN split they cost a small net 3 to 12 points of track
-    accuracy; they are there for long fits and large nets.
+    The augmentations act on training segments alone. Of tracks of the fault-filtered GTZAN split's training part, in
+    folds without a common artist, a small net of 24 epochs had 6 points more right with those of params.yaml than
+    without any, and 5 more again with the equaliser.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,8 +47,16 @@ class FitOptions(BaseModel):
         default="auto",
         description="of products while fitting; auto: bfloat16 where the processor and the model gain by it",
     )
+    keep: Keep = Field(
+        default="best",
+        description="which epoch's weights: the one with the best track accuracy on validation, or the last one, which "
+        "a cosine schedule has come to rest at",
+    )
     patience: int = Field(
-        default=20, ge=1, le=10_000, description="epochs without a better validation before the fit stops"
+        default=20,
+        ge=1,
+        le=10_000,
+        description="epochs without a better validation before the fit stops; of ``keep: last`` no matter",
     )
     random_crop: bool = Field(default=True, description="segments start anywhere, not only at multiples of the hop")
     stretch: float = Field(default=0.0, ge=0, le=0.5, description="largest change of tempo, as a share")
