@@ -9,8 +9,8 @@ What was tried on 295 tracks of the training part of the fault-filtered GTZAN sp
 one run each, standard error 2.9 points: SpecAugment, mixup and small shifts of level, tempo and bands raised the tracks
 told right from 55.0 to 61.2 %. A first convolution with half the time steps cost a quarter less. That, twice the 1-D
 filters, stronger augmentation, segments of 8 s, ten times the weight decay, dropping whole channels and residual 2-D
-blocks all came out at 58.6 to 60.3 %: no difference that could be told. An equaliser of chance, which makes every record
-sound differently mastered, brought 63.5 % against 58.6 % without it.
+blocks all came out at 58.6 to 60.3 %: no difference that could be told. An equaliser of chance, which makes every
+record sound differently mastered, brought 63.5 % against 58.6 % without it.
 """
 
 from genreflow.models.architecture import Architecture, Protocol
