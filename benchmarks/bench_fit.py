@@ -4,7 +4,7 @@ Same net, batch, optimiser, loss and segments in one run, in turns. The plain wa
 arrays that hold every segment; ours gathers them from the log-mel of tracks, batch by batch, first without
 augmentation, then with that of params.yaml. Last comes what the input pipeline alone feeds, with that augmentation.
 Of each way the fastest epoch counts: on a shared machine, whatever is slower was disturbed. An epoch is as many
-segments as the architecture takes in some two seconds, and at least four batches.
+segments as the architecture takes in about a second, and at least four batches.
 """
 
 import argparse
@@ -64,8 +64,8 @@ def measure(name: str, augmentation: FitOptions) -> float:
 
     base = {"epochs": 1 + EPOCHS, "batch_size": BATCH, "learning_rate": 1e-3, "optimiser": "adam", "patience": 10_000}
     options = FitOptions.plain(**base)
-    rate = segments_a_second(model(), tracks(4 * BATCH), options, seconds=2)
-    data, valid = tracks(int(np.clip(2 * rate / BATCH, 4, 200)) * BATCH), tracks(13)
+    rate = segments_a_second(model(), tracks(4 * BATCH), options, seconds=1)
+    data, valid = tracks(int(np.clip(rate / BATCH, 4, 200)) * BATCH), tracks(13)
     n = data.n_segments // BATCH * BATCH
     x, y = data.segments(slice(0, n)), np.eye(CLASSES, dtype="float32")[data.label[:n]]
     ways: dict[str, list[float]] = {}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import optuna
 import pytest
 
@@ -66,7 +67,11 @@ def test_bad_trials_are_pruned_and_said_to_be(storage):
     run(hill, SEARCH, storage, recorder)
     pruned = [run_id for run_id, (status, _) in recorder.ended.items() if status == "KILLED"]
     assert pruned
-    assert all(recorder.started[run_id]["architecture"] == "parallel_cnn" for run_id in pruned)
+    order = list(recorder.started)
+    for run_id in pruned:
+        epoch, value = [(epoch, value) for run, epoch, value in recorder.epochs if run == run_id][-1]
+        before = [v for run, e, v in recorder.epochs if e == epoch and order.index(run) < order.index(run_id)]
+        assert value < np.median(before)
     assert "below the median" in recorder.ended[pruned[0]][1]["reason"]
 
 
@@ -139,6 +144,27 @@ def test_the_name_follows_data_and_search_space_but_not_the_budget():
 def test_an_unknown_architecture_is_named():
     with pytest.raises(ParameterError, match=r"'resnet'.*efficient"):
         Search(architectures=("resnet",))
+
+
+def test_hyperparameters_can_be_given_instead_of_searched(storage, tmp_path):
+    weights = tmp_path / "imagenet.h5"
+    weights.touch()
+    fixed = {"efficient": {"width": 8}, "resnet50": {"weights": str(weights)}}
+    search = replace(SEARCH, architectures=("efficient", "resnet50"), fixed=fixed)
+    seen, recorder = [], Recorder()
+
+    def spy(architecture, learning_rate, hyperparameters, on_epoch):
+        seen.append((architecture, hyperparameters))
+        return hill(architecture, learning_rate, hyperparameters, on_epoch)
+
+    best, _ = run(spy, search, storage, recorder)
+    assert {architecture for architecture, _ in seen} == {"efficient", "resnet50"}
+    for architecture, own in seen:
+        assert own.items() >= fixed[architecture].items()
+        assert set(own) == set(MODELS[architecture].space)
+    assert best.hyperparameters["width"] == 8
+    assert not any("width" in name for params in recorder.started.values() for name in params)
+    assert study_name(search, "data") != study_name(replace(search, fixed={}), "data")
 
 
 def test_the_range_of_the_learning_rate_can_be_given(storage):

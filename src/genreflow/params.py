@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from genreflow.datasets.request import Component
 from genreflow.errors import ParameterError
 from genreflow.features.spec import FeatureSpec
-from genreflow.models import MODELS, FrontEnd
+from genreflow.models import MODELS, FrontEnd, checked
 from genreflow.training.options import FitOptions
 
 PARAMS_FILE = Path("params.yaml")
@@ -82,6 +82,9 @@ class TuneParams(Section):
     warmup_epochs: int = Field(default=3, ge=0, description="epochs of a trial before it may be pruned")
     timeout_minutes: float | None = Field(default=None, gt=0)
     learning_rate: tuple[float, float] | None = Field(default=None, description="[low, high]; null: the architecture's")
+    fixed: dict[str, dict[str, bool | int | float | str]] = Field(
+        default_factory=dict, description="hyperparameters that are given instead of searched, by architecture"
+    )
     seed: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")
@@ -89,6 +92,13 @@ class TuneParams(Section):
         for name in self.architectures:
             if name not in MODELS:
                 raise ValueError(f"tune.architectures names {name!r}; there are {', '.join(MODELS)}")
+        for name, values in self.fixed.items():
+            if name not in self.architectures:
+                raise ValueError(f"tune.fixed names {name!r}, which is not one of tune.architectures")
+            try:
+                checked(name, values)
+            except ParameterError as error:
+                raise ValueError(f"tune.fixed: {str(error).removesuffix('.')}") from None
         if self.learning_rate and not 0 < self.learning_rate[0] <= self.learning_rate[1] <= 10:
             raise ValueError("tune.learning_rate is [low, high] with 0 < low <= high <= 10")
         return self

@@ -3,7 +3,7 @@
 from genreflow.models.architecture import Architecture, Protocol
 from genreflow.models.frontend import AS_PUBLISHED, FrontEnd
 from genreflow.models.listing import describe
-from genreflow.models.registry import MODELS, body_parameters, build_model
+from genreflow.models.registry import MODELS, body_parameters, build_model, checked
 from genreflow.models.space import Choice, Dimension, File, Float, Int
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "Protocol",
     "body_parameters",
     "build_model",
+    "checked",
     "describe",
 ]

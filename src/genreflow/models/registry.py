@@ -1,5 +1,6 @@
 """The architectures by name. Adding one is a file with its ``ARCHITECTURES``, and its name in the tuple below."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,25 @@ def architecture(name: str) -> Architecture:
     if name not in MODELS:
         raise ParameterError(f"There is no model {name!r}; one of {', '.join(MODELS)} is right.")
     return MODELS[name]
+
+
+def checked(name: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """All hyperparameters of a model, those that are not given at their defaults.
+
+    Raises
+    ------
+    ParameterError
+        Unknown model or hyperparameter, or a value out of its range.
+    """
+    row = architecture(name)
+    values = {key: dimension.default for key, dimension in row.space.items()}
+    for key, value in hyperparameters.items():
+        if key not in row.space:
+            known = ", ".join(row.space) or "none at all"
+            raise ParameterError(f"{name} has no hyperparameter {key!r}; it has {known}.")
+        row.space[key].check(f"{name}.{key}", value)
+        values[key] = value
+    return values
 
 
 def build_model(
@@ -111,13 +131,7 @@ def build_model(
             f"a mean and a variance for each of {input_shape[1]} bands, or neither, is right."
         )
     front = _chosen_front_end(row, FrontEnd(image=image, coefficients=coefficients), bands=input_shape[1])
-    values = {key: dimension.default for key, dimension in row.space.items()}
-    for key, value in hyperparameters.items():
-        if key not in row.space:
-            known = ", ".join(row.space) or "none at all"
-            raise ParameterError(f"{name} has no hyperparameter {key!r}; it has {known}.")
-        row.space[key].check(f"{name}.{key}", value)
-        values[key] = value
+    values = checked(name, hyperparameters)
 
     if seed is not None:
         keras.utils.set_random_seed(seed)

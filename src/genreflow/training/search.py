@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import optuna
 
 from genreflow.errors import ParameterError
-from genreflow.models import MODELS, Architecture, Choice, Dimension, File, Float, Int
+from genreflow.models import MODELS, Architecture, Choice, Dimension, File, Float, Int, checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class Search:
         Names from `genreflow.models.MODELS`.
     learning_rate : (float, float) or None
         Range instead of the one that each architecture comes with.
+    fixed : mapping of str to mapping
+        Hyperparameters that are given instead of searched, by architecture: ``{"resnet50": {"weights": "file"}}``.
     trials : int > 0
         Trials of the study, those of interrupted runs included.
     epochs : int > 0
@@ -33,6 +35,7 @@ class Search:
 
     architectures: Sequence[str]
     learning_rate: tuple[float, float] | None = None
+    fixed: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     trials: int = 8
     epochs: int = 10
     startup_trials: int = 3
@@ -44,6 +47,8 @@ class Search:
         for name in self.architectures:
             if name not in MODELS:
                 raise ParameterError(f"tune.architectures names {name!r}; there are {', '.join(sorted(MODELS))}.")
+        for name, values in self.fixed.items():
+            checked(name, values)
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ def study_name(search: Search, *parts: object) -> str:
     rows = [MODELS[name] for name in search.architectures]
     spaces = {row.name: repr([row.learning_rate, sorted(row.space.items())]) for row in rows}
     content = [spaces, search.learning_rate, search.epochs, search.startup_trials, search.warmup_epochs, *parts]
+    if search.fixed:
+        content.append(search.fixed)
     return f"genre-{hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]}"
 
 
@@ -105,13 +112,14 @@ def suggest(trial: optuna.Trial, search: Search) -> tuple[str, float, dict]:
     learning_rate = trial.suggest_float(f"{name}.learning_rate", low, high, log=True)
     own = {
         knob: _SUGGEST[type(domain)](trial, f"{name}.{knob}", domain)
-        for knob, domain in _searched(architecture).items()
+        for knob, domain in _searched(architecture, search).items()
     }
-    return name, learning_rate, own
+    return name, learning_rate, {**own, **search.fixed.get(name, {})}
 
 
-def _searched(architecture: Architecture) -> dict[str, Dimension]:
-    return {knob: domain for knob, domain in architecture.space.items() if not isinstance(domain, File)}
+def _searched(architecture: Architecture, search: Search) -> dict[str, Dimension]:
+    given = search.fixed.get(architecture.name, {})
+    return {knob: d for knob, d in architecture.space.items() if knob not in given and not isinstance(d, File)}
 
 
 _SUGGEST: Mapping[type, Callable] = {
@@ -124,7 +132,7 @@ _SUGGEST: Mapping[type, Callable] = {
 def defaults(name: str, search: Search) -> dict:
     """The parameters of the trial an architecture starts with: the values its author would choose."""
     architecture = MODELS[name]
-    own = {f"{name}.{knob}": domain.default for knob, domain in _searched(architecture).items()}
+    own = {f"{name}.{knob}": domain.default for knob, domain in _searched(architecture, search).items()}
     low, high = search.learning_rate or (0.0, float("inf"))
     return {
         "architecture": name,

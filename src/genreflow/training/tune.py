@@ -91,7 +91,7 @@ def run_study(
     if over < search.trials:
         study.optimize(run, timeout=search.timeout, catch=(Exception,), callbacks=[enough])
         end_lost(_running(study))
-    return _best(study), _table(study)
+    return _best(study, search), _table(study)
 
 
 def _open_study(search: Search, name: str, storage: str) -> optuna.Study:
@@ -155,7 +155,7 @@ def _running(study: optuna.Study) -> set[int]:
     return {trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
 
 
-def _best(study: optuna.Study) -> BestTrial:
+def _best(study: optuna.Study, search: Search) -> BestTrial:
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not finished:
         reasons = {t.user_attrs.get("run_id"): t.state.name for t in study.get_trials(deepcopy=False)}
@@ -172,6 +172,7 @@ def _best(study: optuna.Study) -> BestTrial:
         if knob.startswith(f"{architecture}.")
     }
     learning_rate = own.pop("learning_rate")
+    own |= search.fixed.get(architecture, {})
     return BestTrial(best.number, architecture, own, learning_rate, best.value, best.user_attrs["epochs"])
 
 
