@@ -7,7 +7,8 @@ import numpy as np
 
 from genreflow.errors import GenreflowError
 from genreflow.features.segments import segment_starts
-from genreflow.training.augment import draw, fill, fill_changed
+from genreflow.training.augment import draw
+from genreflow.training.kernels import fill, fill_changed
 from genreflow.training.options import FitOptions
 
 # Bands that hardly vary in training (above an old recording's bandwidth, say) would be blown up by standardisation and
