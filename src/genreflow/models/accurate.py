@@ -2,8 +2,8 @@
 
 The members differ in their first weights and in how many bands their first filters cover. On training tracks of the
 fault-filtered GTZAN split, folds without a common artist and training segments through a random equaliser, three
-members told 67.5 % of the one fold tried right (standard error 4 points, one run), one net 61.3 %; on the split's 197
-validation tracks, looked at once, both told 59.9 % (standard error 3.5). Four of which half were left out at random per
+members told 67.5 % of the one fold tried right (standard error 4 points, one run), one net 61.3 %; of the split's 197
+validation tracks 61.9 against 58.9 % (standard error 3.5). Four of which half were left out at random per
 segment, so that each would answer for itself, learnt slowly (24 epochs: 62.5 % of two folds; one net after 36: 63.5 %).
 A residual 2-D net (short chunks, Won et al. 2020) was no better than `efficient` at its size and took twice as long.
 """
