@@ -217,6 +217,8 @@ def test_killed_processes_cost_the_fit_at_work_and_nothing_else(project):
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        # A shell has what it runs in the background ignore Control-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     said = []
 
