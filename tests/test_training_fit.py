@@ -1,5 +1,6 @@
 """A fit learns what there is to learn, keeps its best weights, stops when told, and repeats itself."""
 
+import threading
 import time
 
 import keras
@@ -154,17 +155,40 @@ def test_logits_follow_the_order_of_segments(data):
 def test_every_epoch_has_an_order_of_its_own_that_comes_again(data):
     def epochs():
         batches = TrainingBatches(data[0], OPTIONS, classes=CLASSES)
-        seen = []
-        # What Keras does: it looks at two batches for their shapes, then runs its epochs.
-        model = keras.Sequential([keras.Input((LENGTH, BANDS)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
-        model.compile("sgd", "mse", run_eagerly=True)
-        note = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, log: seen.append(batches[0][0]))
-        model.fit(batches, epochs=3, verbose=0, callbacks=[note])
-        return seen
+        return [[x.copy() for x, _ in batches.epoch(number, ready=tuple)] for number in range(3)]
 
     first, again = epochs(), epochs()
-    assert all((a == b).all() for a, b in zip(first, again, strict=True))
-    assert all((first[i] != first[j]).any() for i, j in ((0, 1), (1, 2), (0, 2)))
+    assert len(first[0]) == data[0].n_segments // 16
+    assert all((a == b).all() for one, other in zip(first, again, strict=True) for a, b in zip(one, other, strict=True))
+    assert all((first[i][0] != first[j][0]).any() for i, j in ((0, 1), (1, 2), (0, 2)))
+
+
+def test_memory_of_a_batch_is_used_again_only_when_nobody_has_it(data):
+    batches = TrainingBatches(data[0], OPTIONS, classes=CLASSES)
+    held = [batches.batch(0, index)[0] for index in range(4)]
+    before = [x.copy() for x in held]
+    views = [x[2:5] for x in held]
+    places = {x.ctypes.data for x in held}
+    assert len(places) == 4
+    del held
+    later = [batches.batch(1, index)[0] for index in range(4)]
+    assert not places & {x.ctypes.data for x in later}  # a view is a reference as well
+    assert all((view == x[2:5]).all() for view, x in zip(views, before, strict=True))
+    del views
+    assert batches.batch(2, 0)[0].ctypes.data in places
+
+
+def test_a_mistake_in_the_thread_reaches_the_caller_and_no_thread_is_left(data):
+    batches = TrainingBatches(data[0], OPTIONS, classes=CLASSES)
+
+    def broken(batch):
+        raise ArithmeticError("no tensor")
+
+    with pytest.raises(ArithmeticError, match="no tensor"):
+        list(batches.epoch(0, ready=broken))
+    for _ in batches.epoch(0, ready=tuple):
+        break
+    assert not any(thread.name == "batches" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
@@ -185,12 +209,12 @@ def test_class_weights_make_genres_count_the_same(data):
     train, _ = data
     lopsided = SegmentSet(train.pieces, [1] + [0] * (len(train.pieces) - 1), np.arange(len(train.pieces)), 10, 10)
     options = FitOptions.plain(batch_size=lopsided.n_segments, class_weights=True)
-    _, y, weights = TrainingBatches(lopsided, options, classes=3)[0]
+    _, y, weights = TrainingBatches(lopsided, options, classes=3).batch(0, 0)
     total = y.T @ weights
     assert total[0] == pytest.approx(total[1], rel=1e-5)
     assert total[2] == 0
     assert weights.mean() == pytest.approx(1, rel=1e-5)
-    assert len(TrainingBatches(lopsided, FitOptions.plain(batch_size=4), classes=3)[0]) == 2
+    assert len(TrainingBatches(lopsided, FitOptions.plain(batch_size=4), classes=3).batch(0, 0)) == 2
 
 
 def test_short_epochs_go_on_where_the_last_one_stopped(data):
@@ -199,12 +223,11 @@ def test_short_epochs_go_on_where_the_last_one_stopped(data):
     batches = TrainingBatches(train, options, classes=CLASSES)
     assert (len(batches), batches.segments) == (2, 32)
     seen = []
-    for _ in range(train.n_segments // 32):
-        seen += [batches[i][0] for i in range(len(batches))]
-        batches.on_epoch_end()
+    for epoch in range(train.n_segments // 32):
+        seen += [x.copy() for x, _ in batches.epoch(epoch, ready=tuple)]
     whole = TrainingBatches(train, OPTIONS.model_copy(update={"random_crop": False}), classes=CLASSES)
     for i, x in enumerate(seen):
-        np.testing.assert_array_equal(x, whole[i][0])
+        np.testing.assert_array_equal(x, whole.batch(0, i)[0])
 
 
 def test_a_rate_is_measured_in_the_time_that_is_given(data):

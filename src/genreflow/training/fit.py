@@ -11,6 +11,7 @@ from genreflow.errors import ParameterError
 from genreflow.evaluation.calibration import softmax, track_probabilities
 from genreflow.training.batches import SegmentSet
 from genreflow.training.epochs import TrainingBatches
+from genreflow.training.loop import learn
 from genreflow.training.optimiser import make_optimiser
 from genreflow.training.options import FitOptions
 from genreflow.training.speed import products, unrolled
@@ -88,7 +89,7 @@ def fit(
     watch = _Validation(valid, keep=options.keep, patience=options.patience, on_epoch=on_epoch)
     try:
         with unrolled(model), products(bfloat16=options.precision == "bfloat16"):
-            model.fit(batches, epochs=options.epochs, verbose=verbose, callbacks=[watch, *callbacks])
+            learn(model, batches, epochs=options.epochs, verbose=verbose, callbacks=[watch, *callbacks])
     finally:
         watch.restore(model)
     return FitResult(watch.history, watch.best_epoch, len(watch.history["loss"]))
@@ -115,7 +116,7 @@ def segments_a_second(model: keras.Model, train: SegmentSet, options: FitOptions
     batches = _prepare(model, train, options)
     watch = _Rate(seconds)
     with unrolled(model), products(bfloat16=options.precision == "bfloat16"):
-        model.fit(batches, epochs=10_000, verbose=0, callbacks=[watch])
+        learn(model, batches, epochs=10_000, callbacks=[watch])
     return watch.updates * batches.size / watch.seconds
 
 
