@@ -19,7 +19,7 @@ from genreflow.params import load_params
 from genreflow.training.options import FitOptions
 
 FRAMES, BANDS, BATCH, CLASSES = 172, 128, 32, 10
-TURNS, EPOCHS = 2, 3
+EPOCHS = 3
 
 
 def tracks(n_segments: int):
@@ -53,7 +53,7 @@ class Epochs:
         self.callback = Watch()
 
 
-def measure(name: str, augmentation: FitOptions) -> float:
+def measure(name: str, augmentation: FitOptions, turns: int) -> float:
     """Print a line; gives the segments a second of our fit."""
     import keras
 
@@ -81,7 +81,7 @@ def measure(name: str, augmentation: FitOptions) -> float:
         net.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
         net.fit(x, y, batch_size=BATCH, epochs=1 + EPOCHS, verbose=0, callbacks=[watch])
 
-    for _ in range(TURNS):
+    for _ in range(turns):
         timed("plain", plain)
         timed("ours", lambda net, watch: fit(net, data, valid, options, callbacks=[watch]))
         more = augmentation.model_copy(update=base)
@@ -105,7 +105,7 @@ def feed(augmentation: FitOptions, threads: int) -> float:
 
     best = 0.0
     with ThreadPoolExecutor(threads) as pool:
-        for _ in range(1 + TURNS * EPOCHS):
+        for _ in range(1 + 2 * EPOCHS):
             begin = time.perf_counter()
             best = max(best, sum(pool.map(batch, range(len(batches)))) / (time.perf_counter() - begin))
     return best
@@ -114,12 +114,13 @@ def feed(augmentation: FitOptions, threads: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(MODELS))
-    names = parser.parse_args().names
+    parser.add_argument("--turns", type=int, default=2, help="of the three ways, one after the other")
+    arguments = parser.parse_args()
     augmentation = load_params().train
     import_keras()
     print(f"segments a second, {FRAMES}x{BANDS}, batches of {BATCH}")
     print(f"{'':18}{'plain':>10}{'ours':>10}{'ratio':>8}{'augmented':>12}{'ratio':>8}   precision")
-    fastest = max(measure(name, augmentation) for name in names)
+    fastest = max(measure(name, augmentation, arguments.turns) for name in arguments.names)
     for threads in (1, 2):
         fed = feed(augmentation, threads)
         print(f"input pipeline alone, {threads} thread(s): {fed:,.0f}, {fed / fastest:.1f} of the fastest above")
