@@ -8,6 +8,7 @@ segments as the architecture takes in about a second, and at least four batches.
 """
 
 import argparse
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -100,8 +101,13 @@ def feed(augmentation: FitOptions, threads: int) -> float:
     data = tracks(8_000)
     batches = np.array_split(np.random.default_rng(0).permutation(data.n_segments), data.n_segments // BATCH)
 
+    own = threading.local()  # memory is used again, as in a fit
+
     def batch(number: int) -> int:
-        return len(data.batch(batches[number], np.random.default_rng(number), augmentation, CLASSES)[0])
+        if len(getattr(own, "memory", ())) != len(batches[number]):
+            own.memory = np.empty((len(batches[number]), FRAMES, BANDS), "float32")
+        rng = np.random.default_rng(number)
+        return len(data.batch(batches[number], rng, augmentation, CLASSES, out=own.memory)[0])
 
     best = 0.0
     with ThreadPoolExecutor(threads) as pool:
