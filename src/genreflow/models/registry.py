@@ -137,7 +137,7 @@ def build_model(
         keras.utils.set_random_seed(seed)
     segments = keras.Input(tuple(input_shape), name="segments", dtype="float32")
     seen = front_end(segments, image=front.image, coefficients=front.coefficients, mean=mean, variance=variance)
-    _checksize_text(row, seen.shape[1:3])
+    _check_size(row, seen.shape[1:3])
     # The body is a model in the model: its count is the published one, whatever stands before it.
     inputs = keras.Input(seen.shape[1:], name="image", dtype="float32")
     try:
@@ -169,7 +169,7 @@ def _chosen_front_end(row: Architecture, asked: FrontEnd, *, bands: int) -> Fron
     )
 
 
-def _checksize_text(row: Architecture, size: tuple[int, int]) -> None:
+def _check_size(row: Architecture, size: tuple[int, int]) -> None:
     if any(given < least for given, least in zip(size, row.smallest, strict=True)):
         own = "" if row.image is None else f", and {size_text(row.image)} as published"
         raise ParameterError(

@@ -5,6 +5,7 @@ that hand-over cost small nets up to a fifth of their speed; a thread, a queue a
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import keras
 
@@ -40,11 +41,12 @@ def learn(
     for epoch in range(epochs):
         model.reset_metrics()
         watch.on_epoch_begin(epoch)
-        for number, batch in enumerate(batches.epoch(epoch, ready=tensors)):
-            watch.on_train_batch_begin(number)
-            watch.on_train_batch_end(number, step(batch))
-            if model.stop_training:
-                break
+        with closing(batches.epoch(epoch, ready=tensors)) as made:  # whatever ends the epoch ends the thread
+            for number, batch in enumerate(made):
+                watch.on_train_batch_begin(number)
+                watch.on_train_batch_end(number, step(batch))
+                if model.stop_training:
+                    break
         logs = {name: float(value) for name, value in model.get_metrics_result().items()}
         watch.on_epoch_end(epoch, logs)
         if model.stop_training:

@@ -18,8 +18,8 @@ class FitOptions(BaseModel):
     """How a model is fitted; the defaults suit a few hundred tracks and some dozen epochs.
 
     The augmentations act on training segments alone. Of tracks of the fault-filtered GTZAN split's training part, in
-    folds without a common artist, a small net of 24 epochs had 6 points more right with those of params.yaml than
-    without any, and 5 more again with the equaliser.
+    folds without a common artist, a small net had 61 % right with those of params.yaml and 55 % without any; another
+    one, under stronger ones, 64 % with the equaliser and 59 % without. One run each, standard error 3 points.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -42,9 +42,9 @@ NOTES = (
     "*own protocol, segments (leaking)*: share of segments right when segments (or tracks: {by_track}) are dealt to "
     "the parts at random, as its authors did. Segments of one track, or tracks of one artist, stand on both sides, so "
     "the figure flatters. Of segments it is the best epoch's on the validation part; of tracks, the test part's.",
-    "*honest*: on tracks of artists of which nothing was heard in training; the epoch is chosen on validation, and "
-    "{part} looked at once. The answer for a track is the mean of the probabilities over its segments; the interval is "
-    "{interval}.",
+    "*honest*: on tracks of artists of which nothing was heard in training. Of published systems the epoch is chosen "
+    "on validation, of our own it is the last one; {part} looked at once. The answer for a track is the mean of the "
+    "probabilities over its segments; the interval is {interval}.",
     "*s an epoch*: once through the training segments of the honest protocol and a validation, on the machine at hand.",
     "*epochs done*: of the two fits, in passes through all training segments; as many as published, unless time was "
     "limited.",
