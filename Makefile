@@ -53,5 +53,5 @@ bench: $(STAMP) ## speed and memory against a baseline in the same run
 
 .PHONY: lock
 lock: $(STAMP) ## resolve the dependencies again
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra train --extra dask --extra dev pyproject.toml -o requirements.lock
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra train --extra dask --extra postgres --extra dev pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock pyproject.toml -o requirements-service.lock

@@ -9,27 +9,20 @@ end of the load. The bare loop is the same decoding, features and net without HT
 import argparse
 import io
 import os
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import textwrap
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import numpy as np
-import psutil
-import soundfile as sf
+
+from genreflow.serving.footprint import make_clip
+from genreflow.serving.process import served
 
 ROOT = Path(__file__).parents[1]
-SERVICE = "genreflow.serving.service:GenreClassifier"
 EMPTY_SERVICE = """
     import bentoml
 
@@ -42,79 +35,8 @@ EMPTY_SERVICE = """
 
 
 def make_clips() -> dict[str, bytes]:
-    """Thirty seconds of something like music, 22,050 Hz mono 16 bit, as files."""
-    rate, rng = 22050, np.random.default_rng(0)
-    time_axis = np.arange(30 * rate) / rate
-    y = sum(np.sin(2 * np.pi * f * time_axis + rng.random()) for f in rng.uniform(80, 4000, 12)) / 24
-    y *= 0.6 + 0.4 * np.sign(np.sin(2 * np.pi * 2 * time_axis))
-    y += 0.02 * rng.standard_normal(len(y))
-    clips = {}
-    for suffix in ("wav", "mp3", "flac"):
-        file = io.BytesIO()
-        sf.write(file, y, rate, format=suffix.upper())
-        clips[suffix] = file.getvalue()
-    return clips
-
-
-def pss_by_process(root: int) -> dict[int, float]:
-    """PSS [MiB] of a process and of all that it started."""
-    sizes = {}
-    try:
-        for process in [psutil.Process(root), *psutil.Process(root).children(recursive=True)]:
-            try:
-                lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
-            except OSError:
-                continue
-            sizes[process.pid] = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-    except psutil.NoSuchProcess:
-        pass
-    return sizes
-
-
-class Served:
-    """A running service, its time to ready and its memory."""
-
-    def __init__(self, process: subprocess.Popen, url: str) -> None:
-        self.process, self.url = process, url
-        self.ready_seconds, self.peak = 0.0, 0.0
-        self.stop = threading.Event()
-        threading.Thread(target=self._sample, daemon=True).start()
-
-    def _sample(self) -> None:
-        while not self.stop.wait(0.1):
-            self.peak = max(self.peak, sum(pss_by_process(self.process.pid).values()))
-
-
-@contextmanager
-def served(target: str, *, cwd: Path, environment: dict) -> Iterator[Served]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | environment | {"BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "True"}
-        begin = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=cwd,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        service = Served(process, f"http://127.0.0.1:{port}")
-        try:
-            while True:
-                try:
-                    if httpx.get(f"{service.url}/readyz").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    if process.poll() is not None:
-                        raise SystemExit("the service did not start; `bentoml serve` tells why") from None
-                time.sleep(0.02)
-            service.ready_seconds = time.perf_counter() - begin
-            yield service
-        finally:
-            service.stop.set()
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+    """Thirty seconds, 22,050 Hz mono 16 bit, as files."""
+    return {suffix: make_clip(22050, 30, format=suffix.upper()) for suffix in ("wav", "mp3", "flac")}
 
 
 def post(client: httpx.Client, name: str, data: bytes) -> None:
@@ -160,25 +82,25 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "empty.py").write_text(textwrap.dedent(EMPTY_SERVICE))
-        with served("empty:Empty", cwd=Path(folder), environment={}) as empty:
+        with served("empty:Empty", cwd=Path(folder)) as empty:
             time.sleep(0.5)
         rows += [
             ("empty BentoML service: ready", f"{empty.ready_seconds:.2f} s"),
             ("empty BentoML service: memory", f"{empty.peak:.0f} MiB"),
         ]
 
-    with served(SERVICE, cwd=ROOT, environment={"GENREFLOW_BUNDLE": str(options.bundle.resolve())}) as service:
+    with served(environment={"GENREFLOW_BUNDLE": str(options.bundle.resolve())}) as service:
         rows.append(("ready", f"{service.ready_seconds:.2f} s"))
-        rows.append(("memory when ready", " + ".join(f"{x:.0f}" for x in pss_by_process(service.process.pid).values())))
+        rows.append(("memory when ready", " + ".join(f"{x:.0f}" for x in service.memory().values())))
         for suffix, data in clips.items():
             times = sorted(latencies(service.url, (f"clip.{suffix}", data), options.requests))
             p95 = times[int(0.95 * len(times))]
             rows.append((f"one client, {suffix}: p50, p95", f"{statistics.median(times):.1f} ms, {p95:.1f} ms"))
-        rows.append(("memory after one client", f"{sum(pss_by_process(service.process.pid).values()):.0f} MiB"))
+        rows.append(("memory after one client", f"{sum(service.memory().values()):.0f} MiB"))
         with httpx.Client(base_url=service.url, timeout=60) as client:
             rate = throughput(lambda: post(client, "clip.wav", clips["wav"]), options.clients, options.seconds)
         rows.append((f"{options.clients} clients, wav", f"{rate:.1f} clips/s"))
-        rows.append(("memory after the load", f"{sum(pss_by_process(service.process.pid).values()):.0f} MiB"))
+        rows.append(("memory after the load", f"{sum(service.memory().values()):.0f} MiB"))
     rows.append(("memory, peak from start to end", f"{service.peak:.0f} MiB"))
 
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -15,7 +15,7 @@ from genreflow.tracking.pointer import read_pointer, write_pointer
 from genreflow.tracking.registry import Registry
 from genreflow.tracking.runs import create_run
 from genreflow.tracking.store import ensure_experiment, open_client
-from genreflow.tracking.study import StudyTrials
+from genreflow.tracking.trials import StudyTrials
 from serving_toy import write_tone, write_toy_bundle
 
 RIGHT = {f"track {number}": True for number in range(50)}

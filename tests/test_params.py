@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from genreflow.errors import ParameterError
+from genreflow.models import Choice, Float, Int
 from genreflow.params import load_params, parse_params
 
 
@@ -51,6 +52,19 @@ def test_the_file_of_this_checkout_is_valid(root):
         ("tune.fixed", {"vgg_large": {}}, ["tune.fixed", "vgg_large", "tune.architectures"]),
         ("tune.fixed", {"efficient": {"widht": 8}}, ["tune.fixed", "widht", "width"]),
         ("tune.fixed", {"efficient": {"width": 7}}, ["tune.fixed", "7", "8, 16"]),
+        ("tune.trials", None, ["tune.trials", "tune.hours", "both null"]),
+        ("tune.search", {"train.epochs": [1, 2]}, ["tune.search", "train.epochs", "train.mixup", "segments.seconds"]),
+        ("tune.search", {"train.mixup": [0.1, -3]}, ["tune.search.train.mixup", "-3", "greater than or equal to 0"]),
+        ("tune.search", {"train.mixup": {"low": 0, "high": 99}}, ["tune.search.train.mixup", "99", "10"]),
+        ("tune.search", {"train.mixup": {"low": 0.5, "high": 0.1}}, ["train.mixup", "low <= high"]),
+        ("tune.search", {"train.mixup": {"low": 0, "high": 1, "log": True}}, ["train.mixup", "above 0"]),
+        ("tune.search", {"train.optimiser": []}, ["tune.search.train.optimiser", "empty"]),
+        ("tune.search", {"segments.seconds": [4, 900]}, ["tune.search.segments.seconds", "900", "60"]),
+        ("tune.objectives", ["parameters"], ["tune.objectives", "begin with track_accuracy"]),
+        ("tune.objectives", ["track_accuracy", "size"], ["tune.objectives", "size", "latency_ms"]),
+        ("tune.max_memory_mb", 0, ["tune.max_memory_mb", "greater than 0"]),
+        ("tune.pick", "smallest", ["tune.pick", "smallest", "one_standard_error"]),
+        ("compute.trial_workers", 0, ["compute.trial_workers", "0", "1"]),
         ("train.optimiser", "adagrad", ["train.optimiser", "adagrad", "adamw"]),
         ("gate.min_probability", 1.5, ["gate.min_probability", "1.5", "1"]),
         ("bundle.abstain_below", -1, ["bundle.abstain_below", "-1", "0"]),
@@ -65,6 +79,24 @@ def test_a_mistake_names_the_parameter_and_what_would_be_right(content, path, va
     assert "\n" not in message
     for word in words:
         assert word in message, message
+
+
+def test_what_is_searched_becomes_dimensions_around_the_present_values(content):
+    search = {
+        "train.mixup": {"low": 0.3, "high": 0.4},
+        "train.band_shift": {"low": 0, "high": 4},
+        "train.batch_size": {"low": 8, "high": 64, "log": True},
+        "train.schedule": ["constant", "step"],
+        "segments.coefficients": [None, 20],
+    }
+    knobs = parse_params(changed(content, "tune.search", search)).knobs
+    assert knobs == {
+        "train.mixup": Float(low=0.3, high=0.4, default=0.3),
+        "train.band_shift": Int(low=0, high=4, default=2),
+        "train.batch_size": Int(low=8, high=64, default=32, log=True),
+        "train.schedule": Choice(values=("constant", "step"), default="constant"),
+        "segments.coefficients": Choice(values=(None, 20), default=None),
+    }
 
 
 def test_a_missing_parameter_is_named(content):

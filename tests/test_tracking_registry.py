@@ -12,7 +12,7 @@ import pytest
 from genreflow.bundle import Bundle, write_bundle
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.tracking.gate import decide
-from genreflow.tracking.pointer import read_pointer
+from genreflow.tracking.pointer import read_pointer, write_pointer
 from genreflow.tracking.registry import NAME, Registry
 from genreflow.tracking.runs import start_run
 from genreflow.tracking.store import ensure_experiment
@@ -116,6 +116,14 @@ def test_promote_and_go_back_step_by_step(registry, bundles, tmp_path):
     registry.promote(three, path)
     assert not registry.was_rolled_back(three)
     assert registry.rollback(path).champion.version == one
+
+
+def test_there_is_nothing_to_go_back_from_where_no_version_passed_the_gate(registry, tmp_path):
+    path = tmp_path / "champion.json"
+    write_pointer(None, path)
+    with pytest.raises(GenreflowError, match=r"names none.*registry promote") as refused:
+        registry.rollback(path)
+    assert "missing" not in str(refused.value)
 
 
 def test_a_b_a(registry, bundles, tmp_path):

@@ -168,6 +168,25 @@ def reproduce(
 
 
 @cli.command()
+@click.option("--worker", is_flag=True, help="Take part in a study that another worker leads; write no reports.")
+def tune(worker: bool) -> None:
+    """Run the project's study, or take part in it.
+
+    `dvc repro` runs it as well, and remembers that it did. A worker, on this machine or another, needs the same
+    params.yaml and data (`dvc pull`), Optuna's storage (compute.storage, or GENREFLOW_STORAGE: a PostgreSQL database)
+    and MLflow's server (MLFLOW_TRACKING_URI). It begins trials until the study is over.
+    """
+    from genreflow.stages import tune as stage
+    from genreflow.stages.study import work
+
+    if not worker:
+        stage.main()
+        return
+    with work(lead=False):
+        pass
+
+
+@cli.command()
 @click.argument("experiments", nargs=-1)
 @as_json
 def folds(experiments: tuple[str, ...], as_json: bool) -> None:

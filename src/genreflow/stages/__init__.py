@@ -21,6 +21,7 @@ FEATURES = Path("data/features")
 FILTERS = "filters.npz"  # within FEATURES
 BEST = Path("reports/best_trial.json")
 TRIALS = Path("reports/trials.csv")
+STUDY = Path("reports/study")
 CANDIDATE = Path("models/candidate")
 CURVES = Path("reports/learning_curves.csv")
 EVALUATION = Path("reports/evaluation.json")

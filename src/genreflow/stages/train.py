@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 
 from genreflow.features.spec import FilterBank
 from genreflow.files import read_json, write_csv
@@ -9,6 +10,7 @@ from genreflow.models.start import import_keras
 from genreflow.params import load_params
 from genreflow.stages import BEST, CANDIDATE, CURVES, FEATURES, FILTERS, run_stage, say
 from genreflow.stages.inputs import PROJECT, Data
+from genreflow.training.options import FitOptions
 
 
 def main() -> None:
@@ -21,18 +23,19 @@ def main() -> None:
     from genreflow.training.data import load_training_data
     from genreflow.training.refit import export_bundle, fit_configuration
 
+    cut = params.segments.segmentation.changed(best["segments"])
     segments = load_training_data(
-        data.store,
-        data.manifest,
-        data.split,
-        seconds=params.segments.seconds,
-        hop_seconds=params.segments.hop_seconds,
-        front=params.segments.front,
+        data.store, data.manifest, data.split, seconds=cut.seconds, hop_seconds=cut.hop_seconds, front=cut.front
     )
     rate = params.train.learning_rate or best["learning_rate"]
-    options = params.train.model_copy(update={"learning_rate": rate})
-    front = params.segments.model_dump(include={"image", "coefficients"}, exclude_none=True)
-    chosen = {"architecture": best["architecture"], **best["hyperparameters"], **front, **options.model_dump()}
+    options = FitOptions.model_validate({**params.train.model_dump(), **best["train"], "learning_rate": rate})
+    chosen = {
+        "architecture": best["architecture"],
+        **best["hyperparameters"],
+        "segment_seconds": cut.seconds,
+        **{name: value for name, value in asdict(cut.front).items() if value is not None},
+        **options.model_dump(),
+    }
     client = open_client(PROJECT)
     experiment = ensure_experiment(client, PROJECT)
     tags = lineage_tags(PROJECT, **data.hashes, **data.split.mark)

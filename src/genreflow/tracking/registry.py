@@ -162,6 +162,11 @@ class Registry:
             There is no earlier champion, or this registry does not hold it.
         """
         present = read_pointer(pointer_path)
+        if present is None and Path(pointer_path).exists():
+            raise GenreflowError(
+                f"There is no champion yet to go back from ({pointer_path} names none: the gate has let none pass); "
+                "`genreflow registry promote VERSION` makes one."
+            )
         if present is None:
             raise GenreflowError(f"There is no champion yet ({pointer_path} is missing); `dvc repro` makes the first.")
         pointer = present.go_back()

@@ -3,16 +3,18 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 
 # Written at most this often, so that the UI shows curves as they grow and an epoch pays next to nothing.
 FLUSH_SECONDS = 2.0
+# Tags of a trial: the run of its study, and Optuna's number of it.
+PARENT, TRIAL = "mlflow.parentRunId", "genreflow.trial"
 
 
 @dataclass
@@ -57,16 +59,18 @@ class LoggedRun:
             self.client.log_batch(self.run_id, params=written[start : start + 100])
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+        if tags:
+            self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
 
     def log_artifact(self, path: Path | str) -> None:
         """A file, for people to look at."""
         self.client.log_artifact(self.run_id, str(path))
 
-    def end(self, status: str = "FINISHED") -> None:
+    def end(self, status: str = "FINISHED", tags: Mapping[str, object] | None = None) -> None:
         """Write what is held back, and end the run as FINISHED, KILLED or FAILED."""
         try:
             self.flush()
+            self.set_tags(tags or {})
         finally:
             self.client.set_terminated(self.run_id, status)
 
@@ -146,9 +150,9 @@ def lineage_tags(root: Path | str = ".", **hashes: str) -> dict[str, str]:
 
 
 @contextmanager
-def ending(run: LoggedRun) -> Iterator[None]:
-    """End `run` with the block, as `start_run` says."""
-    status = "FAILED"
+def ending(run: LoggedRun, write: Callable[[Callable[[], None]], object] = lambda call: call()) -> Iterator[None]:
+    """End `run` with the block, as `start_run` says; `write` is given what does it."""
+    status, tags = "FAILED", {}
     try:
         yield
         status = "FINISHED"
@@ -156,10 +160,17 @@ def ending(run: LoggedRun) -> Iterator[None]:
         status = "KILLED"
         raise
     except BaseException as error:
-        run.set_tags({"error": f"{type(error).__name__}: {error}"[:500]})
+        tags = {"error": f"{type(error).__name__}: {error}"[:500]}
         raise
     finally:
-        run.end(status)
+        write(lambda: run.end(status, tags))
+
+
+def find_trial(study: LoggedRun, number: int) -> list[Run]:
+    """The runs of a trial: one, or none."""
+    return study.client.search_runs(
+        [study.experiment_id], f"tags.`{PARENT}` = '{study.run_id}' and tags.`{TRIAL}` = '{number}'"
+    )
 
 
 def source() -> dict[str, object]:

@@ -1,10 +1,12 @@
 """The knobs of a fit, with their units and ranges."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from genreflow.models import MODELS
+from genreflow.models import AS_PUBLISHED, MODELS, FrontEnd
 from genreflow.training.speed import processor_gains
 
 Optimiser = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
@@ -118,3 +120,26 @@ class FitOptions(BaseModel):
             "mixup": 0.0,
         }
         return cls(**{**off, **values})
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """How tracks are cut into what a model sees.
+
+    Parameters
+    ----------
+    seconds, hop_seconds : float > 0 [s]
+        Length of a segment, and from one start to the next.
+    front : FrontEnd
+        By default as each architecture has it.
+    """
+
+    seconds: float
+    hop_seconds: float
+    front: FrontEnd = AS_PUBLISHED
+
+    def changed(self, chosen: Mapping[str, object]) -> "Segmentation":
+        """With other ``seconds`` (neighbours then overlap by the same share as before) or ``coefficients``."""
+        seconds = chosen.get("seconds", self.seconds)
+        front = replace(self.front, coefficients=chosen.get("coefficients", self.front.coefficients))
+        return Segmentation(seconds, self.hop_seconds * seconds / self.seconds, front)
