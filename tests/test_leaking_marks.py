@@ -109,5 +109,7 @@ def test_trials_are_named_after_it(tmp_path):
     client = open_client(tmp_path)
     study = create_run(client, ensure_experiment(client, tmp_path).experiment_id, "leaking-genre-abc")
     trials = StudyTrials(study, tags={"leaking": "true"}, name="leaking trial")
-    run = client.get_run(trials.start(3, {}))
+    trials.start(3, {})
+    assert trials.close() == 0
+    run = client.get_run(trials.run_id(3))
     assert (run.info.run_name, run.data.tags["leaking"]) == ("leaking trial 3", "true")
