@@ -70,6 +70,10 @@ def test_every_trial_is_a_child_of_the_study_in_mlflow(project):
         assert len(trial.data.tags["git_revision"]) == 40
         assert trial.data.tags["manifest_hash"] == load(project, "data/manifest.json")["hash"]
         assert client.get_metric_history(trial.info.run_id, "val_track_accuracy")
+    (refit,) = [run for run in runs if run.info.run_name == f"refit {study}"]
+    for run in (*trials, refit):
+        (used,) = run.inputs.dataset_inputs
+        assert used.dataset.digest.startswith(load(project, "data/manifest.json")["hash"])
 
 
 def test_nothing_changed_runs_nothing(project):

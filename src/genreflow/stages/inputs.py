@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.split import Split
@@ -9,6 +10,9 @@ from genreflow.datasets.track import Part, Track
 from genreflow.features.segments import count_segments
 from genreflow.features.store import FeatureStore
 from genreflow.stages import FEATURES, MANIFEST, SPLIT
+
+if TYPE_CHECKING:
+    from genreflow.tracking.lineage import Lineage
 
 PROJECT = Path()
 
@@ -33,6 +37,17 @@ class Data:
             "split_hash": self.split.hash,
             "feature_key": self.store.spec.key,
         }
+
+    def lineage(self, path: Path) -> "Lineage":
+        """The data as MLflow shows them beside a run; `path` is where they came from."""
+        from genreflow.tracking.lineage import Lineage
+
+        return Lineage(
+            name=self.manifest.source,
+            digest=f"{self.manifest.hash}-{self.split.hash}",
+            source=str(path),
+            facts={part: len(ids) for part, ids in self.split.parts.items()} | {"genres": list(self.manifest.genres)},
+        )
 
     def usable(self, track_ids: tuple[str, ...]) -> list[Track]:
         """Tracks that have features."""

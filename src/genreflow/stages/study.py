@@ -52,7 +52,6 @@ def work(*, lead: bool) -> Iterator[Finished]:
             os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))
     # Keras is imported after the parameters and inputs are known to be sound: it takes ten seconds.
     import_keras()
-    from genreflow.tracking.lineage import Lineage
     from genreflow.tracking.runs import lineage_tags
     from genreflow.tracking.store import ensure_experiment, open_client, project_root
     from genreflow.tracking.study import study_run
@@ -92,12 +91,7 @@ def work(*, lead: bool) -> Iterator[Finished]:
     described = {"params": _described(params), "tags": tags, "lead": lead}
     with study_run(client, experiment.experiment_id, name, **described) as run:
         study = open_study(search, goals, storage, name=name, about=about, start_from=start_from)
-        dataset = Lineage(
-            name=params.data.source,
-            digest=f"{data.manifest.hash}-{data.split.hash}",
-            source=str(params.data.path),
-            facts={part: len(ids) for part, ids in data.split.parts.items()} | {"genres": list(data.manifest.genres)},
-        )
+        dataset = data.lineage(params.data.path)
         trials = StudyTrials(run, tags=tags, name=data.split.marked("trial", joint=" "), dataset=dataset)
         try:
             with _beside(workers - 1):

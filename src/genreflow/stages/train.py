@@ -52,6 +52,7 @@ def main() -> None:
     name = f"refit {best['study']}"
     validation = data.split.marked("validation", joint=" ")
     with start_run(client, experiment.experiment_id, name, params=chosen, tags={**tags, "study": best["study"]}) as run:
+        client.log_inputs(run.run_id, [data.lineage(params.data.path).as_input(tags)])
 
         def on_epoch(epoch, metrics):
             run.log_epoch(metrics, epoch)
