@@ -348,11 +348,10 @@ def test_a_new_study_may_start_from_the_one_before(storage):
     with_tracks("older", ["a", "b"], "2026-01-01")
     before = with_tracks("before", ["a", "b", "c"], "2026-01-02")
     other_space = replace(SEARCH, learning_rate=(1e-4, 1e-3))
-    said = []
+    said, opened = [], open_storage(storage)
 
     def previous(search=SEARCH, test=frozenset({"x"}), leaking=False):
         said.clear()
-        opened = open_storage(storage)
         return best_of_previous(opened, search, name="new", leaking=leaking, test=set(test), say=said.append)
 
     ranked = sorted((t for t in before.get_trials() if t.values and t.state.name == "COMPLETE"), key=lambda t: -t.value)
