@@ -164,14 +164,20 @@ def _blank(x, frame_masks, band_masks):
 
 @numba.njit(nogil=True, cache=True)
 def _mix(out, share, partner):
-    # Frame by frame, so that nothing has to be kept of what was there before but one frame of each segment.
+    # Along the cycles of the permutation: a segment is mixed with one that is changed next, while that is still near,
+    # and only the first of each cycle has to be kept.
     n, frames, bands = out.shape
-    before = np.empty((n, bands), np.float32)
-    for t in range(frames):
-        for i in range(n):
-            before[i] = out[i, t]
-        for i in range(n):
-            own, other, target = before[i], before[partner[i]], out[i, t]
+    cells = out.reshape((n, frames * bands))
+    first, done = np.empty(frames * bands, np.float32), np.zeros(n, np.bool_)
+    for begin in range(n):
+        if done[begin]:
+            continue
+        first[:] = cells[begin]
+        i = begin
+        while not done[i]:
+            done[i] = True
+            own, other = cells[i], first if partner[i] == begin else cells[partner[i]]
             mine, rest = share[i], np.float32(1) - share[i]
-            for b in range(bands):
-                target[b] = mine * own[b] + rest * other[b]
+            for c in range(len(own)):
+                own[c] = mine * own[c] + rest * other[c]
+            i = partner[i]
