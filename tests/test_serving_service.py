@@ -188,7 +188,9 @@ def test_the_openapi_has_the_routes_and_their_fields(client):
         content = docs["paths"][path]["post"]["requestBody"]["content"]
         assert list(content) == ["multipart/form-data"]
         assert list(content["multipart/form-data"]["schema"]["properties"]) == [field]
-    answer = docs["paths"]["/classify"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    reference = docs["paths"]["/classify"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+    answer = docs["components"]["schemas"][reference.rpartition("/")[2]]
+    assert {"type": "null"} in answer["properties"]["genre"]["anyOf"]
     assert {"genre", "confidence", "probabilities", "segments", "duration", "model"} <= set(answer["properties"])
     assert "/model" in docs["paths"]
 

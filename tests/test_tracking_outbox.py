@@ -157,6 +157,7 @@ def test_a_write_that_the_store_refuses_does_not_hold_up_the_others(tmp_path):
     assert len(said) == 2
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_asked_again_and_the_order_stays(tmp_path, capfd):
     client, said = _local(tmp_path), []
     run = client.create_run(client.create_experiment("locked"))

@@ -85,7 +85,7 @@ def test_only_what_was_asked_for_is_measured(data, monkeypatch):
     assert found.memory_mib is None
 
 
-@pytest.mark.parametrize("name", ["efficient", "cnn_gru"])
+@pytest.mark.parametrize("name", ["efficient", pytest.param("cnn_gru", marks=pytest.mark.slow)])
 def test_a_fit_afterwards_takes_the_same_course(name, data):
     options = FitOptions(epochs=2, batch_size=8, patience=2, learning_rate=1e-3, precision="float32")
     curves = []

@@ -47,7 +47,7 @@ def kill_in_a_trial(worker: subprocess.Popen) -> int:
     return int(line.split()[1])
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def storages(request, tmp_path_factory):
     """From a name to the URL of a storage of its own."""
     folder = tmp_path_factory.mktemp("storage")
@@ -75,6 +75,7 @@ def test_workers_share_a_study_to_the_trial(storages):
     assert [trial.params["architecture"] for trial in queued] == list(ARCHITECTURES)
 
 
+@pytest.mark.slow
 def test_of_three_workers_one_is_killed_and_no_trial_is_lost(storages):
     storage = storages("killed")
     victim, *others = [start(storage, trials=9, seconds=0.1) for _ in range(3)]
@@ -101,6 +102,7 @@ def test_a_study_that_was_killed_goes_on_at_once(storages):
     assert [began_as(trial) for trial in study.get_trials() if began_as(trial) is not None] == [cut_off]
 
 
+@pytest.mark.slow
 def test_two_studies_in_one_storage_do_not_touch_each_other(storages, tmp_path):
     storage = storages("two")
     other = tmp_path / "other.py"
