@@ -46,33 +46,67 @@ def cli() -> None:
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write .csv, .jsonl or .parquet; else print.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True)
 @click.option("--jobs", type=click.IntRange(min=1), help="Files at a time; by default one a core.")
+@click.option(
+    "--scheduler",
+    envvar="DASK_SCHEDULER_ADDRESS",
+    help="With --output: a Dask scheduler, such as tcp://host:8786, whose workers classify; by default the project's.",
+)
+@click.option("--resume/--restart", default=True, help="Go on with an --output that was interrupted, or begin anew.")
 @as_json
-def classify(paths: tuple[Path, ...], output: Path | None, bundle: Path, jobs: int | None, as_json: bool) -> None:
-    """Name the genre of audio files, or of all audio below folders."""
+@click.pass_context
+def classify(
+    context: click.Context,
+    paths: tuple[Path, ...],
+    output: Path | None,
+    bundle: Path,
+    jobs: int | None,
+    scheduler: str | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Name the genre of audio files, of all audio below folders, or of what lists name.
+
+    A list is a .txt or .m3u with a path a line, or a .csv with a column path. The exit code is 1 if a file could not
+    be classified; its row says why.
+    """
     from genreflow.bundle import Bundle
-    from genreflow.serving.batch import classify_files, find_audio, iter_results
+    from genreflow.serving.batch import classify_files, iter_results, outcome
+    from genreflow.serving.listing import find_audio
     from genreflow.serving.predictor import Predictor
 
     files = find_audio(paths)
     if Bundle.load(bundle).leaking:
         click.echo("note: this model was made with a split that leaks; its figures flatter", err=True)
+    failed = 0
     if output is not None:
-        summary = classify_files(files, bundle, output=output, n_jobs=jobs, progress=True)
+        scheduler = scheduler or _project_scheduler()
+        summary = classify_files(files, bundle, output=output, n_jobs=jobs, scheduler=scheduler, resume=resume)
+        failed = summary.failed
         if as_json:
             click.echo(json.dumps(summary.to_dict()))
         else:
             click.echo(
                 f"{output}: {summary.classified} classified, {summary.abstained} not sure, {summary.failed} failed "
-                f"in {summary.seconds:.1f} s"
+                f"in {summary.seconds:.1f} s" + (f", {summary.resumed} done before" if summary.resumed else "")
             )
-        return
-    for answer in iter_results(files, Predictor(bundle), n_jobs=jobs):
-        if as_json:
-            click.echo(json.dumps(answer))
-        elif "error" in answer:
-            click.echo(f"{answer['file']}: {answer['error']['message']}", err=True)
-        else:
-            click.echo(f"{answer['genre'] or 'not sure':<16} {answer['confidence']:6.1%}  {answer['file']}")
+    else:
+        for answer in iter_results(files, Predictor(bundle), n_jobs=jobs):
+            failed += outcome(answer) == "failed"
+            if as_json:
+                click.echo(json.dumps(answer))
+            elif "error" in answer:
+                click.echo(f"{answer['file']}: {answer['error']['message']}", err=True)
+            else:
+                click.echo(f"{answer['genre'] or 'not sure':<16} {answer['confidence']:6.1%}  {answer['file']}")
+    if failed:
+        context.exit(1)
+
+
+def _project_scheduler() -> str | None:
+    """The one that `featurize` takes, in a project's folder."""
+    from genreflow.params import PARAMS_FILE, load_params
+
+    return load_params().compute.scheduler if PARAMS_FILE.exists() else None
 
 
 @cli.command()

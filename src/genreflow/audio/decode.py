@@ -18,6 +18,9 @@ from genreflow.errors import AudioError
 
 # 120 dB above full scale: beyond it a float file holds no sound, and its power would overflow float32.
 MAX_AMPLITUDE = 1e6
+# Of all channels, for each second that a caller's limit allows: stereo at 96 kHz, or 8 channels at 24 kHz. With more, a
+# small file that holds next to nothing could take minutes to decode.
+MAX_SAMPLES_A_SECOND = 200_000
 # Three samples in a row at full scale are no peak of a wave, but one cut off.
 CLIPPED_LEVEL = 0.999
 
@@ -157,7 +160,7 @@ def iter_mono(
         Rate of the blocks.
     block_seconds : float > 0 [s]
     max_seconds : float > 0 or None [s]
-        Limit on the length of the source.
+        Limit on the length of the source; on its samples of all channels, `MAX_SAMPLES_A_SECOND` times that.
 
     Yields
     ------
@@ -168,7 +171,7 @@ def iter_mono(
     ------
     AudioError
         ``undecodable``: no decoder reads it; ``unusable``: no samples, or samples that are no finite sound;
-        ``too_long``: longer than `max_seconds`, raised as soon as that is certain.
+        ``too_long``: beyond the limit of `max_seconds`, raised as soon as that is certain.
     """
     size = max(1, round(block_seconds * sample_rate))
     held, count = [], 0
@@ -227,12 +230,16 @@ def _clipped(block: np.ndarray) -> int:
 
 def _native_blocks(source: Source, reader: Reader, max_seconds: float | None, size: int) -> Iterator[np.ndarray]:
     """Yield checked blocks of float32 [shape=(n, channels)] at the native rate, n in [1, max(1, size)]."""
-    limit = math.inf if max_seconds is None else max_seconds * reader.sample_rate
+    limit = math.inf
+    if max_seconds is not None:
+        limit = max_seconds * min(reader.sample_rate, MAX_SAMPLES_A_SECOND / reader.channels)
     frames, declared = 0, reader.frames if reader.frames_trusted else 0
     while True:
         if max(frames, declared) > limit:
             raise AudioError(
-                "too_long", f"{describe(source)} is longer than {max_seconds:g} s, the longest that is accepted."
+                "too_long",
+                f"{describe(source)} is longer than {limit / reader.sample_rate:g} s, the longest that is accepted "
+                f"of {reader.channels} channels at {reader.sample_rate} Hz.",
             )
         block = reader.read(max(1, size))
         if not len(block):

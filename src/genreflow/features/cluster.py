@@ -2,8 +2,9 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,31 @@ def run_on_cluster(
     GenreflowError
         One job ended several workers, or the scheduler went away.
     """
+    directory = directory.absolute()  # the workers were started elsewhere
+    with connected(scheduler) as client, _mark(directory) as mark:
+        here = _surroundings(mark)
+        _check_workers(client, scheduler, mark, here)
+        yield from spread(client, partial(_run_job, mark, here, directory, spec, compute=compute), jobs)
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator[Any]:
+    """Connect to a scheduler with workers; the block's client is closed behind it.
+
+    Raises
+    ------
+    ParameterError
+        Dask is not installed, no scheduler answers, or it has no workers.
+    GenreflowError
+        In the block, one job ended several workers, or the scheduler went away.
+    """
     try:
-        from distributed import CancelledError, Client, KilledWorker, as_completed
+        from distributed import CancelledError, Client, KilledWorker
     except ImportError as error:
         raise ParameterError(
             f"The Dask scheduler {scheduler} is named, but Dask is not installed; "
             "`pip install genreflow[dask]` here and where its workers run adds it."
         ) from error
-    directory = directory.absolute()  # the workers were started elsewhere
     try:
         client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -68,17 +86,15 @@ def run_on_cluster(
             f"No Dask scheduler answers at {scheduler}; the address that `dask scheduler` prints, such as "
             "tcp://host:8786, is right, and none computes on this machine."
         ) from error
-    with client, _mark(directory) as mark:
+    with client:
         try:
-            here = _surroundings(mark)
-            _check_workers(client, scheduler, mark, here)
-            results = as_completed(loop=client.loop)
-            for job in jobs:
-                while results.count() >= _JOBS_A_THREAD * max(1, sum(client.nthreads().values())):
-                    yield next(results).result()
-                results.add(client.submit(_run_job, mark, here, directory, spec, job, compute, pure=False))
-            for future in results:
-                yield future.result()
+            try:
+                client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+            except TimeoutError as error:
+                raise ParameterError(
+                    f"The Dask scheduler at {scheduler} has no workers; `dask worker {scheduler}` starts one."
+                ) from error
+            yield client
         except KilledWorker as error:
             raise GenreflowError(
                 f"One job ended {error.allowed_failures + 1} Dask workers, the last of them "
@@ -90,6 +106,19 @@ def run_on_cluster(
             raise GenreflowError(
                 f"The Dask scheduler at {scheduler} went away; another run finds what was finished."
             ) from error
+
+
+def spread(client: Any, run: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
+    """Run jobs on the workers of a client, a bounded number at a time, and yield what they return as it comes."""
+    from distributed import as_completed
+
+    results = as_completed(loop=client.loop)
+    for job in jobs:
+        while results.count() >= _JOBS_A_THREAD * max(1, sum(client.nthreads().values())):
+            yield next(results).result()
+        results.add(client.submit(run, job, pure=False))
+    for future in results:
+        yield future.result()
 
 
 @contextmanager
@@ -118,12 +147,6 @@ def _surroundings(mark: Path) -> dict[str, str | bool]:
 
 
 def _check_workers(client: Any, scheduler: str, mark: Path, here: dict) -> None:
-    try:
-        client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
-    except TimeoutError as error:
-        raise ParameterError(
-            f"The Dask scheduler at {scheduler} has no workers; `dask worker {scheduler}` starts one."
-        ) from error
     for worker, there in client.run(_surroundings, mark, on_error="return").items():
         if isinstance(there, Exception):
             raise ParameterError(

@@ -1,19 +1,20 @@
-"""Many files to one table, in the order given and in memory that does not grow with their number."""
+"""Many files to one table, in the order given and in memory that hardly grows with their number."""
 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from genreflow.audio.readers import AUDIO_SUFFIXES
 from genreflow.errors import AudioError, ParameterError
+from genreflow.serving.journal import Journal
 from genreflow.serving.predictor import Predictor
-from genreflow.serving.table import open_table
+from genreflow.serving.table import check_table, open_table
 
 # Files under way or done and waiting for an earlier one, for each worker.
 PENDING = 16
@@ -21,59 +22,18 @@ PENDING = 16
 
 @dataclass(frozen=True)
 class Summary:
-    """Files in all, those with a genre, those the model abstained on, those that failed, and the seconds it took."""
+    """Files in all, those with a genre, those the model abstained on, those that failed, those that an interrupted call
+    had left done, and the seconds it took."""
 
     files: int
     classified: int
     abstained: int
     failed: int
+    resumed: int
     seconds: float
 
     def to_dict(self) -> dict:
         return asdict(self)
-
-
-def find_audio(paths: Iterable[Path | str]) -> list[Path]:
-    """List the audio files that `paths` stand for.
-
-    Parameters
-    ----------
-    paths : iterable of path
-        Files are taken as they are; folders are searched with their sub-folders, and sorted. Nothing is listed twice.
-
-    Raises
-    ------
-    ParameterError
-        A path does not exist, or no audio file is found at all.
-    """
-    paths = [Path(path) for path in paths]
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            found |= dict.fromkeys(sorted(_audio_under(path)))
-        elif path.exists():
-            found[path] = None
-        else:
-            raise ParameterError(f"{path} does not exist; give audio files or folders of them.")
-    if not found:
-        names = ", ".join(map(str, paths)) or "nothing"
-        raise ParameterError(f"No audio was found in {names}; files such as .wav, .flac, .mp3 or .ogg are looked for.")
-    return list(found)
-
-
-def _audio_under(folder: Path) -> Iterator[Path]:
-    seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        # A link may lead to a folder above itself.
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
-                yield Path(root, name)
 
 
 def iter_results(files: Iterable[Path], predictor: Predictor, *, n_jobs: int | None = None) -> Iterator[dict]:
@@ -92,15 +52,13 @@ def iter_results(files: Iterable[Path], predictor: Predictor, *, n_jobs: int | N
         In the order of `files`: ``file`` with either what `Prediction.to_dict` gives or
         ``error = {"code", "message"}``; an unreadable or unusable file never stops the others.
     """
-    n_jobs = n_jobs or len(os.sched_getaffinity(0))
-    if n_jobs < 1:
-        raise ParameterError(f"n_jobs is {n_jobs}; it must be at least 1.")
+    n_jobs = _check_jobs(n_jobs)
     pending: deque = deque()
     # Threads, not processes: decoding, transforms and the net all release the interpreter's lock.
     pool = ThreadPoolExecutor(n_jobs, thread_name_prefix="classify")
     try:
         for file in files:
-            pending.append(pool.submit(_classify, predictor, file))
+            pending.append(pool.submit(classify_file, predictor, file))
             if len(pending) >= n_jobs * PENDING:
                 yield pending.popleft().result()
         while pending:
@@ -109,7 +67,15 @@ def iter_results(files: Iterable[Path], predictor: Predictor, *, n_jobs: int | N
         pool.shutdown(cancel_futures=True)
 
 
-def _classify(predictor: Predictor, file: Path) -> dict:
+def _check_jobs(n_jobs: int | None) -> int:
+    n_jobs = len(os.sched_getaffinity(0)) if n_jobs is None else n_jobs
+    if n_jobs < 1:
+        raise ParameterError(f"n_jobs is {n_jobs}; it must be at least 1.")
+    return n_jobs
+
+
+def classify_file(predictor: Predictor, file: Path) -> dict:
+    """The row of one file: ``file`` with what `Prediction.to_dict` gives, or with ``error``."""
     try:
         answer = predictor.classify(file).to_dict(predictor.model)
     except AudioError as error:
@@ -123,10 +89,11 @@ def classify_files(
     files: Iterable[Path],
     bundle_dir: Path | str,
     *,
-    output: Path | None = None,
+    output: Path | str,
     n_jobs: int | None = None,
+    scheduler: str | None = None,
+    resume: bool = True,
     progress: bool = True,
-    show: Callable[[dict], None] | None = None,
 ) -> Summary:
     """Classify files and write a row for each.
 
@@ -134,15 +101,19 @@ def classify_files(
     ----------
     files : iterable of path
     bundle_dir : Path
-    output : Path, optional
+    output : Path
         A table by its suffix: ``.csv`` and ``.parquet`` have a column for each genre's probability, ``.jsonl`` has
-        what the service answers, segments included. It appears when the last row is written.
+        what the service answers, segments included. It appears when all rows are known. Until then a hidden file
+        beside it keeps the results, from which the next call with the same output goes on.
     n_jobs : int > 0, optional
         Files under way at a time; by default the cores this process may use.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as ``tcp://host:8786``, on whose workers the files are classified instead.
+        They see bundle and files under the same absolute paths; what one of them cannot read is tried here.
+    resume : bool
+        Go on where a call that was interrupted stopped; otherwise what it left is dropped.
     progress : bool
         A bar on standard error.
-    show : callable, optional
-        Called with each result in turn, as `iter_results` yields it.
 
     Returns
     -------
@@ -151,20 +122,51 @@ def classify_files(
     Raises
     ------
     ParameterError
-        `output` has another suffix, or is ``.parquet`` without pyarrow.
+        `output` has another suffix, is ``.parquet`` without pyarrow, or is being written by another process; the
+        scheduler is of no use, as `genreflow.serving.cluster.iter_on_cluster` says.
     GenreflowError
         The bundle cannot be loaded.
     """
-    files = list(files)
+    files, output = list(files), Path(output)
     begin = time.monotonic()
-    counts = {"classified": 0, "abstained": 0, "failed": 0}
+    check_table(output)
+    n_jobs = _check_jobs(n_jobs)
     predictor = Predictor(bundle_dir)
-    with open_table(output, labels=predictor.bundle.labels) as write:
-        results = iter_results(files, predictor, n_jobs=n_jobs)
-        for result in tqdm(results, total=len(files), unit="file", disable=not progress):
-            outcome = "failed" if "error" in result else "classified" if result["genre"] is not None else "abstained"
-            counts[outcome] += 1
-            write(result)
-            if show:
-                show(result)
-    return Summary(files=len(files), **counts, seconds=time.monotonic() - begin)
+    counts = {"classified": 0, "abstained": 0, "failed": 0}
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    if not resume:
+        unfinished.unlink(missing_ok=True)
+    with Journal(unfinished, predictor.bundle.hash) as journal:
+        missing = [file for file in dict.fromkeys(files) if file not in journal]
+        bar = tqdm(total=len(files), initial=len(files) - len(missing), unit="file", disable=not progress)
+        with bar, closing(_results(missing, predictor, n_jobs, scheduler)) as results:
+            for result in results:
+                journal.add(result)
+                bar.update()
+        with open_table(output, labels=predictor.bundle.labels) as write:
+            for result in journal.results(files):
+                counts[outcome(result)] += 1
+                write(result)
+        journal.remove()
+    return Summary(files=len(files), **counts, resumed=len(files) - len(missing), seconds=time.monotonic() - begin)
+
+
+def outcome(result: dict) -> str:
+    """``failed``, ``classified`` or ``abstained``."""
+    return "failed" if "error" in result else "classified" if result["genre"] is not None else "abstained"
+
+
+def _results(files: list[Path], predictor: Predictor, n_jobs: int, scheduler: str | None) -> Iterator[dict]:
+    if not scheduler or not files:
+        yield from iter_results(files, predictor, n_jobs=n_jobs)
+        return
+    from genreflow.serving.cluster import iter_on_cluster
+
+    doubtful = []
+    for result in iter_on_cluster(scheduler, files, predictor.bundle):
+        # Whether a file can be read is decided here: a worker may lack ffmpeg, or the disk that the file is on.
+        if result.get("error", {}).get("code") in ("undecodable", "unreadable"):
+            doubtful.append(Path(result["file"]))
+        else:
+            yield result
+    yield from iter_results(doubtful, predictor, n_jobs=n_jobs)

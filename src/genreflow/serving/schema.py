@@ -1,4 +1,4 @@
-"""What the routes take and give, as BentoML's specs: the OpenAPI is made from them."""
+"""What the routes take and give, as BentoML's specs; `genreflow.serving.openapi` describes them."""
 
 from functools import cache
 from pathlib import Path
@@ -65,11 +65,20 @@ class NoInput(IODescriptor):
         return cls()
 
 
+class ErrorDetail(BaseModel):
+    code: str = Field(description="A word for programs.")
+    message: str = Field(description="A sentence for people.")
+
+
+class ErrorAnswer(BaseModel):
+    error: ErrorDetail
+
+
 class SegmentAnswer(BaseModel):
-    start: float = Field(description="Seconds from the beginning.")
-    end: float = Field(description="Seconds from the beginning.")
+    start: float = Field(ge=0, description="Seconds from the beginning.")
+    end: float = Field(ge=0, description="Seconds from the beginning.")
     genre: str
-    confidence: float
+    confidence: float = Field(ge=0, le=1)
 
 
 LEAKING = "Only there, and true, where the model was made with a split that leaks: its figures flatter."
@@ -81,20 +90,30 @@ class ModelAnswer(BaseModel):
     leaking: bool = Field(default=False, description=LEAKING)
 
 
-class Answer(IODescriptor):
+class _Answer(BaseModel):
     genre: str | None = Field(description="Null where the model abstains.")
-    confidence: float = Field(description="The highest probability.")
+    confidence: float = Field(ge=0, le=1, description="The highest probability.")
     probabilities: dict[str, float] = Field(description="Every genre, the likeliest first.")
     segments: list[SegmentAnswer]
-    duration: float = Field(description="Seconds.")
+    duration: float = Field(ge=0, description="Seconds.")
     short: bool = Field(description="The audio is shorter than a segment and was padded with silence.")
     model: ModelAnswer
 
 
+class Answer(_Answer, IODescriptor):
+    pass
+
+
+class FileAnswer(_Answer):
+    file: str = Field(description="Its name, as it was sent.")
+
+
+class FileError(ErrorAnswer):
+    file: str = Field(description="Its name, as it was sent.")
+
+
 class BatchAnswer(IODescriptor):
-    results: list[dict[str, Any]] = Field(
-        description='In the order sent: "file" and what /classify answers, or "file" and "error" (code, message).'
-    )
+    results: list[FileAnswer | FileError] = Field(description="In the order sent.")
 
 
 class ModelCard(IODescriptor):
@@ -103,9 +122,9 @@ class ModelCard(IODescriptor):
     leaking: bool = Field(default=False, description=LEAKING)
     architecture: str
     labels: list[str]
-    segment_seconds: float
-    sample_rate: int
-    abstain_below: float
+    segment_seconds: float = Field(gt=0)
+    sample_rate: int = Field(gt=0, description="Hz.")
+    abstain_below: float = Field(ge=0, le=1)
     metrics: dict[str, Any]
     lineage: dict[str, Any]
     hash: str

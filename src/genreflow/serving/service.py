@@ -3,14 +3,18 @@
 BentoML imports this module in its supervising process too, so what is heavy is imported in ``__init__``.
 """
 
+import time
 from typing import Any
 
 import bentoml
 from starlette.responses import JSONResponse
 
 from genreflow.errors import AudioError
+from genreflow.serving.asgi import FrontedService
+from genreflow.serving.metrics import metrics
 from genreflow.serving.schema import Answer, AudioUpload, AudioUploads, BatchAnswer, ModelCard, NoInput, settings
-from genreflow.serving.upload import Refusal
+from genreflow.serving.ui import page
+from genreflow.serving.upload import TOO_MUCH, Refusal
 
 # Requests run side by side on a core each; pools of threads inside the libraries would fight each other.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -21,11 +25,13 @@ ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     description="Says what genre music is, as a whole and over time.",
     workers=1,
     threads=2,
-    traffic={"timeout": 300, "max_concurrency": 64},
-    # BentoML's access log takes a content type for UTF-8, and answers 500 where it is not.
-    logging={"access": {"request_content_type": False}},
+    # How many requests are taken on, and the access log, are the front's business.
+    service_class=FrontedService,
+    traffic={"timeout": 300},
+    logging={"access": {"enabled": False}},
     envs=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()],
 )
+@bentoml.asgi_app(page, path="/", name="ui")
 class GenreClassifier:
     """Says what genre music is, as a whole and over time."""
 
@@ -50,8 +56,11 @@ class GenreClassifier:
         """Classify several audio files; one that fails does not stop the others."""
         if isinstance(audios, Refusal):
             return audios.response()
-        results = []
+        results, end = [], time.thread_time() + self.limits.max_work_seconds
         for audio in audios:
+            if results and time.thread_time() > end:
+                results.append({"file": audio.filename, **TOO_MUCH.to_dict()})
+                continue
             try:
                 results.append({"file": audio.filename, **self._answer(audio)})
             except AudioError as error:
@@ -72,6 +81,12 @@ class GenreClassifier:
         return JSONResponse(card)
 
     def _answer(self, audio: Any) -> dict:
-        with audio.file as file:
-            prediction = self.predictor.classify(file, name=audio.filename, max_seconds=self.limits.max_seconds)
-        return prediction.to_dict(self.predictor.model)
+        try:
+            with audio.file as file:
+                prediction = self.predictor.classify(file, name=audio.filename, max_seconds=self.limits.max_seconds)
+        except AudioError as error:
+            metrics().failures.labels(error.code).inc()
+            raise
+        answer = prediction.to_dict(self.predictor.model)
+        metrics().count(answer)
+        return answer

@@ -5,8 +5,8 @@ some malformed bodies; this takes its place for the routes that take audio.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator, Mapping
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -15,10 +15,8 @@ from starlette.responses import JSONResponse
 
 from genreflow.errors import AudioError
 
-# What is still read, and thrown away, of a body over the limit, as long as it keeps coming: a client that is cut off
-# while it sends sees a broken connection in place of the answer.
-DRAIN_BYTES = 32_000_000
-DRAIN_PAUSE_SECONDS = 0.25
+# A client that sends a byte now and then would hold its place for ever.
+LEAST_BYTES_A_SECOND = 10_000
 
 AUDIO_STATUS = {"too_long": 413, "undecodable": 415, "unusable": 422}
 
@@ -34,11 +32,13 @@ class Refusal(Exception):
         A word for programs.
     message : str
         A sentence for people.
+    headers : mapping of str to str, optional
+        Of the answer.
     """
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+        self.status, self.code, self.message, self.headers = status, code, message, headers
 
     @classmethod
     def of(cls, error: AudioError) -> "Refusal":
@@ -48,12 +48,18 @@ class Refusal(Exception):
         return {"error": {"code": self.code, "message": self.message}}
 
     def response(self) -> JSONResponse:
-        return JSONResponse(self.to_dict(), status_code=self.status)
+        return JSONResponse(self.to_dict(), status_code=self.status, headers=self.headers)
+
+
+# Of a file of a batch.
+TOO_MUCH = Refusal(
+    413, "too_much_work", "The files before this one took all the time that a request may; send it in another one."
+)
 
 
 class _Parser(MultiPartParser):
     # Clips of half a minute stay in memory; what is larger goes to a file that has no name and vanishes when closed.
-    spool_max_size = 4_000_000
+    spool_max_size = 2_000_000
 
 
 async def read_files(
@@ -120,23 +126,24 @@ def _malformed(message: str) -> Refusal:
 
 async def _limited(request: Request, *, max_bytes: int, stall_seconds: float) -> AsyncIterator[bytes]:
     """The body piece by piece, given up when it grows too large or stops coming."""
-    stream = request.stream()
     too_large = Refusal(413, "too_large", f"The body is larger than {max_bytes / 1e6:g} MB, the limit here.")
     declared = request.headers.get("content-length", "0")
     if declared.isascii() and declared.isdigit() and int(declared) > max_bytes:
-        if "expect" not in request.headers:  # otherwise the client waits for leave to send
-            await _drain(stream)
         raise too_large
-    received = 0
+    stream = request.stream()
+    begin, received = time.monotonic(), 0
     try:
-        while chunk := await _next(stream, stall_seconds):
+        while True:
+            late = begin + stall_seconds + received / LEAST_BYTES_A_SECOND - time.monotonic()
+            if not (chunk := await _next(stream, min(stall_seconds, late))):
+                return
             received += len(chunk)
             if received > max_bytes:
-                await _drain(stream)
                 raise too_large
             yield chunk
     except TimeoutError:
-        raise Refusal(408, "timeout", f"Nothing arrived for {stall_seconds:g} seconds.") from None
+        message = f"The body stopped coming, or came slower than {LEAST_BYTES_A_SECOND / 1000:g} kB a second."
+        raise Refusal(408, "timeout", message) from None
     except ClientDisconnect:
         raise _malformed("The connection was closed before the body was complete.") from None
 
@@ -144,10 +151,3 @@ async def _limited(request: Request, *, max_bytes: int, stall_seconds: float) ->
 async def _next(stream: AsyncIterator[bytes], seconds: float) -> bytes:
     async with asyncio.timeout(seconds):
         return await anext(stream, b"")
-
-
-async def _drain(stream: AsyncIterator[bytes]) -> None:
-    left = DRAIN_BYTES
-    with suppress(TimeoutError, ClientDisconnect):
-        while left > 0 and (chunk := await _next(stream, DRAIN_PAUSE_SECONDS)):
-            left -= len(chunk)

@@ -59,7 +59,12 @@ def open_storage(url: str) -> RDBStorage:
                 heartbeat_stale_trial_callback=_retry,
             )
         engine.dispose()
-    except (SQLAlchemyError, ArgumentError, ImportError, ValueError) as error:
+    except ImportError as error:
+        raise GenreflowError(
+            f"The storage of the study, {_without_password(url)}, needs {error.name}, which is not installed; "
+            "`pip install 'genreflow[postgres]'` brings PostgreSQL's."
+        ) from None
+    except (SQLAlchemyError, ArgumentError, ValueError) as error:
         reason = " ".join(str(error).split()).partition("(Background")[0].strip()
         raise GenreflowError(
             f"The storage of the study, {_without_password(url)}, cannot be opened: {reason}"
