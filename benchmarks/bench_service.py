@@ -2,22 +2,28 @@
 
     python benchmarks/bench_service.py [--bundle DIR] [--requests 100] [--clients 8] [--seconds 20]
 
-Memory is the proportional set size (PSS) summed over all processes of the service, and its peak from the start to the
-end of the load. The bare loop is the same decoding, features and net without HTTP, on all cores.
+The plain way, in the same run with the same model, clips and client, is `plain_service.py`. The bare loop is the same
+decoding, features and net without HTTP, on all cores. The client sends requests that were made beforehand, since it has
+the same cores. Memory is the proportional set size (PSS) summed over all processes of the service, at its peak from the
+start to the end of the load, in a run of its own: looking at it takes time from the service.
 """
 
 import argparse
+import http.client
 import io
 import os
+import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import textwrap
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-
-import httpx
 
 from genreflow.serving.footprint import make_clip
 from genreflow.serving.process import served
@@ -39,20 +45,69 @@ def make_clips() -> dict[str, bytes]:
     return {suffix: make_clip(22050, 30, format=suffix.upper()) for suffix in ("wav", "mp3", "flac")}
 
 
-def post(client: httpx.Client, name: str, data: bytes) -> None:
-    client.post("/classify", files={"audio": (name, data)}).raise_for_status()
+class Client:
+    """One client: a connection, kept open."""
+
+    def __init__(self, port: int, suffix: str, data: bytes) -> None:
+        head = f'--part\r\nContent-Disposition: form-data; name="audio"; filename="clip.{suffix}"\r\n\r\n'
+        self._body = head.encode() + data + b"\r\n--part--\r\n"
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def post(self) -> None:
+        headers = {"Content-Type": "multipart/form-data; boundary=part"}
+        self._connection.request("POST", "/classify", self._body, headers)
+        answer = self._connection.getresponse()
+        if answer.status != 200:
+            raise SystemExit(f"{answer.status}: {answer.read()[:500]!r}")
+        answer.read()
 
 
-def latencies(url: str, clip: tuple[str, bytes], requests: int) -> list[float]:
-    """Milliseconds of each answer to one client, after some to warm up."""
-    times = []
-    with httpx.Client(base_url=url, timeout=60) as client:
-        for index in range(requests + 10):
-            begin = time.perf_counter()
-            post(client, *clip)
-            if index >= 10:
-                times.append(1000 * (time.perf_counter() - begin))
-    return times
+def latencies(port: int, suffix: str, data: bytes, requests: int) -> list[float]:
+    """Milliseconds of each answer to one client, after some to warm up, the shortest first."""
+    client, times = Client(port, suffix, data), []
+    for index in range(requests + 10):
+        begin = time.perf_counter()
+        client.post()
+        if index >= 10:
+            times.append(1000 * (time.perf_counter() - begin))
+    return sorted(times)
+
+
+def load(port: int, data: bytes, clients: int, seconds: float) -> float:
+    """Clips a second that `clients` get through."""
+    idle = [Client(port, "wav", data) for _ in range(clients)]
+    for client in idle:
+        client.post()
+    mine = threading.local()
+
+    def post() -> None:
+        if not hasattr(mine, "client"):
+            mine.client = idle.pop()
+        mine.client.post()
+
+    return throughput(post, clients, seconds)
+
+
+@contextmanager
+def plain(bundle: Path) -> Iterator[int]:
+    """The plain service; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, str(ROOT / "benchmarks" / "plain_service.py"), str(bundle), str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                if process.poll() is not None:
+                    raise SystemExit("the plain service did not start; run it by hand to see why") from None
+                time.sleep(0.2)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def throughput(work: Callable[[], None], workers: int, seconds: float) -> float:
@@ -89,18 +144,32 @@ def main() -> None:
             ("empty BentoML service: memory", f"{empty.peak:.0f} MiB"),
         ]
 
-    with served(environment={"GENREFLOW_BUNDLE": str(options.bundle.resolve())}) as service:
+    environment = {"GENREFLOW_BUNDLE": str(options.bundle.resolve())}
+    with served(environment=environment, watch=False) as service:
         rows.append(("ready", f"{service.ready_seconds:.2f} s"))
+        ours = {suffix: latencies(service.port, suffix, data, options.requests) for suffix, data in clips.items()}
+        rate = load(service.port, clips["wav"], options.clients, options.seconds)
+    with plain(options.bundle.resolve()) as port:
+        usual = {
+            suffix: latencies(port, suffix, data, max(10, options.requests // 4)) for suffix, data in clips.items()
+        }
+        usual_rate = load(port, clips["wav"], options.clients, options.seconds)
+    for suffix, times in ours.items():
+        p50, p95, theirs = statistics.median(times), times[int(0.95 * len(times))], statistics.median(usual[suffix])
+        rows.append((f"one client, {suffix}: p50, p95", f"{p50:.1f} ms, {p95:.1f} ms"))
+        rows.append((f"one client, {suffix}: p50 of the plain way", f"{theirs:.1f} ms, {theirs / p50:.1f} times"))
+    rows.append((f"{options.clients} clients, wav", f"{rate:.1f} clips/s"))
+    rows.append(
+        (
+            f"{options.clients} clients, wav: the plain way",
+            f"{usual_rate:.1f} clips/s, ours {rate / usual_rate:.1f} times",
+        )
+    )
+
+    with served(environment=environment) as service:
         rows.append(("memory when ready", " + ".join(f"{x:.0f}" for x in service.memory().values())))
-        for suffix, data in clips.items():
-            times = sorted(latencies(service.url, (f"clip.{suffix}", data), options.requests))
-            p95 = times[int(0.95 * len(times))]
-            rows.append((f"one client, {suffix}: p50, p95", f"{statistics.median(times):.1f} ms, {p95:.1f} ms"))
-        rows.append(("memory after one client", f"{sum(service.memory().values()):.0f} MiB"))
-        with httpx.Client(base_url=service.url, timeout=60) as client:
-            rate = throughput(lambda: post(client, "clip.wav", clips["wav"]), options.clients, options.seconds)
-        rows.append((f"{options.clients} clients, wav", f"{rate:.1f} clips/s"))
-        rows.append(("memory after the load", f"{sum(service.memory().values()):.0f} MiB"))
+        load(service.port, clips["wav"], options.clients, options.seconds)
+        rows.append(("memory after the load", " + ".join(f"{x:.0f}" for x in service.memory().values())))
     rows.append(("memory, peak from start to end", f"{service.peak:.0f} MiB"))
 
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -51,13 +51,14 @@ class Served:
         The highest `memory` so far, looked at every `SAMPLE_SECONDS` from the start on.
     """
 
-    def __init__(self, process: subprocess.Popen, port: int, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen, port: int, log: Path, *, watch: bool = True) -> None:
         self.process, self.port, self.log = process, port, log
         self.ready_seconds, self.peak = 0.0, 0.0
         self._seen: set[psutil.Process] = set()
         self._stop = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
-        self._sampler.start()
+        if watch:
+            self._sampler.start()
 
     @property
     def url(self) -> str:
@@ -115,7 +116,8 @@ class Served:
 
     def _end(self) -> None:
         self._stop.set()
-        self._sampler.join()
+        if self._sampler.is_alive():
+            self._sampler.join()
         self.memory()  # who is there: workers are in sessions of their own, so that no signal to a group reaches them
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -128,7 +130,11 @@ class Served:
 
 @contextmanager
 def served(
-    target: str = SERVICE, *, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+    target: str = SERVICE,
+    *,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    watch: bool = True,
 ) -> Iterator[Served]:
     """Run `bentoml serve`, ready when the block begins and without any trace when it ends, also by an exception.
 
@@ -140,6 +146,8 @@ def served(
         Where it runs; by default in an empty folder.
     environment : mapping of str to str, optional
         Beside the caller's variables, of which those that set up BentoML and the service are left out.
+    watch : bool
+        Whether to look for its peak of memory, which takes some time from it.
 
     Raises
     ------
@@ -165,7 +173,7 @@ def served(
                 stderr=output,
                 start_new_session=True,  # the terminal's Ctrl-C is for us, and we end the service
             )
-        service = Served(process, port, log)
+        service = Served(process, port, log, watch=watch)
         try:
             service._wait()
             yield service
