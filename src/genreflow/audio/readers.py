@@ -54,13 +54,30 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
+class _Steady:
+    """A file object that stays where it is when it is asked to go where nothing is, as a damaged header may ask.
+
+    An exception in libsndfile's callbacks would go to standard error with a traceback, and be lost.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._seek, self.tell, self.read = file.seek, file.tell, file.read
+        if hasattr(file, "readinto"):
+            self.readinto = file.readinto
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            self._seek(offset, whence)
+        return self.tell()
+
+
 class SndfileReader:
     """Reads through libsndfile, from a path or a binary file object."""
 
     def __init__(self, source: Source) -> None:
         if hasattr(source, "read"):
             source.seek(0)
-            self._file = sf.SoundFile(source)
+            self._file = sf.SoundFile(_Steady(source))
         else:
             # Absolute, since libsndfile takes "-" for the standard input.
             self._file = sf.SoundFile(os.path.abspath(source))

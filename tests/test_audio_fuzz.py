@@ -1,0 +1,185 @@
+"""Files that no encoder wrote: whatever is in them, decoding gives sound or an `AudioError`, in bounded work."""
+
+import io
+import resource
+import struct
+import time
+from functools import cache
+
+import numpy as np
+import pytest
+import soundfile as sf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from genreflow.audio import inspect, iter_mono, probe
+from genreflow.audio.headers import read_claims
+from genreflow.errors import AudioError
+
+# Each with the subtype, rate and channels of a small file, so that every decoder of libsndfile is met.
+SEEDS = [
+    ("WAV", "PCM_16", 8000, 1),
+    ("WAV", "PCM_24", 44100, 2),
+    ("WAV", "FLOAT", 8000, 3),
+    ("WAV", "ULAW", 8000, 1),
+    ("WAV", "IMA_ADPCM", 8000, 1),
+    ("WAV", "MS_ADPCM", 8000, 2),
+    ("WAV", "GSM610", 8000, 1),
+    ("WAVEX", "PCM_16", 8000, 6),
+    ("RF64", "PCM_16", 8000, 1),
+    ("W64", "PCM_16", 8000, 1),
+    ("AIFF", "PCM_16", 8000, 2),
+    ("AIFF", "IMA_ADPCM", 8000, 1),
+    ("AU", "PCM_16", 8000, 1),
+    ("CAF", "PCM_16", 8000, 1),
+    ("CAF", "ALAC_16", 8000, 2),
+    ("FLAC", "PCM_16", 8000, 1),
+    ("FLAC", "PCM_24", 44100, 2),
+    ("OGG", "VORBIS", 8000, 1),
+    ("OGG", "VORBIS", 44100, 2),
+    ("OGG", "OPUS", 48000, 1),
+    ("MP3", "MPEG_LAYER_III", 8000, 1),
+    ("MP3", "MPEG_LAYER_III", 44100, 2),
+    ("VOC", "PCM_16", 8000, 1),
+    ("NIST", "PCM_16", 8000, 1),
+    ("SVX", "PCM_16", 8000, 1),
+    ("PAF", "PCM_16", 8000, 1),
+    ("IRCAM", "PCM_16", 8000, 1),
+    ("AVR", "PCM_16", 8000, 1),
+    ("PVF", "PCM_16", 8000, 1),
+    ("HTK", "PCM_16", 8000, 1),
+    ("SDS", "PCM_16", 8000, 1),
+    ("MAT4", "PCM_16", 8000, 1),
+    ("MAT5", "PCM_16", 8000, 1),
+    ("WVE", "ALAW", 8000, 1),
+    ("MPC2K", "PCM_16", 8000, 1),
+]
+# Numbers that lengths, rates and counts are set to.
+EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+SAMPLE_RATE, MAX_SECONDS = 8000, 60.0
+# What a file may add to the largest memory that the process ever had, where the system counts it in KiB.
+MAX_KIB = 200_000
+# Far above what any takes, even on a busy machine: a decoder that is caught in a loop takes for ever.
+MAX_WORK_SECONDS = 20
+
+
+@cache
+def seed(kind: tuple[str, str, int, int]) -> bytes:
+    format, subtype, rate, channels = kind
+    time_axis = np.arange(rate // 4) / rate
+    noise = np.random.default_rng(0).uniform(-0.05, 0.05, (len(time_axis), channels))
+    file = io.BytesIO()
+    samples = 0.3 * np.sin(2 * np.pi * 440 * time_axis)[:, None] + noise
+    sf.write(file, samples.astype(np.float32), rate, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A small file with some faults: most in its header, where they matter."""
+    data = bytearray(seed(draw(st.sampled_from(SEEDS))))
+    for _ in range(draw(st.integers(1, 6))):
+        if not data:
+            break
+        # Where the header is, or anywhere.
+        at = draw(st.integers(0, min(len(data), draw(st.sampled_from([64, 512, 1 << 20]))) - 1))
+        fault = draw(st.sampled_from(["bits", "number", "cut", "remove", "repeat", "junk"]))
+        if fault == "bits":
+            data[at] ^= draw(st.integers(1, 255))
+        elif fault == "number":
+            layout = draw(st.sampled_from(["<H", ">H", "<I", ">I"]))
+            value = draw(st.sampled_from(EDGES)) & ((1 << 8 * struct.calcsize(layout)) - 1)
+            data[at : at + struct.calcsize(layout)] = struct.pack(layout, value)
+        elif fault == "cut":
+            del data[at:]
+        else:
+            length = draw(st.integers(1, 64))
+            if fault == "remove":
+                del data[at : at + length]
+            elif fault == "repeat":
+                data[at:at] = data[at : at + length] * draw(st.integers(1, 50))
+            else:
+                data[at:at] = draw(st.binary(min_size=1, max_size=64))
+    return bytes(data)
+
+
+def check(data: bytes) -> None:
+    """Decode in every way there is, as a service would; only an `AudioError` may come out."""
+    begin, largest = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    claims = read_claims(io.BytesIO(data))
+    assert claims.frames >= 0
+    assert claims.undeclared >= 0
+    for decode in (_probe, _inspect, _blocks):
+        fault = None
+        try:
+            decode(data)
+        except AudioError as error:
+            fault = error
+        if fault:
+            assert fault.code in ("undecodable", "unusable", "too_long")
+            assert str(fault).endswith(".")
+    assert time.process_time() - begin < MAX_WORK_SECONDS
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - largest < MAX_KIB
+
+
+def _probe(data: bytes) -> None:
+    info = probe(io.BytesIO(data))
+    assert info.channels > 0
+    assert info.duration >= 0
+
+
+def _inspect(data: bytes) -> None:
+    facts = inspect(io.BytesIO(data), max_seconds=MAX_SECONDS)
+    assert facts.duration > 0
+    assert 0 <= facts.clipped <= 1
+    assert np.isfinite([facts.peak, facts.rms]).all()
+
+
+def _blocks(data: bytes) -> None:
+    length = 0
+    for block in iter_mono(io.BytesIO(data), sample_rate=SAMPLE_RATE, block_seconds=1.0, max_seconds=MAX_SECONDS):
+        assert block.dtype == np.float32
+        assert np.isfinite(block).all()
+        length += len(block)
+    assert length <= MAX_SECONDS * SAMPLE_RATE * 1.01
+
+
+# What is raised in a callback of libsndfile's is lost, but for a traceback on standard error.
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+fuzz = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+
+
+@pytest.mark.parametrize("kind", SEEDS, ids=lambda kind: "-".join(map(str, kind)))
+def test_the_small_files_are_sound(kind):
+    blocks = list(iter_mono(io.BytesIO(seed(kind)), sample_rate=SAMPLE_RATE, max_seconds=MAX_SECONDS))
+    assert sum(map(len, blocks)) >= SAMPLE_RATE // 8
+    check(seed(kind))
+
+
+@settings(fuzz, max_examples=1000)
+@given(mutated())
+def test_a_mutated_file_gives_sound_or_an_audio_error(data):
+    check(data)
+
+
+@settings(fuzz, max_examples=300)
+@given(st.binary(max_size=2000), st.sampled_from([seed(kind)[:length] for kind in SEEDS for length in (4, 12, 40)]))
+def test_junk_behind_a_header_gives_sound_or_an_audio_error(junk, head):
+    check(head + junk)
+
+
+@pytest.mark.parametrize("kind", SEEDS, ids=lambda kind: "-".join(map(str, kind)))
+def test_a_file_cut_anywhere_gives_sound_or_an_audio_error(kind):
+    data = seed(kind)
+    for length in {*range(0, min(64, len(data)), 5), *np.linspace(0, len(data), 12, dtype=int).tolist()}:
+        check(data[:length])
+
+
+@pytest.mark.slow
+@settings(fuzz, max_examples=20_000)
+@given(mutated())
+def test_many_mutated_files_give_sound_or_an_audio_error(data):
+    check(data)

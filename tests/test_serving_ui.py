@@ -1,0 +1,391 @@
+"""The page at /ui as people use it: a built bento, `bentoml serve`, and a real browser."""
+
+import csv
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+
+import httpx
+import numpy as np
+import pytest
+import soundfile as sf
+
+from conftest import ROOT
+from genreflow.serving.predictor import Predictor
+from genreflow.serving.process import served
+from serving_toy import LABELS, tone, write_tone, write_toy_bundle
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+
+TOKEN = "open-sesame"
+FORMULA = '=HYPERLINK("http:x","y").wav'
+MARKUP = "<img src=x onerror=alert(1)>.wav"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A bento store with a bento of a project folder as `dvc pull` leaves it."""
+    project, home = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("bentoml")
+    for name in ("bentofile.yaml", "requirements-service.lock"):
+        shutil.copy(ROOT / name, project)
+    shutil.copytree(ROOT / "src" / "genreflow", project / "src" / "genreflow")
+    write_toy_bundle(project / "models" / "champion", abstain_below=0.4)
+    environment = os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    command = [sys.executable, "-m", "bentoml", "build"]
+    subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
+    return home
+
+
+@pytest.fixture(scope="module")
+def service(home):
+    with served("genre-classifier:latest", environment={"BENTOML_HOME": str(home)}) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def strict_service(home, tmp_path_factory):
+    """A service that asks for a token, takes six seconds of audio, and whose model knows nothing well enough."""
+    bundle = write_toy_bundle(tmp_path_factory.mktemp("strict"), abstain_below=1.0)
+    settings = {"BUNDLE": str(bundle.directory), "TOKEN": TOKEN, "MAX_MINUTES": "0.1"}
+    environment = {"BENTOML_HOME": str(home)} | {f"GENREFLOW_{name}": value for name, value in settings.items()}
+    with served("genre-classifier:latest", environment=environment) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("songs")
+    y = np.concatenate([tone("bass", 6.0, rate=44100, channels=2), tone("whistle", 3.0, rate=44100, channels=2)])
+    sf.write(folder / "two.flac", y, 44100)
+    write_tone(folder / "drone.mp3", "drone", 5.0, rate=44100, channels=2)
+    write_tone(folder / "whistle.ogg", "whistle", 4.0, rate=48000)
+    write_tone(folder / "long.wav", "drone", 8.0)
+    write_tone(folder / "microphone.wav", "whistle", 3.0, rate=48000)
+    for name in (FORMULA, MARKUP):
+        write_tone(folder / name, "bass", 3.0)
+    sf.write(folder / "silence.wav", np.zeros(16000), 8000)
+    (folder / "words.mp3").write_text("these are words")
+    (folder / "empty.wav").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(songs):
+    arguments = [
+        "--no-sandbox",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={songs / 'microphone.wav'}",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open the page of a service; at the end it must have asked no other host, and said nothing on the console."""
+    visits = []
+
+    def visit(service, *, complaints=(), **how):
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | how)
+        context.set_default_timeout(20_000)
+        page, asked, said = context.new_page(), [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        visits.append((context, service, asked, said, complaints))
+        page.goto(f"{service.url}/ui")
+        return page
+
+    sync_api.expect.set_options(timeout=20_000)
+    yield visit
+    for context, service, asked, said, complaints in visits:
+        context.close()
+        assert asked
+        assert [url for url in asked if not url.startswith((f"{service.url}/", f"blob:{service.url}/", "data:"))] == []
+        assert [text for text in said if not any(known in text for known in complaints)] == []
+
+
+def expect(page, selector):
+    return sync_api.expect(page.locator(selector))
+
+
+def choose(page, *paths):
+    page.set_input_files("#files", [str(path) for path in paths])
+
+
+def drop(page, path):
+    data = page.evaluate_handle(
+        "([name, bytes]) => { const data = new DataTransfer();"
+        " data.items.add(new File([new Uint8Array(bytes)], name)); return data; }",
+        [path.name, list(path.read_bytes())],
+    )
+    page.dispatch_event("main", "dragenter", {"dataTransfer": data})
+    expect(page, "#drop-veil").to_be_visible()
+    page.dispatch_event("main", "drop", {"dataTransfer": data})
+    expect(page, "#drop-veil").to_be_hidden()
+
+
+def overflow(page):
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+def playhead(page):
+    return float(page.locator("#position").get_attribute("aria-valuenow"))
+
+
+def test_a_dropped_file_is_drawn_and_answered(visit, service, songs, home):
+    page = visit(service)
+    expect(page, "#model").to_contain_text("genre-classifier")
+    expect(page, "#genres li").to_have_text(list(LABELS))
+    drop(page, songs / "two.flac")
+    expect(page, "#name").to_have_text("two.flac")
+    expect(page, "#total").to_have_text("0:09")
+    expect(page, "#verdict .genre").to_have_text("bass")
+    expect(page, "#wave canvas").not_to_have_count(0)
+    expect(page, "#spectrogram canvas").not_to_have_count(0)
+    # What the page sent means what the file itself means.
+    bundle = next(home.glob("bentos/genre-classifier/*/src/models/champion"))
+    prediction = Predictor(bundle).classify(songs / "two.flac")
+    expect(page, "#bars .label").to_have_text(list(prediction.probabilities))
+    shown = [int(text.removesuffix(" %")) for text in page.locator("#bars .number").all_text_contents()]
+    np.testing.assert_allclose(shown, [100 * p for p in prediction.probabilities.values()], atol=1)
+    # Bass for six seconds, then whistle.
+    rows = page.locator("#stretches tr")
+    genres = [row.locator("td").nth(2).text_content() for row in rows.all()]
+    assert genres[0] == "bass"
+    assert genres[-1] == "whistle"
+    assert all(before != after for before, after in pairwise(genres))
+    expect(page, "#wave [part~='region']").to_have_text(genres)
+    colours = page.locator("#wave [part~='region']").evaluate_all(
+        "nodes => nodes.map(node => getComputedStyle(node).backgroundColor)"
+    )
+    assert colours[0] != colours[-1]
+    ends = [row.locator("td").nth(1).text_content() for row in rows.all()]
+    assert ends[-1] == "0:09.0"
+    assert 5 <= float(ends[-2].removeprefix("0:")) <= 7
+    expect(page, "#status").to_have_text(re.compile(r"^two\.flac: bass, \d+ %\.$"))
+
+
+def test_the_playhead_plays_seeks_and_tells_the_genre_under_it(visit, service, songs):
+    page = visit(service)
+    choose(page, songs / "two.flac")
+    expect(page, "#now .genre").to_have_text("bass")
+    page.click("#play")
+    expect(page, "#play").to_have_attribute("aria-label", "Pause")
+    expect(page, "#time").to_have_text("0:01")
+    left = page.locator(".playhead").evaluate("node => parseFloat(node.style.left)")
+    assert 100 / 9 - 1 < left < 40
+    page.click("#play")
+    expect(page, "#play").to_have_attribute("aria-label", "Play")
+    for lane in ("#wave", "#spectrogram"):
+        page.click("#wave", position={"x": 20, "y": 60})
+        expect(page, "#now .genre").to_have_text("bass")
+        width = page.locator(lane).bounding_box()["width"]
+        page.click(lane, position={"x": 0.9 * width, "y": 60})
+        expect(page, "#now .genre").to_have_text("whistle")
+        assert playhead(page) == pytest.approx(8.1, abs=0.2)
+        expect(page, "#stretches tr[aria-current]").to_contain_text("whistle")
+
+
+def test_a_model_that_does_not_know_says_so_and_a_token_is_asked_for(visit, strict_service, songs):
+    page = visit(strict_service, complaints=["401", "Download the"])
+    dialog = page.get_by_role("dialog", name="This service asks for a token")
+    for token in ("wrong", TOKEN):
+        sync_api.expect(dialog).to_be_visible()
+        expect(page, "#token").to_have_value("")
+        expect(page, "#token").to_be_focused()
+        page.keyboard.type(token)
+        page.keyboard.press("Enter")
+    expect(page, "#genres li").to_have_text(list(LABELS))
+    choose(page, songs / "drone.mp3")
+    expect(page, "#verdict").to_have_text("Not sure")
+    expect(page, "#verdict-note").to_contain_text("the closest is drone")
+    choose(page, songs / "long.wav")
+    expect(page, "#notice").to_contain_text("long.wav is 0:08 long; the service takes up to 0:06.")
+    expect(page, "#rows tr:first-child td:nth-child(2)").to_have_text("not sure")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("words.mp3", "This browser cannot decode words.mp3 as audio"),
+        ("empty.wav", "empty.wav is empty."),
+        ("silence.wav", "silence.wav is silent from beginning to end; sound is needed."),  # the service's own words
+    ],
+)
+def test_what_cannot_be_classified_is_said_in_words(visit, service, songs, name, words):
+    page = visit(service, complaints=["422"])
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    choose(page, songs / name)
+    expect(page, "#notice[role=alert]").to_be_visible()
+    expect(page, "#notice-text").to_contain_text(words)
+    expect(page, "#again").to_be_hidden()
+    page.get_by_role("button", name="Close this message").click()
+    expect(page, "#notice").to_be_hidden()
+    choose(page, songs / "drone.mp3")
+    expect(page, "#verdict .genre").to_have_text("drone")
+
+
+def test_a_service_that_is_away_can_be_tried_again(visit, service, songs):
+    page = visit(service, complaints=["ERR_INTERNET_DISCONNECTED"])
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    page.context.set_offline(True)
+    choose(page, songs / "drone.mp3")
+    expect(page, "#notice-text").to_contain_text("The service cannot be reached.")
+    page.context.set_offline(False)
+    page.click("#again")
+    expect(page, "#verdict .genre").to_have_text("drone")
+    expect(page, "#notice").to_be_hidden()
+
+
+def test_several_files_are_a_table_and_a_csv(visit, service, songs):
+    page = visit(service)
+    names = ["drone.mp3", "words.mp3", FORMULA, MARKUP, "whistle.ogg"]
+    choose(page, *(songs / name for name in names))
+    expect(page, "#progress-text").to_have_text("5 files: 4 with a genre, 1 failed")
+    expect(page, "#progress").to_be_hidden()
+    expect(page, "#rows th").to_have_text(names)
+    expect(page, "#rows td:nth-child(2)").to_have_text(
+        ["drone", re.compile("cannot decode"), "bass", "bass", "whistle"]
+    )
+    expect(page, "#rows img").to_have_count(0)
+    page.get_by_role("button", name="whistle.ogg").click()
+    expect(page, "#name").to_have_text("whistle.ogg")
+    expect(page, "#verdict .genre").to_have_text("whistle")
+    expect(page, "#rows tr[aria-current] th").to_have_text("whistle.ogg")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    assert download.value.suggested_filename == "genres.csv"
+    text = download.value.path().read_bytes().decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    columns = ["file", "genre", "confidence", "duration", "short", "error", "message"]
+    assert list(rows[0]) == columns + [f"p_{label}" for label in LABELS]
+    # A spreadsheet must not run a file's name.
+    assert [row["file"] for row in rows] == [*names[:2], f"'{FORMULA}", *names[3:]]
+    assert [row["genre"] for row in rows] == ["drone", "", "bass", "bass", "whistle"]
+    assert [row["error"] for row in rows] == ["", "undecodable", "", "", ""]
+    assert rows[1]["message"].startswith("This browser cannot decode words.mp3")
+    for row in (rows[0], *rows[2:]):
+        assert sum(float(row[f"p_{label}"]) for label in LABELS) == pytest.approx(1)
+        assert float(row["confidence"]) == max(float(row[f"p_{label}"]) for label in LABELS)
+    assert float(rows[4]["duration"]) == pytest.approx(4, abs=0.1)
+    page.get_by_role("button", name="Clear").click()
+    expect(page, "#tracks").to_be_hidden()
+    expect(page, "#deck").to_be_hidden()
+
+
+def test_a_recording_is_classified(visit, service):
+    page = visit(service)
+    page.get_by_role("button", name="Record").click()
+    stop = page.get_by_role("button", name="Stop and classify")
+    sync_api.expect(stop).to_be_focused()
+    page.get_by_role("button", name="Discard").click()
+    expect(page, "#recorder").to_be_hidden()
+    expect(page, "#deck").to_be_hidden()
+    page.get_by_role("button", name="Record").click()
+    expect(page, "#recorded").to_have_text("0:03")
+    stop.click()
+    expect(page, "#name").to_have_text(re.compile("^Recording "))
+    expect(page, "#verdict .genre").to_have_text("whistle")
+    page.click("#play")
+    expect(page, "#time").to_have_text("0:01")
+
+
+def test_the_keyboard_is_enough(visit, service, songs):
+    page = visit(service)
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    page.keyboard.press("Tab")
+    expect(page, ".skip").to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page, "#choose").to_be_focused()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(songs / "two.flac")
+    expect(page, "#verdict .genre").to_have_text("bass")
+    slider = page.get_by_role("slider", name="Position in the track")
+    sync_api.expect(slider).to_be_focused()
+    assert page.locator("#position").evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
+    page.keyboard.press("Space")
+    expect(page, "#play").to_have_attribute("aria-label", "Pause")
+    page.keyboard.press("Space")
+    expect(page, "#play").to_have_attribute("aria-label", "Play")
+    page.keyboard.press("Home")
+    sync_api.expect(slider).to_have_attribute("aria-valuetext", "0:00 of 0:09, bass")
+    page.keyboard.press("ArrowRight")
+    sync_api.expect(slider).to_have_attribute("aria-valuetext", re.compile("^0:05 of 0:09"))
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Shift+ArrowRight")
+    sync_api.expect(slider).to_have_attribute("aria-valuetext", re.compile("^0:01 of 0:09"))
+    page.keyboard.press("End")
+    sync_api.expect(slider).to_have_attribute("aria-valuetext", "0:09 of 0:09, whistle")
+    page.keyboard.press("Tab")
+    expect(page, "#play").to_be_focused()
+    for _ in range(3):  # the list, its first stretch, its second
+        page.keyboard.press("Tab")
+    start = page.locator("#stretches button").nth(1)
+    sync_api.expect(start).to_be_focused()
+    page.keyboard.press("Enter")
+    minutes, seconds = start.text_content().split(":")
+    sync_api.expect(slider).to_have_attribute("aria-valuenow", re.compile(re.escape(f"{float(seconds):.1f}")))
+    assert minutes == "0"
+
+
+def test_a_screen_reader_finds_its_way(visit, service, songs):
+    page = visit(service)
+    choose(page, songs / "two.flac")
+    expect(page, "#verdict .genre").to_have_text("bass")
+    choose(page, songs / "drone.mp3", songs / "words.mp3")
+    expect(page, "#progress-text").to_contain_text("3 files: 2 with a genre, 1 failed")
+    expect(page, "#status[aria-live=polite]").to_have_text("3 files: 2 with a genre, 1 failed")
+    for role in ("banner", "main", "contentinfo"):
+        sync_api.expect(page.get_by_role(role)).to_have_count(1)
+    for region in ("Choose audio", "two.flac", "The whole track", "Over time", "Files"):
+        sync_api.expect(page.get_by_role("region", name=region, exact=True)).to_be_visible()
+    spoken = page.locator("body").aria_snapshot()
+    roles = "button|slider|link|textbox|progressbar|region|list"
+    nameless = re.findall(rf"^\s*- (?:{roles})\b(?! \").*", spoken, re.MULTILINE)
+    assert nameless == []
+    assert page.locator("h1").count() == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_of_it(visit, service, songs, scheme):
+    page = visit(service, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    assert overflow(page) == 0
+    choose(page, songs / "two.flac")
+    expect(page, "#verdict .genre").to_have_text("bass")
+    choose(page, songs / "words.mp3", songs / MARKUP, songs / "whistle.ogg")
+    expect(page, "#progress-text").to_have_text("4 files: 3 with a genre, 1 failed")
+    assert overflow(page) == 0
+    levels = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (sum(levels[:3]) < 3 * 64) == (scheme == "dark")
+
+
+def test_the_page_is_sealed_and_ships_its_licence(service, home):
+    with httpx.Client(base_url=service.url, follow_redirects=True) as client:
+        for path in ("/ui", "/ui/", "/ui/app.js", "/ui/limits.json"):
+            answer = client.get(path)
+            assert answer.status_code == 200
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert "http" not in policy
+        assert client.get("/ui/limits.json").json() == {"max_seconds": 900.0, "max_bytes": 200_000_000}
+        assert "BSD 3-Clause" in client.get("/ui/vendor/wavesurfer/LICENSE").text
+        for path in ("/ui/nothing.js", "/ui/%2e%2e/__init__.py", "/ui/..%2f__init__.py"):
+            assert client.get(path).status_code == 404
+    [static] = home.glob("bentos/genre-classifier/*/src/genreflow/serving/ui/static")
+    held = {path.relative_to(static) for path in static.rglob("*") if path.is_file()}
+    source = ROOT / "src/genreflow/serving/ui/static"
+    assert held == {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
