@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
+from functools import cache
 
 import optuna
 import pytest
@@ -32,9 +33,15 @@ def project(tmp_path_factory) -> Project:
     return project
 
 
+@cache
+def storage_of(url: str):
+    # Opened once: every one of them holds connections, of which PostgreSQL has a hundred.
+    return open_storage(url)
+
+
 def study_of(project: Project, url: str | None = None) -> optuna.Study:
     """The only study, or the latest."""
-    storage = open_storage(url or f"sqlite:///{project.folder / 'optuna.db'}")
+    storage = storage_of(url or f"sqlite:///{project.folder / 'optuna.db'}")
     latest = max(optuna.get_all_study_summaries(storage), key=lambda summary: summary._study_id)
     return optuna.load_study(study_name=latest.study_name, storage=storage)
 

@@ -67,6 +67,18 @@ def test_disagreement_is_told(segments, tmp_path):
         check_agreement(model, tmp_path / "model.onnx", segments)
 
 
+def test_a_net_that_ran_away_may_differ_by_rounding(segments, tmp_path):
+    """Logits in the hundred thousands, as of a learning rate that was far too high, have no digits for 1e-4."""
+    model = worn("parallel_cnn", segments)
+    layer = model.get_layer("body").get_layer("logits")
+    layer.kernel.assign(layer.kernel * 1e5)
+    export_onnx(model, tmp_path / "model.onnx")
+    assert check_agreement(model, tmp_path / "model.onnx", segments) > 1e-4
+    layer.kernel.assign(layer.kernel * 1.0001)
+    with pytest.raises(GenreflowError, match="differ by"):
+        check_agreement(model, tmp_path / "model.onnx", segments)
+
+
 def test_one_segment_is_answered_as_in_company(segments, tmp_path):
     model = worn("cnn_rnn", segments)
     export_onnx(model, tmp_path / "model.onnx")

@@ -164,6 +164,7 @@ export class Player {
     this.spectrogram.on("ready", drawn);
     this.spectrogram.on("error", drawn);
     this.surfer.on("timeupdate", (seconds) => this.moved(seconds));
+    this.surfer.on("interaction", (seconds) => this.seek(seconds));
     this.surfer.on("play", () => this.playing(true));
     this.surfer.on("pause", () => this.playing(false));
     this.surfer.on("finish", () => this.playing(false));
