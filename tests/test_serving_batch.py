@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,9 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+from click.testing import CliRunner
 
+from genreflow import cli
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.serving import batch
 from genreflow.serving.batch import PENDING, classify_files, iter_results
@@ -325,12 +326,12 @@ def test_a_cluster_writes_the_very_table_that_this_machine_writes(songs, bundle,
     assert (tmp_path / "there.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
 
 
-def test_the_command_asks_the_cluster_that_dask_is_told(songs, bundle, tmp_path):
-    command = [*COMMAND, str(songs / "b"), "--bundle", str(bundle), "--output", str(tmp_path / "out.csv")]
-    told = os.environ | {"DASK_SCHEDULER_ADDRESS": "nonsense://x"}
-    run = subprocess.run(command, env=told, capture_output=True, text=True)
-    assert run.returncode == 2
-    assert "No Dask scheduler answers at nonsense://x" in run.stderr
+def test_the_command_asks_the_cluster_that_dask_is_told(songs, bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("genreflow.features.cluster._CONNECT_SECONDS", 1)
+    arguments = ["classify", str(songs / "b"), "--bundle", str(bundle), "--output", str(tmp_path / "out.csv")]
+    ended = CliRunner().invoke(cli.cli, arguments, env={"DASK_SCHEDULER_ADDRESS": "tcp://127.0.0.1:9"})
+    assert isinstance(ended.exception, ParameterError)
+    assert "No Dask scheduler answers at tcp://127.0.0.1:9" in str(ended.exception)
 
 
 def test_a_worker_that_sees_another_bundle_is_named(songs, tmp_path, two_workers):

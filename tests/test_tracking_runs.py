@@ -261,16 +261,20 @@ def test_trials_of_a_killed_process_do_not_run_for_ever(store):
     client, experiment_id = store
     with study_run(client, experiment_id, "genre-lost") as study:
         killed, now = StudyTrials(study), StudyTrials(study)
-        killed.start(0, {})
+        for number in range(3):
+            killed.start(number, {})
         killed.close()
-        now.start(1, {})
-        now.end_lost({0})
-        now.end_lost({0})
-        now.end(1, "FINISHED")
+        now.start(3, {})
+        for _ in range(2):
+            # The second was over, and the third pruned, before the process was killed; it could not write that.
+            now.settle({0: "interrupted", 1: "finished", 2: "pruned"})
+        now.end(3, "FINISHED")
         now.close()
-    lost = client.get_run(killed.run_id(0))
-    assert (lost.info.status, lost.data.tags["trial"]) == ("FAILED", "interrupted")
-    assert status(client, now.run_id(1)) == "FINISHED"
+    left = [client.get_run(killed.run_id(number)) for number in range(3)]
+    assert [run.info.status for run in left] == ["FAILED", "FINISHED", "KILLED"]
+    assert [run.data.tags["trial"] for run in left] == ["interrupted", "finished", "pruned"]
+    assert "before its last writes" in left[1].data.tags["error"]
+    assert status(client, now.run_id(3)) == "FINISHED"
 
 
 def test_a_trial_whose_run_was_made_twice_has_one(store):

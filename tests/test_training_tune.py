@@ -60,8 +60,8 @@ def run(objective, search, storage, recorder, goals=None, name="a-study", start_
     goals = goals or Goals()
     opened = open_storage(storage)
     study = open_study(search, goals, opened, name=name, start_from=start_from)
-    end_lost = (lambda numbers: None) if lost is None else lost.update
-    run_study(study, opened, objective, search, goals, trials=recorder, end_lost=end_lost, say=lambda _: None)
+    settle = (lambda ended: None) if lost is None else lost.update
+    run_study(study, opened, objective, search, goals, trials=recorder, settle=settle, say=lambda _: None)
     return study
 
 
@@ -139,7 +139,7 @@ def test_a_study_goes_on_where_it_stopped(storage):
     class Stop(BaseException):
         pass
 
-    first, second, lost = Recorder(), Recorder(), set()
+    first, second, lost = Recorder(), Recorder(), {}
     calls = []
 
     def stops(*arguments):
@@ -152,7 +152,7 @@ def test_a_study_goes_on_where_it_stopped(storage):
         run(stops, SEARCH, storage, first)
     assert first.ended[3][0] == "FAILED"
     study = run(hill, SEARCH, storage, second, lost=lost)
-    assert lost == {3}
+    assert lost == {3: "interrupted"}
     assert 0 not in second.started
     # The one that was cut off is tried again, and does not count.
     again = next(number for number, tags in second.tags.items() if tags.get("retry_of") == 3)

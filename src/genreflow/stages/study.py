@@ -102,7 +102,7 @@ def work(*, lead: bool) -> Iterator[Finished]:
                     search,
                     goals,
                     trials=trials,
-                    end_lost=trials.end_lost,
+                    settle=trials.settle,
                     alone=lead and workers == 1,
                     say=tell,
                 )

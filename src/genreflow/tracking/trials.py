@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mlflow.entities import Metric, Param, RunTag
@@ -14,6 +14,15 @@ from genreflow.tracking.lineage import Lineage
 from genreflow.tracking.outbox import Outbox
 from genreflow.tracking.runs import PARENT, TRIAL, LoggedRun, find_trial, source, texts
 from genreflow.tracking.system import Sampler
+
+# MLflow's word for how a trial ended.
+STATUS = {
+    "finished": "FINISHED",
+    "pruned": "KILLED",
+    "infeasible": "KILLED",
+    "failed": "FAILED",
+    "interrupted": "FAILED",
+}
 
 
 @dataclass
@@ -119,10 +128,10 @@ class StudyTrials:
         if status == "FINISHED" and best > -math.inf:
             self._put(trial, lambda: self._note_best(number, best, now))
 
-    def end_lost(self, lost: Collection[int]) -> None:
-        """End the runs of trials that were cut off, as `fail_lost_trials` does."""
-        numbers = frozenset(lost)
-        self.outbox.put(lambda: fail_lost_trials(self.study, numbers), of="trials that were cut off")
+    def settle(self, ended: Mapping[int, str]) -> None:
+        """End the runs of trials that are over but look as if they went on, as `settle_trials` does."""
+        known = dict(ended)
+        self.outbox.put(lambda: settle_trials(self.study, known), of="trials that were cut off")
 
     def run_id(self, number: int) -> str | None:
         """The run of a trial; None as long as MLflow has not made it."""
@@ -183,29 +192,33 @@ class StudyTrials:
             self.client.log_batch(self.study.run_id, metrics=[Metric(name, best, when, step)])
 
 
-def fail_lost_trials(study: LoggedRun, lost: Collection[int]) -> int:
-    """End, as FAILED, the runs of trials that were cut off: a killed process leaves them running.
+def settle_trials(study: LoggedRun, ended: Mapping[int, str]) -> int:
+    """End the runs of trials that are over but look as if they went on: a killed process leaves them so.
+
+    It may have been killed in the trial, or after it, with the trial's last writes still to do.
 
     Parameters
     ----------
     study : LoggedRun
-    lost : collection of int
-        Numbers of the trials of which Optuna holds that they were cut off.
+    ended : mapping of int to str
+        How each trial ended, by its number: a key of `STATUS`.
 
     Returns
     -------
     int
-        How many were ended.
+        How many were ended here.
     """
     running = study.client.search_runs(
         [study.experiment_id], f"tags.`{PARENT}` = '{study.run_id}' and status = 'RUNNING'", max_results=10_000
     )
-    ended = [run for run in running if int(run.data.tags.get(TRIAL, -1)) in lost]
-    marks = {"trial": "interrupted", "error": "its process ended without a word"}
-    for run in ended:
+    left = [(run, how) for run in running if (how := ended.get(int(run.data.tags.get(TRIAL, -1))))]
+    for run, how in left:
+        what = (
+            "its process ended without a word" if how == "interrupted" else "its process ended before its last writes"
+        )
         trial = LoggedRun(study.client, study.experiment_id, run.info.run_id)
-        trial.end("FAILED", marks)
-    return len(ended)
+        trial.end(STATUS[how], {"trial": how, "error": what})
+    return len(left)
 
 
 def _points(metrics: Mapping[str, float], step: int) -> list[Metric]:

@@ -9,9 +9,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from genreflow.errors import GenreflowError
-from genreflow.training.goals import ACCURACY, INFEASIBLE, Goals, choose, finished, front
+from genreflow.training.goals import ACCURACY, Goals, choose, finished, front
 from genreflow.training.search import Configuration, Search
-from genreflow.training.storage import INTERRUPTED
+from genreflow.training.storage import INFEASIBLE, endings
 from genreflow.training.tune import CONFIGURATION
 
 # Trials of an earlier study that a new one begins with, at most.
@@ -89,18 +89,18 @@ def best_trial(study: optuna.Study, goals: Goals) -> BestTrial:
 def counts(study: optuna.Study) -> dict[str, int]:
     """How many trials ended in which way, those that were cut off and tried again apart."""
     found = dict.fromkeys(("finished", "pruned", "infeasible", "failed", "interrupted"), 0)
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state.is_finished():
-            found[_ending(trial)] += 1
+    for how in endings(study).values():
+        found[how] += 1
     return found
 
 
 def table(study: optuna.Study, goals: Goals) -> list[dict]:
     """All trials, a row each."""
+    how = endings(study)
     return [
         {
             "number": trial.number,
-            "state": _ending(trial) if trial.state.is_finished() else trial.state.name.lower(),
+            "state": how.get(trial.number, trial.state.name.lower()),
             "architecture": trial.user_attrs.get("architecture"),
             **{name: _value(trial, name, at) for at, name in enumerate(goals.objectives)},
             "seconds": round(trial.duration.total_seconds(), 1) if trial.duration else None,
@@ -150,14 +150,6 @@ def best_of_previous(
             say(f"starting from the best {len(best)} trials of study {summary.study_name}")
             return [trial.params for trial in best]
     return []
-
-
-def _ending(trial: optuna.trial.FrozenTrial) -> str:
-    if INFEASIBLE in trial.user_attrs:
-        return "infeasible"
-    if trial.state == TrialState.FAIL:
-        return "interrupted" if trial.user_attrs.get(INTERRUPTED) else "failed"
-    return "finished" if trial.state == TrialState.COMPLETE else "pruned"
 
 
 def _value(trial: optuna.trial.FrozenTrial, name: str, at: int) -> float | None:

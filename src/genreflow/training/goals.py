@@ -9,13 +9,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from genreflow.errors import ParameterError
+from genreflow.training.storage import INFEASIBLE
 
 ACCURACY = "track_accuracy"
 Costs = Literal["parameters", "latency_ms", "memory_mb"]
 Pick = Literal["best", "one_standard_error"]
 COSTS: tuple[str, ...] = get_args(Costs)
-# Of a trial: why it breaks a limit, and how many validation tracks its accuracy was measured on.
-INFEASIBLE, VALID_TRACKS = "infeasible", "valid_tracks"
+# Of a trial: how many validation tracks its accuracy was measured on.
+VALID_TRACKS = "valid_tracks"
 LIMIT_OF = {"parameters": "max_params", "latency_ms": "max_latency_ms", "memory_mb": "max_memory_mb"}
 _IN_WORDS = {
     "parameters": "{:,.0f} parameters",

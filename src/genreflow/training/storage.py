@@ -6,6 +6,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import optuna
@@ -24,6 +25,8 @@ HEARTBEAT_S, GRACE_S = 10, 60
 RETRIES = 2
 # Of a trial: the process that runs it, and that it was cut off (its process died, or was told to stop).
 PROCESS, INTERRUPTED = "process", "interrupted"
+# Of a trial: why it breaks a limit.
+INFEASIBLE = "infeasible"
 # Any number, as long as all workers agree on it.
 _ADVISORY_LOCK = 0x67656E72
 
@@ -140,6 +143,40 @@ def over(study: optuna.Study) -> list[FrozenTrial]:
     trials = study.get_trials(deepcopy=False)
     again = _began_again(trials)
     return [trial for trial in trials if trial.state.is_finished() and trial.number not in again]
+
+
+def endings(study: optuna.Study) -> dict[int, str]:
+    """How each trial that is over ended, by its number: finished, pruned, infeasible, failed or interrupted."""
+    trials = study.get_trials(deepcopy=False)
+    again = _began_again(trials)
+
+    def how(trial: FrozenTrial) -> str:
+        if INFEASIBLE in trial.user_attrs:
+            return "infeasible"
+        if trial.state == TrialState.FAIL:
+            return "interrupted" if trial.number in again or trial.user_attrs.get(INTERRUPTED) else "failed"
+        return "finished" if trial.state == TrialState.COMPLETE else "pruned"
+
+    return {trial.number: how(trial) for trial in trials if trial.state.is_finished()}
+
+
+def left_behind(study: optuna.Study) -> dict[int, str]:
+    """Of `endings`, those of processes that will write nothing more about them anywhere."""
+    found = endings(study)
+
+    def gone(trial: FrozenTrial) -> bool:
+        process = trial.user_attrs.get(PROCESS)
+        if process is None or found[trial.number] == "interrupted":
+            return True
+        if process["machine"] == _machine():
+            return _is_dead(process)
+        return datetime.now() - trial.datetime_complete > timedelta(seconds=GRACE_S)
+
+    return {
+        trial.number: found[trial.number]
+        for trial in study.get_trials(deepcopy=False)
+        if trial.number in found and gone(trial)
+    }
 
 
 def began_as(trial: FrozenTrial) -> int | None:

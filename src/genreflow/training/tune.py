@@ -11,10 +11,20 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from genreflow.training.goals import INFEASIBLE, Goals
+from genreflow.training.goals import Goals
 from genreflow.training.pruning import hopeless
 from genreflow.training.search import Configuration, Search, known_good, suggest
-from genreflow.training.storage import INTERRUPTED, PROCESS, began_as, over, revive, this_process, turn
+from genreflow.training.storage import (
+    INFEASIBLE,
+    INTERRUPTED,
+    PROCESS,
+    began_as,
+    left_behind,
+    over,
+    revive,
+    this_process,
+    turn,
+)
 
 # Of a trial, what reports and later trials go by.
 CURVE, CONFIGURATION = "val_track_accuracy_by_epoch", "configuration"
@@ -119,7 +129,7 @@ def run_study(
     goals: Goals,
     *,
     trials: Trials,
-    end_lost: Callable[[set[int]], object] = lambda lost: None,
+    settle: Callable[[Mapping[int, str]], object] = lambda ended: None,
     alone: bool = True,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -142,20 +152,21 @@ def run_study(
     goals : Goals
     trials : Trials
         Where every trial is written down.
-    end_lost : callable, optional
-        Called with the numbers of trials that were cut off; ends what still looks as if it were running.
+    settle : callable, optional
+        Called in the beginning, and when a trial was found cut off, with what dead processes left behind
+        (`storage.left_behind`); ends what still looks as if it were running.
     alone : bool
         False where other workers take part: trials that are running then count as bad ones, to keep apart.
     """
-    done, lost = len(over(study)), set()
+    done, lost = len(over(study)), None
     if done:
         say(f"study {study.study_name}: going on after {done} trials")
     while True:
         with ExitStack() as mine:
             mine.enter_context(turn(storage))
             cut_off = revive(study, storage)
-            if cut_off - lost:
-                end_lost(cut_off)
+            if cut_off != lost:
+                settle(left_behind(study))
                 lost = cut_off
             ended, running = len(over(study)), len(_in_state(study, TrialState.RUNNING))
             wanted = search.trials is None or ended + running < search.trials
