@@ -90,7 +90,8 @@ def test_the_command_line_names_genres(project, tmp_path):
     for name, frequency in (("low", 115.0), ("high", 1000.0)):
         soundfile.write(tmp_path / f"{name}.wav", tone(frequency, seed=9), RATE)
     (tmp_path / "broken.wav").write_bytes(b"no sound")
-    done = project.run("genreflow", "classify", str(tmp_path), "--output", str(tmp_path / "out.csv"))
+    # One of the three cannot be read: the others are answered, and the exit code says so.
+    done = project.run("genreflow", "classify", str(tmp_path), "--output", str(tmp_path / "out.csv"), ok=False)
     assert "1 failed" in done.stdout
     with open(tmp_path / "out.csv", newline="") as file:
         rows = {row["file"].rsplit("/", 1)[-1]: row for row in csv.DictReader(file)}
