@@ -126,6 +126,19 @@ class Served:
             with suppress(psutil.NoSuchProcess):  # which it also says of an id that another process has by now
                 process.kill()
         self.process.wait()
+        # A supervisor that is just starting a worker again may leave it behind; it has our home, and no parent.
+        while left := [process for process in psutil.process_iter() if self._is_ours(process)]:
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(left, timeout=1)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            gone = process.status() == psutil.STATUS_ZOMBIE
+            return not gone and process.environ().get("BENTOML_HOME") == str(self.log.parent / "bentoml")
+        except psutil.Error:
+            return False
 
 
 @contextmanager
