@@ -6,7 +6,7 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 
 from genreflow.serving.process import served
 from serving_toy import write_toy_bundle
@@ -51,6 +51,8 @@ def check(operation, kind, how) -> None:
     @how
     @given(operation.as_strategy(generation_mode=kind))
     def ask(case):
+        if isinstance(case.body, dict):  # a field with a list of nothing is not in the form that is sent
+            assume(all(sent != [] for field, sent in case.body.items() if not field.startswith("audio")))
         case.call_and_validate(excluded_checks=excluded)
 
     ask()

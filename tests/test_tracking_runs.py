@@ -267,13 +267,16 @@ def test_trials_of_a_killed_process_do_not_run_for_ever(store):
         now.start(3, {})
         for _ in range(2):
             # The second was over, and the third pruned, before the process was killed; it could not write that.
-            now.settle({0: "interrupted", 1: "finished", 2: "pruned"})
+            # MLflow has not heard of the last one.
+            now.settle({0: "interrupted", 1: "finished", 2: "pruned", 4: "interrupted"})
         now.end(3, "FINISHED")
         now.close()
     left = [client.get_run(killed.run_id(number)) for number in range(3)]
     assert [run.info.status for run in left] == ["FAILED", "FINISHED", "KILLED"]
     assert [run.data.tags["trial"] for run in left] == ["interrupted", "finished", "pruned"]
     assert "before its last writes" in left[1].data.tags["error"]
+    (unheard,) = find_trial(study, 4)
+    assert (unheard.info.status, unheard.info.run_name) == ("FAILED", "trial 4")
     assert status(client, now.run_id(3)) == "FINISHED"
 
 

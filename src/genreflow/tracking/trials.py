@@ -80,11 +80,10 @@ class StudyTrials:
     def start(self, number: int, params: Mapping[str, object], tags: Mapping[str, object] | None = None) -> None:
         """A trial begins: Optuna's number of it and what it tries."""
         trial, now = _Trial(number), _now()
-        own = texts(source() | self.tags | dict(tags or {}) | {PARENT: self.study.run_id, TRIAL: number})
         written = [Param(key, str(value)) for key, value in params.items()]
 
         def create() -> None:
-            trial.run_id = self._create(number, own, now)
+            trial.run_id = self._create(number, now, tags)
 
         self._put(trial, create)
         for at in range(0, len(written), 100):  # MLflow's limit for one call
@@ -129,9 +128,12 @@ class StudyTrials:
             self._put(trial, lambda: self._note_best(number, best, now))
 
     def settle(self, ended: Mapping[int, str]) -> None:
-        """End the runs of trials that are over but look as if they went on, as `settle_trials` does."""
+        """End the runs of trials that are over but look as if they went on, as `settle_trials` does.
+
+        A trial whose process was killed before MLflow heard of it gets its run here.
+        """
         known = dict(ended)
-        self.outbox.put(lambda: settle_trials(self.study, known), of="trials that were cut off")
+        self.outbox.put(lambda: self._settle(known), of="trials that were cut off")
 
     def run_id(self, number: int) -> str | None:
         """The run of a trial; None as long as MLflow has not made it."""
@@ -165,10 +167,17 @@ class StudyTrials:
                     trial.samples += 1
                     self._flush(trial, every=runs.FLUSH_SECONDS)
 
-    def _create(self, number: int, tags: dict[str, str], start_time: int) -> str:
+    def _settle(self, ended: Mapping[int, str]) -> None:
+        for number in ended:
+            if not find_trial(self.study, number):
+                self._create(number, _now())
+        settle_trials(self.study, ended)
+
+    def _create(self, number: int, start_time: int, tags: Mapping[str, object] | None = None) -> str:
         """The run of a trial, one also where the answer to the first try was lost on its way."""
+        own = texts(source() | self.tags | dict(tags or {}) | {PARENT: self.study.run_id, TRIAL: number})
         run = self.client.create_run(
-            self.study.experiment_id, start_time=start_time, tags=tags, run_name=f"{self.name} {number}"
+            self.study.experiment_id, start_time=start_time, tags=own, run_name=f"{self.name} {number}"
         )
         first, *others = find_trial(self.study, number) or [run]
         for other in others:
