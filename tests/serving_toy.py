@@ -1,5 +1,12 @@
-"""A bundle that hears where the energy is, and tones to try it on: a real net in ONNX Runtime, no training needed."""
+"""A bundle that hears where the energy is, and tones to try it on: a real net in ONNX Runtime, no training needed.
 
+And a project folder that has it as champion, whose bento the tests of the service start.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +14,8 @@ import onnx
 import soundfile as sf
 from onnx import TensorProto, helper, numpy_helper
 
-from genreflow.bundle import Bundle, write_bundle
+from conftest import ROOT
+from genreflow.bundle import Bundle, stamp, write_bundle
 from genreflow.features.spec import FeatureSpec, FilterBank
 
 SPEC = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=256, n_mels=30, fmin=0.0, fmax=4000.0, clip_seconds=6.0)
@@ -65,3 +73,27 @@ def write_tone(path: Path, label: str, seconds: float = 5.0, *, rate: int = 8000
     path.parent.mkdir(parents=True, exist_ok=True)
     sf.write(path, tone(label, seconds, rate=rate, channels=channels), rate, **how)
     return path
+
+
+def write_toy_project(folder: Path) -> Path:
+    """A project folder as `dvc pull` leaves it, with things beside it that must stay out of a bento."""
+    for name in ("bentofile.yaml", "requirements-service.lock"):
+        shutil.copy(ROOT / name, folder)
+    cached = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "src" / "genreflow", folder / "src" / "genreflow", ignore=cached)
+    write_toy_bundle(folder / "plain", abstain_below=0.4)
+    stamp(folder / "plain", folder / "models" / "champion", version="3", metrics={"accuracy": 0.75})
+    beside = ("data/raw/a.wav", "mlruns/0/meta.yaml", "models/champion/model.keras", "src/genreflow/__pycache__/a.pyc")
+    for name in (".venv/bin/python", *beside):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("not for the bento")
+    return folder
+
+
+def build_bento(project: Path, home: Path) -> Path:
+    """`bentoml build` in `project`; the bento's folder, in the store of `home`."""
+    environment = os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    command = [sys.executable, "-m", "bentoml", "build"]
+    subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
+    [bento] = [path for path in (home / "bentos" / "genre-classifier").iterdir() if path.is_dir()]
+    return bento

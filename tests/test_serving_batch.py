@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from genreflow import cli
+from genreflow.bundle import stamp
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.serving import batch
 from genreflow.serving.batch import PENDING, classify_files, iter_results
@@ -217,6 +218,7 @@ def unfinished(songs, bundle, tmp_path, monkeypatch):
         (lambda data: data[:-20], 3),  # a line that was being written
         (lambda data: data[:-1], 3),
         (lambda data: data + b'[[1, 2], {"fi', 4),
+        (lambda data: b"\n".join([*data.split(b"\n")[:2], b"\xff", *data.split(b"\n")[2:]]), 1),  # a damaged disk
         (lambda data: b"", 0),
         (lambda data: data[:30], 0),
         (lambda data: data.replace(b'"bundle": "', b'"bundle": "other'), 0),
@@ -232,6 +234,20 @@ def test_what_is_left_counts_as_far_as_it_is_whole(songs, bundle, tmp_path, monk
         assert [row["file"] for row in csv.DictReader(file)] == [str(path) for path in find_audio([songs])]
 
 
+def test_a_torn_line_spoils_nothing_that_is_written_after_it(songs, bundle, tmp_path, monkeypatch):
+    left = unfinished(songs, bundle, tmp_path, monkeypatch)
+    left.write_bytes(left.read_bytes()[:-20])
+    unfinished(songs, bundle, tmp_path, monkeypatch)
+    files = find_audio([songs])
+    assert classify_files(files, bundle, output=tmp_path / "out.csv", progress=False).resumed == len(files)
+
+
+def test_what_another_version_of_the_same_net_said_is_asked_again(songs, bundle, tmp_path, monkeypatch):
+    unfinished(songs, bundle, tmp_path, monkeypatch)
+    stamped = stamp(bundle, tmp_path / "stamped", version="4", metrics={}).directory
+    assert classify_files(find_audio([songs]), stamped, output=tmp_path / "out.csv", progress=False).resumed == 0
+
+
 def test_a_file_that_changed_and_one_that_was_away_are_done_again(bundle, tmp_path, monkeypatch):
     (tmp_path / "songs").mkdir()
     for name in ("bass", "drone", "whistle"):
@@ -245,6 +261,13 @@ def test_a_file_that_changed_and_one_that_was_away_are_done_again(bundle, tmp_pa
     assert summary.resumed == 1
     with (tmp_path / "out.csv").open(newline="") as file:
         assert [row["genre"] for row in csv.DictReader(file)] == ["drone", "drone", "whistle"]
+
+
+def test_a_result_is_on_disk_as_soon_as_it_is_added(tmp_path):
+    with Journal(tmp_path / "left", "bundle") as journal:
+        for number in (1, 2):
+            journal.add({"file": f"{number}.wav", "genre": "bass"})
+            assert (tmp_path / "left").read_bytes().count(b"\n") == 1 + number
 
 
 def test_restart_drops_what_is_left(songs, bundle, tmp_path, monkeypatch):

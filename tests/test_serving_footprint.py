@@ -74,6 +74,13 @@ def test_latency_is_measured_in_a_process_of_its_own(bundle):
     assert latency_ms(bundle.directory, calls=3) > 0
 
 
+def test_who_measures_latency_needs_no_bentoml(bundle):
+    code = "import sys\nfrom genreflow.serving.footprint import latency_ms\nlatency_ms(sys.argv[1], calls=1)\n" + (
+        "assert not {'bentoml', 'onnxruntime'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(bundle.directory)], check=True)
+
+
 def test_calls_are_counted_and_those_of_a_slow_net_are_few(bundle, monkeypatch):
     times = footprint._time_calls(bundle.directory, 5)
     assert len(times) == 5

@@ -22,7 +22,7 @@ import pytest
 import soundfile as sf
 
 from genreflow.serving.process import served
-from serving_toy import tone, write_toy_bundle
+from serving_toy import tone
 
 LIMITS = {"GENREFLOW_MAX_MEGABYTES": "40", "GENREFLOW_STALL_SECONDS": "1", "GENREFLOW_MAX_FILES": "5"}
 # What one request may cost: processor time and memory.
@@ -198,9 +198,9 @@ class Hostage(NamedTuple):
 
 
 @contextmanager
-def hostage(bundle: Path):
+def hostage(bento_home: str):
     with (
-        served(environment={"GENREFLOW_BUNDLE": str(bundle), **LIMITS}) as service,
+        served("genre-classifier:latest", environment={"BENTOML_HOME": bento_home, **LIMITS}) as service,
         httpx.Client(base_url=service.url, timeout=120) as client,
     ):
         assert client.post("/classify", files={"audio": ("a.wav", whole())}).status_code == 200
@@ -208,8 +208,8 @@ def hostage(bundle: Path):
 
 
 @pytest.fixture(scope="module")
-def victim(tmp_path_factory):
-    with hostage(write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle").directory) as victim:
+def victim(bento_home):
+    with hostage(bento_home) as victim:
         yield victim
 
 

@@ -11,10 +11,16 @@ from serving_toy import tone, write_tone, write_toy_bundle
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
+def environment(bento_home, tmp_path_factory):
+    """A model that is often unsure."""
     bundle = write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle", abstain_below=0.9).directory
+    return {"BENTOML_HOME": bento_home, "GENREFLOW_BUNDLE": str(bundle), "GENREFLOW_MAX_MINUTES": "1"}
+
+
+@pytest.fixture(scope="module")
+def client(environment):
     with (
-        served(environment={"GENREFLOW_BUNDLE": str(bundle), "GENREFLOW_MAX_MINUTES": "1"}) as service,
+        served("genre-classifier:latest", environment=environment, watch=False) as service,
         httpx.Client(base_url=service.url, timeout=60) as client,
     ):
         yield client
@@ -73,3 +79,18 @@ def test_answers_and_failures_are_counted(client, tmp_path):
             ("genreflow_confidence_bucket", str(edge)), 0
         )
         assert bucket == sum(confidence <= edge for confidence in confidences)
+
+
+def test_another_service_of_the_same_store_counts_for_itself(client, environment, tmp_path):
+    sound = write_tone(tmp_path / "bass.wav", "bass", 2.0).read_bytes()
+    client.post("/classify", files={"audio": ("bass.wav", sound)})
+    before = counted(client)
+    assert before["genreflow_predictions_total", "bass"] > 0
+    with (
+        served("genre-classifier:latest", environment=environment, watch=False) as service,
+        httpx.Client(base_url=service.url, timeout=60) as other,
+    ):
+        other.post("/classify", files={"audio": ("bass.wav", sound)})
+        assert counted(other)["genreflow_predictions_total", "bass"] == 1
+        assert counted(client) == before
+    assert counted(client) == before

@@ -9,16 +9,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
 from genreflow.serving.process import served
-from serving_toy import write_toy_bundle
 
 schemathesis = pytest.importorskip("schemathesis")
 GenerationMode = schemathesis.GenerationMode
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    bundle = write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle").directory
-    with served(environment={"GENREFLOW_BUNDLE": str(bundle), "GENREFLOW_STALL_SECONDS": "2"}) as service:
+def service(bento_home):
+    environment = {"BENTOML_HOME": bento_home, "GENREFLOW_STALL_SECONDS": "2"}
+    with served("genre-classifier:latest", environment=environment, watch=False) as service:
         yield service
 
 

@@ -4,28 +4,25 @@ import http.server
 import json
 import os
 import re
-import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
-from contextlib import contextmanager
+import tomllib
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import soundfile as sf
+from packaging.requirements import Requirement
 
-from genreflow.bundle import stamp
+from conftest import ROOT
 from genreflow.serving.batch import classify_files
 from genreflow.serving.predictor import Predictor
-from serving_toy import LABELS, write_tone, write_toy_bundle
+from genreflow.serving.process import served
+from serving_toy import LABELS, write_tone
 
-ROOT = Path(__file__).parents[1]
-BENTOML = [sys.executable, "-m", "bentoml"]
 # Small limits, so that the tests reach them.
 LIMITS = {
     "GENREFLOW_MAX_MEGABYTES": "2",
@@ -33,75 +30,27 @@ LIMITS = {
     "GENREFLOW_MAX_FILES": "5",
     "GENREFLOW_STALL_SECONDS": "1",
 }
-
-
-def environment(home: Path) -> dict:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GENREFLOW_", "BENTOML_"))}
-    # Every import of every process is told on standard error.
-    return kept | LIMITS | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONPROFILEIMPORTTIME": "1"}
-
-
-@contextmanager
-def serving(arguments, *, cwd, home, log):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [*BENTOML, "serve", *arguments, "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=cwd, env=environment(home), stdout=file, stderr=file)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            for _ in range(600):
-                assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-                try:
-                    if client.get("/readyz").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    pass
-                time.sleep(0.1)
-            else:
-                pytest.fail(f"the service did not become ready: {log.read_text(errors='replace')[-3000:]}")
-            yield client
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+# Every import of every process is told on standard error.
+TELL_IMPORTS = {"PYTHONPROFILEIMPORTTIME": "1"}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """A project folder as `dvc pull` leaves it, with things beside it that must stay out of the bento."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("bentofile.yaml", "requirements-service.lock"):
-        shutil.copy(ROOT / name, folder)
-    shutil.copytree(ROOT / "src" / "genreflow", folder / "src" / "genreflow")
-    write_toy_bundle(folder / "plain")
-    stamp(folder / "plain", folder / "models" / "champion", version="3", metrics={"accuracy": 0.75})
-    for name in (".venv/bin/python", "data/raw/a.wav", "mlruns/0/meta.yaml", "models/champion/model.keras"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("not for the bento")
-    return folder
+def user_home(tmp_path_factory):
+    """The home folder of the user who runs the service."""
+    return tmp_path_factory.mktemp("user")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("bentoml")
+def service(bento_home, user_home):
+    user = {"HOME": str(user_home), "XDG_CACHE_HOME": str(user_home)}
+    environment = {"BENTOML_HOME": bento_home, **user, **LIMITS, **TELL_IMPORTS}
+    with served("genre-classifier:latest", environment=environment, watch=False) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
-def bento(project, home):
-    subprocess.run([*BENTOML, "build"], cwd=project, env=environment(home), check=True, capture_output=True)
-    [version] = [path for path in (home / "bentos" / "genre-classifier").iterdir() if path.is_dir()]
-    return version
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory):
-    return tmp_path_factory.mktemp("log") / "serve.log"
-
-
-@pytest.fixture(scope="module")
-def client(bento, home, log, tmp_path_factory):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    with serving(["genre-classifier:latest"], cwd=elsewhere, home=home, log=log) as client:
+def client(service):
+    with httpx.Client(base_url=service.url, timeout=30) as client:
         yield client
 
 
@@ -129,8 +78,8 @@ def error_of(response):
     return response.status_code, answer["error"]["code"]
 
 
-def test_the_answer_is_the_predictors(client, project, songs):
-    predictor = Predictor(project / "models" / "champion")
+def test_the_answer_is_the_predictors(client, toy_project, songs):
+    predictor = Predictor(toy_project / "models" / "champion")
     for name, genre in (("bass.wav", "bass"), ("drone.mp3", "drone"), ("whistle.flac", "whistle")):
         response = post(client, songs / name, "audio")
         assert response.status_code == 200
@@ -139,7 +88,7 @@ def test_the_answer_is_the_predictors(client, project, songs):
         assert response.json()["model"] == {"name": "genre-classifier", "version": "3"}
 
 
-def test_a_batch_keeps_the_order_and_survives_failures(client, project, songs, tmp_path):
+def test_a_batch_keeps_the_order_and_survives_failures(client, toy_project, songs, tmp_path):
     names = ["words.mp3", "whistle.flac", "silence.wav", "bass.wav", "drone.mp3"]
     files = [("audios", (name, (songs / name).read_bytes())) for name in names]
     response = client.post("/classify_batch", files=files)
@@ -152,7 +101,7 @@ def test_a_batch_keeps_the_order_and_survives_failures(client, project, songs, t
     ]  # fmt: skip
     # The command line's rows are the same.
     output = tmp_path / "out.jsonl"
-    classify_files([songs / name for name in names], project / "models" / "champion", output=output, progress=False)
+    classify_files([songs / name for name in names], toy_project / "models" / "champion", output=output, progress=False)
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     for row, result in zip(rows, results, strict=True):
         assert Path(row.pop("file")).name == result.pop("file")
@@ -161,11 +110,11 @@ def test_a_batch_keeps_the_order_and_survives_failures(client, project, songs, t
             assert row == result
 
 
-def test_what_is_served_is_told(client, project):
+def test_what_is_served_is_told(client, toy_project):
     card = client.post("/model").json()
     assert (card["name"], card["version"], card["metrics"]) == ("genre-classifier", "3", {"accuracy": 0.75})
     assert card["labels"] == list(LABELS)
-    assert card["hash"] == Predictor(project / "models" / "champion").bundle.hash
+    assert card["hash"] == Predictor(toy_project / "models" / "champion").bundle.hash
     assert client.post("/model", content=b"\xff{", headers={"content-type": "application/json"}).json() == card
     junk = {"content-type": "multipart/form-data; boundary=x"}
     assert client.post("/model", content=b"junk", headers=junk).json() == card
@@ -352,35 +301,91 @@ def test_many_at_once_get_their_own_answers(client, songs):
     assert all(got == sent for got, sent in answers.values())
 
 
-def test_the_bento_holds_the_source_the_bundle_and_the_locked_requirements(bento):
-    files = {str(path.relative_to(bento)) for path in bento.rglob("*") if path.is_file()}
-    held = {name for name in files if "__pycache__" not in name and not name.startswith("src/genreflow/")}
-    assert {"src/models/champion/model.onnx", "src/models/champion/bundle.json"} <= held
-    assert "src/genreflow/serving/service.py" in files
-    assert not [name for name in held if "not for the bento" in (bento / name).read_text(errors="replace")]
-    locked = re.findall(r"^([a-z0-9-]+)==", (bento / "env/python/requirements.txt").read_text(), re.MULTILINE)
-    assert {"bentoml", "onnxruntime", "numpy", "scipy", "soundfile", "soxr"} <= set(locked)
-    assert not {"tensorflow", "keras", "mlflow", "dvc", "librosa", "pandas"} & set(locked)
+def files_below(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_bento_runs_its_own_source(bento, home, tmp_path):
+def test_the_bento_holds_the_source_and_the_bundle(bento, toy_project):
+    held = {name for name in files_below(bento) if "__pycache__" not in name}  # a service writes some there
+    bundle = {f"src/models/champion/{name}" for name in ("model.onnx", "bundle.json", "filters.npz")}
+    package = toy_project / "src" / "genreflow"
+    source = {f"src/genreflow/{name}" for name in files_below(package) if "__pycache__" not in name}
+    assert {"src/genreflow/serving/ui/static/index.html", "src/genreflow/serving/service.py"} <= source
+    assert "src/genreflow/serving/ui/static/vendor/wavesurfer/LICENSE" in source
+    by_bentoml = {"bento.yaml", "README.md", "src/bentofile.yaml", "apis/openapi.yaml", "apis/schema.json"}
+    by_bentoml |= {"env/docker/Dockerfile", "env/docker/entrypoint.sh"}
+    by_bentoml |= {"env/python/requirements.in", "env/python/requirements.txt"}
+    assert held == bundle | source | by_bentoml
+    assert not list(bento.rglob("a.pyc"))
+
+
+def locked_in(text):
+    """Version and hashes by name and marker, of a list that pip and uv read."""
+    found = {}
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        requirement, *hashes = re.split(r"\s--hash=", line.partition("#")[0].strip())
+        if requirement and not requirement.startswith("-"):
+            parsed = Requirement(requirement)
+            key = (parsed.name, str(parsed.marker or ""))
+            found.setdefault(key, (str(parsed.specifier), frozenset(map(str.strip, hashes))))
+    return found
+
+
+def test_the_requirements_of_the_bento_are_the_lock(bento):
+    asked = (bento / "env/python/requirements.txt").read_text()
+    # BentoML adds its own version, without a hash, to what has it already.
+    added = [line for line in asked.splitlines() if re.fullmatch(r"bentoml==[0-9.]+", line)]
+    assert len(added) == 1
+    lock = locked_in((ROOT / "requirements-service.lock").read_text())
+    assert locked_in(asked) == lock
+    assert all(specifier.startswith("==") and hashes for specifier, hashes in lock.values())
+    versions = {name: specifier.removeprefix("==") for (name, _), (specifier, _) in lock.items()}
+    assert added == [f"bentoml=={versions['bentoml']}"]
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, wanted["dependencies"]):
+        assert versions[requirement.name] in requirement.specifier
+    # "bentoml" is wanted by both; nothing else that only training needs is there.
+    training = {Requirement(each).name for each in wanted["optional-dependencies"]["train"]}
+    heavy = {"tensorflow", "keras", "mlflow", "optuna", "librosa", "dvc", "numba", "scikit-learn", "matplotlib", "onnx"}
+    assert heavy <= training | {"pandas"}
+    assert not (heavy | {"pandas", "tensorflow-cpu"}) & set(versions)
+
+
+def test_the_containerfile_installs_the_lock_and_serves_as_a_user(bento):
+    lines = (bento / "env/docker/Dockerfile").read_text()
+    assert "\nFROM python:3.11-slim " in lines
+    assert "uv venv --python 3.11 /app/.venv" in lines
+    assert "pip install -r $BENTO_PATH/env/python/requirements.txt" in lines
+    assert re.findall(r"^EXPOSE (\d+)", lines, re.MULTILINE)[0] == "3000"
+    assert re.findall(r"^USER (\w+)", lines, re.MULTILINE) == ["bentoml"]
+    assert "ARG BENTO_USER_UID=1034\n" in lines
+    for setting in ("OPENBLAS_NUM_THREADS=1", "MALLOC_TRIM_THRESHOLD_=32000000", "BENTOML_DO_NOT_TRACK=True"):
+        name = setting.partition("=")[0]
+        assert f"ARG {setting}\nENV {name}=${name}\n" in lines
+    assert "TOKEN" not in lines
+
+
+def test_the_bento_runs_its_own_source(bento, bento_home, tmp_path):
     code = (
         "import sys, bentoml; bentoml.load('genre-classifier:latest');"
         "print(sys.modules['genreflow.serving.service'].__file__)"
     )
+    environment = os.environ | {"BENTOML_HOME": bento_home}
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment(home), check=True, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
     )
     assert Path(run.stdout.strip()).is_relative_to(bento)
 
 
-def test_serve_without_arguments_in_the_project_folder(project, songs, tmp_path):
-    # With a home of its own: a server that starts empties the metrics of another that shares it.
-    with serving([], cwd=project, home=tmp_path, log=tmp_path / "log") as client:
+def test_serve_without_arguments_in_the_project_folder(toy_project, songs):
+    with (
+        served(".", cwd=toy_project, watch=False) as service,
+        httpx.Client(base_url=service.url, timeout=30) as client,
+    ):
         assert post(client, songs / "bass.wav", "audio").json()["genre"] == "bass"
 
 
-# The two that look back at all that the service of this module did come last.
+# Those that look back at all that the service of this module did come last.
 def test_nothing_was_answered_with_5xx(client):
     counts = re.findall(r'_request_total\{.*http_response_code="(\d+)".*\} (\S+)', client.get("/metrics").text)
     codes = {code for code, count in counts if float(count) > 0}
@@ -388,9 +393,14 @@ def test_nothing_was_answered_with_5xx(client):
     assert not [code for code in codes if code.startswith("5")]
 
 
-def test_nothing_heavy_was_imported(client, log):
-    imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", log.read_text(errors="replace"), re.MULTILINE))
+def test_nothing_heavy_was_imported(client, service):
+    imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", service.log.read_text(errors="replace"), re.MULTILINE))
     assert {"bentoml", "onnxruntime", "soundfile", "genreflow.serving.predictor"} <= imported
     roots = {name.partition(".")[0] for name in imported}
     heavy = "tensorflow keras mlflow optuna dvc librosa numba pandas sklearn matplotlib onnx torch"
     assert not roots & set(heavy.split())
+
+
+def test_nothing_was_written_into_the_home_folder_of_its_user(client, user_home):
+    # ONNX Runtime would keep there what it tells its makers.
+    assert list(user_home.iterdir()) == []

@@ -5,12 +5,15 @@ import io
 import os
 import re
 import shutil
-import subprocess
+import socket
 import sys
+import time
+from contextlib import contextmanager
 from itertools import pairwise
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 import soundfile as sf
 
@@ -29,40 +32,40 @@ MARKUP = "<img src=x onerror=alert(1)>.wav"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A bento store with a bento of a project folder as `dvc pull` leaves it."""
-    project, home = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("bentoml")
-    for name in ("bentofile.yaml", "requirements-service.lock"):
-        shutil.copy(ROOT / name, project)
-    shutil.copytree(ROOT / "src" / "genreflow", project / "src" / "genreflow")
-    write_toy_bundle(project / "models" / "champion", abstain_below=0.4)
-    environment = os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
-    command = [sys.executable, "-m", "bentoml", "build"]
-    subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
-    return home
-
-
-@pytest.fixture(scope="module")
-def service(home):
-    with served("genre-classifier:latest", environment={"BENTOML_HOME": str(home)}) as service:
+def service(bento_home):
+    with served("genre-classifier:latest", environment={"BENTOML_HOME": bento_home}) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def strict_service(home, tmp_path_factory):
+def strict_service(bento_home, tmp_path_factory):
     """A service that asks for a token, takes six seconds of audio, and whose model knows nothing well enough."""
     bundle = write_toy_bundle(tmp_path_factory.mktemp("strict"), abstain_below=1.0)
-    settings = {"BUNDLE": str(bundle.directory), "TOKEN": TOKEN, "MAX_MINUTES": "0.1"}
-    environment = {"BENTOML_HOME": str(home)} | {f"GENREFLOW_{name}": value for name, value in settings.items()}
-    with served("genre-classifier:latest", environment=environment) as service:
+    settings = {"BUNDLE": str(bundle.directory), "TOKEN": TOKEN, "MAX_MINUTES": "0.1", "MAX_MEGABYTES": "1"}
+    with served("genre-classifier:latest", environment=variables(bento_home, settings)) as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def narrow_service(bento_home):
+    """A service that takes one request at a time, and waits for a client as long as a test may take."""
+    settings = {"MAX_REQUESTS": "1", "STALL_SECONDS": "120"}
+    with served("genre-classifier:latest", environment=variables(bento_home, settings)) as service:
+        yield service
+
+
+def variables(home, settings):
+    return {"BENTOML_HOME": home} | {f"GENREFLOW_{name}": value for name, value in settings.items()}
 
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("songs")
     y = np.concatenate([tone("bass", 6.0, rate=44100, channels=2), tone("whistle", 3.0, rate=44100, channels=2)])
-    sf.write(folder / "two.flac", y, 44100)
+    for name in ("two.flac", "two.aiff"):  # chromium decodes one of them
+        sf.write(folder / name, y, 44100)
+    write_tone(folder / "drone.aiff", "drone", 5.0)
+    write_tone(folder / "long.aiff", "drone", 8.0)
     write_tone(folder / "drone.mp3", "drone", 5.0, rate=44100, channels=2)
     write_tone(folder / "whistle.ogg", "whistle", 4.0, rate=48000)
     write_tone(folder / "long.wav", "drone", 8.0)
@@ -134,6 +137,30 @@ def drop(page, path):
     expect(page, "#drop-veil").to_be_hidden()
 
 
+@contextmanager
+def occupied(service):
+    """The one place of a service, held by a client that does not send its body."""
+    lines = [
+        "POST /classify HTTP/1.1",
+        "Host: x",
+        "Content-Type: multipart/form-data; boundary=x",
+        "Content-Length: 100",
+    ]
+    with httpx.Client(base_url=service.url) as client:
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
+            connection.sendall(("\r\n".join(lines) + "\r\n\r\n--x\r\n").encode())
+            wait_for(lambda: client.post("/model").status_code == 429)
+            yield
+        wait_for(lambda: client.post("/model").status_code == 200)
+
+
+def wait_for(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def overflow(page):
     return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
@@ -142,7 +169,7 @@ def playhead(page):
     return float(page.locator("#position").get_attribute("aria-valuenow"))
 
 
-def test_a_dropped_file_is_drawn_and_answered(visit, service, songs, home):
+def test_a_dropped_file_is_drawn_and_answered(visit, service, songs, bento):
     page = visit(service)
     expect(page, "#model").to_contain_text("genre-classifier")
     expect(page, "#genres li").to_have_text(list(LABELS))
@@ -153,8 +180,7 @@ def test_a_dropped_file_is_drawn_and_answered(visit, service, songs, home):
     expect(page, "#wave canvas").not_to_have_count(0)
     expect(page, "#spectrogram canvas").not_to_have_count(0)
     # What the page sent means what the file itself means.
-    bundle = next(home.glob("bentos/genre-classifier/*/src/models/champion"))
-    prediction = Predictor(bundle).classify(songs / "two.flac")
+    prediction = Predictor(bento / "src" / "models" / "champion").classify(songs / "two.flac")
     expect(page, "#bars .label").to_have_text(list(prediction.probabilities))
     shown = [int(text.removesuffix(" %")) for text in page.locator("#bars .number").all_text_contents()]
     np.testing.assert_allclose(shown, [100 * p for p in prediction.probabilities.values()], atol=1)
@@ -217,13 +243,13 @@ def test_a_model_that_does_not_know_says_so_and_a_token_is_asked_for(visit, stri
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("words.mp3", "This browser cannot decode words.mp3 as audio"),
+        ("words.mp3", "Neither this browser nor the service can decode words.mp3; an undamaged wav"),
         ("empty.wav", "empty.wav is empty."),
         ("silence.wav", "silence.wav is silent from beginning to end; sound is needed."),  # the service's own words
     ],
 )
 def test_what_cannot_be_classified_is_said_in_words(visit, service, songs, name, words):
-    page = visit(service, complaints=["422"])
+    page = visit(service, complaints=["415", "422"])
     expect(page, "#genres li").to_have_count(len(LABELS))
     choose(page, songs / name)
     expect(page, "#notice[role=alert]").to_be_visible()
@@ -247,16 +273,182 @@ def test_a_service_that_is_away_can_be_tried_again(visit, service, songs):
     expect(page, "#notice").to_be_hidden()
 
 
-def test_several_files_are_a_table_and_a_csv(visit, service, songs):
+def test_what_the_browser_cannot_decode_is_sent_as_it_is(visit, service, songs, bento):
     page = visit(service)
+    choose(page, songs / "two.aiff")
+    expect(page, "#verdict .genre").to_have_text("bass")
+    expect(page, "#name").to_have_text("two.aiff")
+    expect(page, "#length").to_have_text("0:09")
+    expect(page, "#unplayable").to_contain_text("This browser cannot play this format")
+    expect(page, "#meanwhile").to_be_hidden()
+    for gone in ("#wave", "#spectrogram", "#play", "#position", "#now"):
+        expect(page, gone).to_be_hidden()
+    prediction = Predictor(bento / "src" / "models" / "champion").classify(songs / "two.aiff")
+    expect(page, "#bars .label").to_have_text(list(prediction.probabilities))
+    shown = [int(text.removesuffix(" %")) for text in page.locator("#bars .number").all_text_contents()]
+    np.testing.assert_allclose(shown, [100 * p for p in prediction.probabilities.values()], atol=0.5)
+    # The same genres over time as the table has, each as wide as it is long, and nothing to seek in.
+    genres = page.locator("#stretches td:nth-child(3)").all_text_contents()
+    assert (genres[0], genres[-1]) == ("bass", "whistle")
+    expect(page, "#ribbon .stretch").to_have_text(genres)
+    boxes = [stretch.bounding_box() for stretch in page.locator("#ribbon .stretch").all()]
+    whole = page.locator("#ribbon").bounding_box()
+    ends = [float(text.removeprefix("0:")) for text in page.locator("#stretches td:nth-child(2)").all_text_contents()]
+    reached = [(box["x"] + box["width"] - whole["x"]) / whole["width"] for box in boxes]
+    np.testing.assert_allclose(reached, np.array(ends) / 9, atol=0.01)
+    expect(page, "#stretches button").to_have_count(0)
+    # Beside a file that it can decode, both ways.
+    choose(page, songs / "whistle.ogg")
+    expect(page, "#verdict .genre").to_have_text("whistle")
+    expect(page, "#play").to_be_visible()
+    expect(page, "#unplayable").to_be_hidden()
+    page.get_by_role("button", name="two.aiff").click()
+    expect(page, "#verdict .genre").to_have_text("bass")
+    expect(page, "#unplayable").to_be_visible()
+    expect(page, "#play").to_be_hidden()
+    assert overflow(page) == 0
+
+
+def test_what_neither_can_take_is_said_in_words(visit, strict_service, songs):
+    page = visit(strict_service, complaints=["401", "413"])
+    page.keyboard.type(TOKEN)
+    page.keyboard.press("Enter")
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    sent = []
+    page.on("request", lambda request: sent.append(request.url.rpartition("/")[2]))
+    choose(page, songs / "long.aiff")  # 8 s
+    expect(page, "#notice-text").to_contain_text("The audio is longer than 6 s")
+    assert sent.count("classify") == 1
+    choose(page, songs / "two.aiff")  # 1.6 MB
+    words = "This browser cannot decode two.aiff, and as it is it is larger than the 1 MB that the service takes."
+    expect(page, "#notice-text").to_have_text(words)
+    assert sent.count("classify") == 1
+    expect(page, "#deck").to_be_hidden()
+
+
+def test_a_busy_service_is_waited_for_as_it_asks(visit, narrow_service, songs):
+    page = visit(narrow_service, complaints=["429"])
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    answers = []
+    page.on("response", lambda response: answers.append(response.status) if "/classify" in response.url else None)
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now()") + 60_000)
+    with occupied(narrow_service):
+        choose(page, songs / "drone.aiff")  # no timer stands between choosing and sending it
+        expect(page, "#meanwhile").to_contain_text("The service has too much to do at the moment. Waiting")
+        expect(page, "#status[aria-live=polite]").to_contain_text("Waiting for its answer")
+        page.clock.run_for(999)  # Retry-After is 1 s
+        page.wait_for_timeout(300)
+        assert answers == [429]
+        with page.expect_response("**/classify"):
+            page.clock.run_for(1)
+        expect(page, "#meanwhile").to_be_visible()
+        expect(page, "#notice").to_be_hidden()
+    page.clock.run_for(1000)
+    expect(page, "#verdict .genre").to_have_text("drone")
+    expect(page, "#meanwhile").to_be_hidden()
+    assert answers == [429, 429, 200]
+
+
+def test_a_service_that_stays_busy_is_not_waited_for_without_end(visit, narrow_service, songs):
+    page = visit(narrow_service, complaints=["429"])
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    page.clock.install()
+    with occupied(narrow_service):
+        choose(page, songs / "drone.mp3", songs / "whistle.ogg")
+        for name in ("drone.mp3", "whistle.ogg"):
+            expect(page, "#meanwhile").to_be_visible()
+            page.clock.fast_forward(60_000)
+            row = page.get_by_role("row", name=name)
+            sync_api.expect(row).to_contain_text("The service has too much to do at the moment. Try again in a minute.")
+        expect(page, "#meanwhile").to_be_hidden()
+        expect(page, "#progress-text").to_have_text("2 files: 2 failed")
+    page.get_by_role("button", name="Try whistle.ogg again").click()
+    sync_api.expect(page.get_by_role("row", name="whistle.ogg").locator("td").first).to_have_text("whistle")
+    expect(page, "#progress-text").to_have_text("2 files: 1 with a genre, 1 failed")
+
+
+def test_what_is_paused_while_it_waits_goes_on_later(visit, narrow_service, songs):
+    page = visit(narrow_service, complaints=["429"])
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    with occupied(narrow_service):
+        choose(page, songs / "drone.mp3", songs / "whistle.ogg")
+        expect(page, "#meanwhile").to_be_visible()
+        page.get_by_role("button", name="Pause").click()
+        expect(page, "#meanwhile").to_be_hidden()
+        expect(page, "#rows td").to_have_text(["waiting", "waiting"])
+    page.get_by_role("button", name="Continue").click()
+    expect(page, "#rows td:nth-child(2)").to_have_text(["drone", "whistle"])
+
+
+def test_what_a_proxy_says_of_a_service_that_is_away_is_said_in_words(visit, service, songs):
+    page = visit(service, complaints=["502", "503"])
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now()") + 60_000)
+    # The service never answers with these itself.
+    answers = iter([502, 503, 503])
+    page.route(
+        "**/classify",
+        lambda route: route.fulfill(status=status, body="<h1>") if (status := next(answers, 0)) else route.continue_(),
+    )
+    choose(page, songs / "drone.aiff")
+    expect(page, "#notice-text").to_have_text("The service failed to answer (status 502).")
+    page.click("#again")
+    expect(page, "#meanwhile").to_contain_text("Waiting for its answer")
+    with page.expect_response("**/classify"):
+        page.clock.run_for(1000)
+    with page.expect_response("**/classify"):
+        page.clock.run_for(2000)  # twice as long, since it was not told
+    expect(page, "#verdict .genre").to_have_text("drone")
+    expect(page, "#notice").to_be_hidden()
+
+
+@pytest.mark.slow
+def test_a_service_that_ends_in_the_middle_is_found_again(visit, bento_home, songs, tmp_path):
+    environment = os.environ | variables(bento_home, {}) | {"BENTOML_DO_NOT_TRACK": "True"}
+    with served("genre-classifier:latest", environment=variables(bento_home, {})) as service:
+        page = visit(service, complaints=["ERR_"])
+        choose(page, songs / "drone.mp3")
+        expect(page, "#verdict .genre").to_have_text("drone")
+        service.process.terminate()
+        service.process.wait(30)
+        choose(page, songs / "whistle.ogg", songs / "two.aiff")
+        expect(page, "#progress-text").to_have_text("3 files: 1 with a genre, 2 failed")
+        expect(page, "#rows td.problem").to_contain_text(["The service cannot be reached."] * 2)
+        page.get_by_role("button", name="Try whistle.ogg again").click()
+        expect(page, "#progress-text").to_have_text("3 files: 1 with a genre, 2 failed")
+        # Another one, at the same address.
+        command = [sys.executable, "-m", "bentoml", "serve", "genre-classifier:latest", "--port", str(service.port)]
+        with (tmp_path / "log").open("wb") as log:
+            after = psutil.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: is_ready(service))
+            for name in ("whistle.ogg", "two.aiff"):
+                page.get_by_role("button", name=f"Try {name} again").click()
+            expect(page, "#progress-text").to_have_text("3 files: 3 with a genre")
+        finally:
+            processes = [after, *after.children(recursive=True)]
+            after.terminate()
+            for process in psutil.wait_procs(processes, timeout=20)[1]:
+                process.kill()
+
+
+def is_ready(service):
+    try:
+        return httpx.get(f"{service.url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_several_files_are_a_table_and_a_csv(visit, service, songs):
+    page = visit(service, complaints=["415"])
     names = ["drone.mp3", "words.mp3", FORMULA, MARKUP, "whistle.ogg"]
     choose(page, *(songs / name for name in names))
     expect(page, "#progress-text").to_have_text("5 files: 4 with a genre, 1 failed")
     expect(page, "#progress").to_be_hidden()
     expect(page, "#rows th").to_have_text(names)
-    expect(page, "#rows td:nth-child(2)").to_have_text(
-        ["drone", re.compile("cannot decode"), "bass", "bass", "whistle"]
-    )
+    expect(page, "#rows td:nth-child(2)").to_have_text(["drone", re.compile("can decode"), "bass", "bass", "whistle"])
     expect(page, "#rows img").to_have_count(0)
     page.get_by_role("button", name="whistle.ogg").click()
     expect(page, "#name").to_have_text("whistle.ogg")
@@ -273,7 +465,7 @@ def test_several_files_are_a_table_and_a_csv(visit, service, songs):
     assert [row["file"] for row in rows] == [*names[:2], f"'{FORMULA}", *names[3:]]
     assert [row["genre"] for row in rows] == ["drone", "", "bass", "bass", "whistle"]
     assert [row["error"] for row in rows] == ["", "undecodable", "", "", ""]
-    assert rows[1]["message"].startswith("This browser cannot decode words.mp3")
+    assert rows[1]["message"].startswith("Neither this browser nor the service can decode words.mp3")
     for row in (rows[0], *rows[2:]):
         assert sum(float(row[f"p_{label}"]) for label in LABELS) == pytest.approx(1)
         assert float(row["confidence"]) == max(float(row[f"p_{label}"]) for label in LABELS)
@@ -342,7 +534,7 @@ def test_the_keyboard_is_enough(visit, service, songs):
 
 
 def test_a_screen_reader_finds_its_way(visit, service, songs):
-    page = visit(service)
+    page = visit(service, complaints=["415"])
     choose(page, songs / "two.flac")
     expect(page, "#verdict .genre").to_have_text("bass")
     choose(page, songs / "drone.mp3", songs / "words.mp3")
@@ -361,7 +553,7 @@ def test_a_screen_reader_finds_its_way(visit, service, songs):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_all_of_it(visit, service, songs, scheme):
-    page = visit(service, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page = visit(service, complaints=["415"], viewport={"width": 360, "height": 740}, color_scheme=scheme)
     expect(page, "#genres li").to_have_count(len(LABELS))
     assert overflow(page) == 0
     choose(page, songs / "two.flac")
@@ -373,7 +565,7 @@ def test_a_phone_shows_all_of_it(visit, service, songs, scheme):
     assert (sum(levels[:3]) < 3 * 64) == (scheme == "dark")
 
 
-def test_the_page_is_sealed_and_ships_its_licence(service, home):
+def test_the_page_is_sealed_and_ships_its_licence(service, bento):
     with httpx.Client(base_url=service.url, follow_redirects=True) as client:
         for path in ("/ui", "/ui/", "/ui/app.js", "/ui/limits.json"):
             answer = client.get(path)
@@ -386,7 +578,7 @@ def test_the_page_is_sealed_and_ships_its_licence(service, home):
         assert "BSD 3-Clause" in client.get("/ui/vendor/wavesurfer/LICENSE").text
         for path in ("/ui/nothing.js", "/ui/%2e%2e/__init__.py", "/ui/..%2f__init__.py"):
             assert client.get(path).status_code == 404
-    [static] = home.glob("bentos/genre-classifier/*/src/genreflow/serving/ui/static")
+    static = bento / "src/genreflow/serving/ui/static"
     held = {path.relative_to(static) for path in static.rglob("*") if path.is_file()}
     source = ROOT / "src/genreflow/serving/ui/static"
     assert held == {path.relative_to(source) for path in source.rglob("*") if path.is_file()}

@@ -1,12 +1,20 @@
 """BentoML's application, with what stands in front of it and a true description of its routes."""
 
+from contextlib import suppress
+
 import bentoml
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from genreflow.serving.front import Front
 from genreflow.serving.openapi import describe
 from genreflow.serving.schema import settings
+
+# What BentoML shows people: pages that ask other hosts for more, the files of these, and its own description.
+BENTOML_PAGES = frozenset({"index", "static_content", "assets", "openapi-spec"})
+# Of open files and connections. Systems often allow 1,024 for the sake of select(), which nothing here calls.
+DESCRIPTORS = 8192
 
 
 class FrontedService(bentoml.Service):
@@ -15,6 +23,34 @@ class FrontedService(bentoml.Service):
     def to_asgi(self, is_main: bool = True):
         app = super().to_asgi(is_main)
         document = describe(self)
-        app.router.routes.insert(0, Route("/docs.json", lambda request: JSONResponse(document)))
-        app.add_middleware(Front, routes=app.router.routes, limits=settings())
+        routes = app.router.routes
+        routes[:] = [
+            Route("/", _to_page),
+            Route("/docs.json", lambda request: JSONResponse(document)),
+            *(route for route in routes if route.name not in BENTOML_PAGES),
+        ]
+        app.add_middleware(Front, routes=routes, limits=settings())
+        _prepare_worker()
         return app
+
+
+async def _to_page(request: Request) -> Response:
+    # Relative, so that it also holds behind a proxy that serves all this under a path.
+    return RedirectResponse("ui", headers={"Cache-Control": "no-cache"})
+
+
+def _prepare_worker() -> None:
+    """Set up the process that is about to serve the application: BentoML has no options for this."""
+    # Only now: BentoML's supervisor needs no HTTP server.
+    from uvicorn.config import HTTP_PROTOCOLS
+
+    from genreflow.serving.connection import Connection
+
+    HTTP_PROTOCOLS["auto"] = f"{Connection.__module__}:{Connection.__qualname__}"
+    with suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

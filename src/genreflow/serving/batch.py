@@ -136,7 +136,8 @@ def classify_files(
     unfinished = output.with_name(f".{output.name}.unfinished")
     if not resume:
         unfinished.unlink(missing_ok=True)
-    with Journal(unfinished, predictor.bundle.hash) as journal:
+    bundle = predictor.bundle
+    with Journal(unfinished, f"{bundle.hash} {bundle.name} {bundle.version}") as journal:
         missing = [file for file in dict.fromkeys(files) if file not in journal]
         bar = tqdm(total=len(files), initial=len(files) - len(missing), unit="file", disable=not progress)
         with bar, closing(_results(missing, predictor, n_jobs, scheduler)) as results:

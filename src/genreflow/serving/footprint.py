@@ -20,6 +20,7 @@ import soundfile as sf
 from genreflow.bundle import Bundle
 from genreflow.errors import GenreflowError
 from genreflow.serving.process import Served, served
+from genreflow.serving.settings import ENVIRONMENT
 
 WARM_UP_CALLS = 3
 # A slow net is timed by fewer calls, since they differ by a smaller share, but by three at least.
@@ -55,8 +56,6 @@ def latency_ms(directory: Path, *, calls: int = 15) -> float:
     GenreflowError
         The folder holds no sound bundle, or ONNX Runtime cannot run its net.
     """
-    from genreflow.serving.service import ENVIRONMENT  # brings BentoML with it
-
     bundle = Bundle.load(directory)
     done = subprocess.run(
         [sys.executable, "-m", __name__, str(Path(directory).resolve()), str(calls)],

@@ -1,48 +1,25 @@
-"""What every request passes first: its id, its place, its token; and the one shape that every error has."""
+"""What every request passes first: its id, its place, its token."""
 
-import asyncio
 import hmac
-import json
-import logging
 import re
 import time
 import uuid
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Match, Mount
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from genreflow.serving.metrics import metrics
+from genreflow.serving.exchange import LOG, Answer, Body
 from genreflow.serving.settings import Settings
 from genreflow.serving.upload import Refusal
 
-# Where BentoML's own access log goes, which this one replaces.
-LOG = logging.getLogger("bentoml.access")
 QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 GIVEN_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 RETRY_SECONDS = 1
-# What is still read, and thrown away, of a body that nobody wants, as long as it keeps coming: a client that is cut off
-# while it sends may see a broken connection in place of the answer.
-DRAIN_BYTES = 32_000_000
-DRAIN_PAUSE_SECONDS = 0.25
-DRAIN_SECONDS = 2.0
-# Bodies thrown away at a time. Under an overload memory matters more than that the last client reads why.
-DRAINS = 32
-
-# What is said for an error that has no words of ours: code and sentence by status.
-WORDS = {
-    400: ("malformed_request", "The request cannot be read."),
-    404: ("not_found", "There is nothing here; /docs.json lists what there is."),
-    405: ("method_not_allowed", "This address does not take this method; /docs.json says which."),
-    413: ("too_large", "The request is too large."),
-    500: ("internal", "The service failed; its log says more, under the id of this answer's X-Request-ID."),
-    503: ("not_ready", "The service is not ready."),
-    504: ("too_slow", "The request could not be answered in time."),
-}
 
 
 class Front:
@@ -69,8 +46,8 @@ class Front:
             return
         begin = time.perf_counter()
         given = Headers(scope=scope).get("x-request-id", "")
-        body = _Body(scope, receive)
-        answer = _Answer(send, body, given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex)
+        body = Body(scope, receive)
+        answer = Answer(send, body, given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex)
         try:
             await self._pass_on(scope, body, answer)
         except HTTPException as error:
@@ -85,7 +62,7 @@ class Front:
             if scope["path"] not in QUIET:
                 _log(scope, answer, 1000 * (time.perf_counter() - begin))
 
-    async def _pass_on(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, answer: Answer) -> None:
         for route in self.routes:
             match, inner = route.matches(scope)
             if match is Match.FULL and isinstance(route, Mount):
@@ -121,93 +98,7 @@ class Front:
         return None
 
 
-class _Body:
-    """Receives a body, and knows whether all of it came."""
-
-    drains = 0
-
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        headers = Headers(scope=scope)
-        self.complete = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
-        self._waits_for_leave = "expect" in headers
-        self._receive = receive
-
-    async def __call__(self) -> Message:
-        self._waits_for_leave = False  # which the server gives when it is asked for the body
-        message = await self._receive()
-        self.complete = message["type"] != "http.request" or not message.get("more_body")
-        return message
-
-    async def drain(self) -> None:
-        """Read what comes, within the limits, and throw it away."""
-        if self.complete or self._waits_for_leave or _Body.drains >= DRAINS:
-            return
-        left, end = DRAIN_BYTES, time.monotonic() + DRAIN_SECONDS
-        _Body.drains += 1
-        try:
-            while not self.complete and left > 0:
-                async with asyncio.timeout(min(DRAIN_PAUSE_SECONDS, end - time.monotonic())):
-                    left -= len((await self()).get("body", b""))
-        except TimeoutError:
-            pass
-        finally:
-            _Body.drains -= 1
-
-
-class _Answer:
-    """Sends an answer on, with its id, and holds an error back until it is seen to have our shape."""
-
-    def __init__(self, send: Send, received: _Body, id: str) -> None:
-        self.id, self.status, self.code = id, 0, ""
-        self._send, self._received = send, received
-        self._start: Message | None = None
-        self._body = b""
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.id
-            if self.status < 400:
-                await self._received.drain()
-            if not self._received.complete:  # otherwise the server would read on for ever
-                headers["Connection"] = "close"
-            if self.status >= 400:
-                self._start = message
-                return
-        elif self._start is not None and message["type"] == "http.response.body":
-            self._body += message.get("body", b"")
-            if not message.get("more_body"):
-                await self._send_error(self._start)
-            return
-        await self._send(message)
-
-    async def _send_error(self, start: Message) -> None:
-        self.code = _code(self._body)
-        if not self.code:
-            self.code, sentence = WORDS.get(self.status) or WORDS[500 if self.status >= 500 else 400]
-            self._body = json.dumps({"error": {"code": self.code, "message": sentence}}).encode()
-            headers = MutableHeaders(scope=start)
-            headers["Content-Type"], headers["Content-Length"] = "application/json", str(len(self._body))
-        self._start = None
-        metrics().refused.labels(self.code).inc()
-        await self._send(start)
-        # The client has its answer while the rest of what it sends is thrown away.
-        await self._send({"type": "http.response.body", "body": self._body, "more_body": True})
-        await self._received.drain()
-        await self._send({"type": "http.response.body", "body": b""})
-
-
-def _code(body: bytes) -> str:
-    """The code of an error in our shape, else nothing."""
-    try:
-        error = json.loads(body)["error"]
-        return error["code"] if set(error) == {"code", "message"} else ""
-    except (ValueError, TypeError, KeyError):
-        return ""
-
-
-def _log(scope: Scope, answer: _Answer, milliseconds: float) -> None:
+def _log(scope: Scope, answer: Answer, milliseconds: float) -> None:
     host, port = scope.get("client") or ("-", 0)
     LOG.info(
         "%s:%s %s %s %s %.1fms id=%s%s",

@@ -27,7 +27,7 @@ class Journal:
     ----------
     path : Path
     owner : str
-        Hash of the bundle; results of another one are dropped.
+        The bundle that gives them, with its version, which they name; results of another one are dropped.
 
     Raises
     ------

@@ -159,6 +159,8 @@ def served(
         Where it runs; by default in an empty folder.
     environment : mapping of str to str, optional
         Beside the caller's variables, of which those that set up BentoML and the service are left out.
+        ``BENTOML_HOME`` is where bentos are looked for; the service still has a home of its own, since one that
+        starts empties the figures of another in the same home.
     watch : bool
         Whether to look for its peak of memory, which takes some time from it.
 
@@ -168,19 +170,21 @@ def served(
         The service does not start.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENTOML_", "GENREFLOW_"))}
+    given = dict(environment or {})
+    store = given.pop("BENTOML_HOME", None)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="genreflow-", ignore_cleanup_errors=True) as folder:
         home, empty, log = Path(folder, "bentoml"), Path(folder, "empty"), Path(folder, "log")
         for path in (home, empty):
             path.mkdir()
+        if store:
+            (home / "bentos").symlink_to(Path(store, "bentos").resolve(), target_is_directory=True)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-c", _BECOME_BENTOML, "serve", target, "--host", "127.0.0.1", "--port", str(port)],
                 cwd=cwd or empty,
-                env=kept
-                | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "TMPDIR": folder}
-                | dict(environment or {}),
+                env=kept | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "TMPDIR": folder} | given,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

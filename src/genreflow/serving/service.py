@@ -13,11 +13,9 @@ from genreflow.errors import AudioError
 from genreflow.serving.asgi import FrontedService
 from genreflow.serving.metrics import metrics
 from genreflow.serving.schema import Answer, AudioUpload, AudioUploads, BatchAnswer, ModelCard, NoInput, settings
+from genreflow.serving.settings import ENVIRONMENT
 from genreflow.serving.ui import page
 from genreflow.serving.upload import TOO_MUCH, Refusal
-
-# Requests run side by side on a core each; pools of threads inside the libraries would fight each other.
-ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 @bentoml.service(

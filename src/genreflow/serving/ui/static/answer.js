@@ -1,10 +1,10 @@
 // The answer about a track: what the whole is, how likely each genre, and the stretches as a table.
 
-import { element, percent, plural, preciseClock } from "./format.js";
+import { byId, element } from "./dom.js";
+import { percent, plural, preciseClock } from "./format.js";
 import { paint, swatch } from "./palette.js";
 
 const SHOWN_BARS = 8;
-const byId = (id) => document.getElementById(id);
 
 /** One sentence for an answer, for screen readers and the title. */
 export function sentence(name, { genre, confidence, probabilities }) {
@@ -50,12 +50,14 @@ function bar(label, share) {
   });
 }
 
-/** The stretches as a table; `seek` is called with the start of one that is chosen. */
+/** The stretches as a table; `seek`, where there is something to play, is called with the start of one that is chosen. */
 export function showStretches(found, seek) {
   byId("stretches").replaceChildren(
     ...found.map(({ start, end, genre, confidence }) => {
-      const from = element("button", { type: "button", class: "link", text: preciseClock(start), "aria-label": `Go to ${preciseClock(start)}` });
-      from.addEventListener("click", () => seek(start));
+      const from = seek
+        ? element("button", { type: "button", class: "link", text: preciseClock(start), "aria-label": `Go to ${preciseClock(start)}` })
+        : element("span", { text: preciseClock(start) });
+      if (seek) from.addEventListener("click", () => seek(start));
       return element("tr", {
         children: [
           element("td", { class: "number", children: [from] }),

@@ -1,15 +1,16 @@
 // From a file to mono samples at the model's rate, and from those to a WAV.
 
-import { Problem } from "./api.js";
-import { clock } from "./format.js";
+import { clock, megabytes } from "./format.js";
+import { Problem } from "./words.js";
 
 // Longer files are not even looked into: the browser would have to hold them whole.
 const MOST_BYTES = 1e9;
 const PROBE_MS = 4000;
 const WAV_HEADER = 44;
+const FORM_BYTES = 10_000; // more than a form adds to a file
 
 /**
- * Decode a file to mono: `samples`, `sampleRate`, `duration` in seconds and `peak`.
+ * Decode a file to mono: `samples`, `sampleRate`, `duration` in seconds and `peak`; null where the browser cannot.
  *
  * The browser resamples while it decodes, since the context has the model's rate; its resampler for playing
  * (an AudioBufferSourceNode's) is only linear interpolation. Channels are averaged, as the service does.
@@ -25,17 +26,20 @@ export async function decode(file, name, { sampleRate, limits }) {
     if (error.name === "NotReadableError" || error.name === "NotFoundError") {
       throw new Problem("unreadable", `${name} could not be read; it may have been moved, or be a folder.`);
     }
-    throw new Problem("undecodable", `This browser cannot decode ${name} as audio; it may be damaged, or be a format that the browser does not know.`);
+    return null; // damaged, or a format that the browser does not know
   }
   const samples = mixdown(buffer);
   const duration = samples.length / sampleRate;
   if (!duration) throw new Problem("empty", `${name} holds no sound.`);
   refuseLong(name, duration, limits);
-  if (WAV_HEADER + 2 * samples.length > limits.max_bytes - 10_000) {
-    throw new Problem("too_large", `${name} is too large: the service takes ${Math.round(limits.max_bytes / 1e6)} MB.`);
+  if (!fits(WAV_HEADER + 2 * samples.length, limits)) {
+    throw new Problem("too_large", `${name} is too large: the service takes ${megabytes(limits.max_bytes)}.`);
   }
   return { samples, sampleRate, duration, peak: highest(samples) };
 }
+
+/** Whether the service takes a file of so many bytes. */
+export const fits = (bytes, { max_bytes }) => bytes + FORM_BYTES <= max_bytes;
 
 function refuseLong(name, seconds, limits) {
   if (seconds > limits.max_seconds) {

@@ -20,17 +20,9 @@ export function percent(share) {
   return `${Math.round(share * 100)} %`;
 }
 
+/** Bytes as megabytes, in three figures. */
+export const megabytes = (bytes) => `${Number((bytes / 1e6).toPrecision(3))} MB`;
+
 export function plural(count, one, many = `${one}s`) {
   return `${count} ${count === 1 ? one : many}`;
-}
-
-/** An element with text and attributes; text is never markup. */
-export function element(tag, { text, children = [], ...attributes } = {}) {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== null) made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
 }

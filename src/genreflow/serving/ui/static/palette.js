@@ -1,7 +1,7 @@
 // A colour and a pattern for each genre. The ten colours (in style.css) stay apart for every kind of colour blindness;
 // the next ten genres have them again with stripes, the ten after with dots. A name always stands beside a colour.
 
-import { element } from "./format.js";
+import { element } from "./dom.js";
 
 const COLOURS = 10;
 const PATTERNS = ["solid", "stripes", "dots"];

@@ -2,11 +2,11 @@
 
 import Record from "./vendor/wavesurfer/record.esm.js";
 import WaveSurfer from "./vendor/wavesurfer/wavesurfer.esm.js";
-import { Problem } from "./api.js";
+import { byId, styled } from "./dom.js";
 import { clock } from "./format.js";
-import { WAVE_HEIGHT } from "./player.js";
+import { WAVE_HEIGHT } from "./lanes.js";
+import { Problem } from "./words.js";
 
-const byId = (id) => document.getElementById(id);
 // Music, not speech: what makes calls clear makes music hollow.
 const MUSIC = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
@@ -36,12 +36,11 @@ export function cannotRecord() {
  */
 export async function record({ maxSeconds }) {
   const section = byId("recorder");
-  const style = getComputedStyle(document.documentElement);
   section.hidden = false;
   const surfer = WaveSurfer.create({
     container: byId("live"),
     height: WAVE_HEIGHT,
-    waveColor: style.getPropertyValue("--record").trim(),
+    waveColor: styled("--record"),
     cursorWidth: 0,
     interact: false,
     barWidth: 2,

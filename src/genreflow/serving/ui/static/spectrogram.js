@@ -1,6 +1,6 @@
 // What the spectrogram plugin is told: a colour map of the page's own for light and for dark, and pitches at the side.
 
-import { element } from "./format.js";
+import { element } from "./dom.js";
 
 const STOPS = {
   light: ["#ffffff", "#e4eeec", "#a9cfca", "#569aa0", "#2a6482", "#2b3a67", "#1a1636"],
