@@ -3,14 +3,16 @@
     python benchmarks/bench_service.py [--bundle DIR] [--requests 100] [--clients 8] [--seconds 20]
 
 The plain way, in the same run with the same model, clips and client, is `plain_service.py`. The bare loop is the same
-decoding, features and net without HTTP, on all cores. The client sends requests that were made beforehand, since it has
-the same cores. Memory is the proportional set size (PSS) summed over all processes of the service, at its peak from the
-start to the end of the load, in a run of its own: looking at it takes time from the service.
+decoding, features and net without HTTP, on all cores, in threads or in processes, whichever is faster. The client sends
+requests that were made beforehand, since it has the same cores. Memory is the proportional set size (PSS) summed over
+all processes of the service, at its peak from the start to the end of the load, in a run of its own: looking at it
+takes time from the service.
 """
 
 import argparse
 import http.client
 import io
+import multiprocessing
 import os
 import socket
 import statistics
@@ -21,12 +23,14 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from genreflow.bundle import Bundle
 from genreflow.serving.footprint import make_clip
 from genreflow.serving.process import served
+from genreflow.serving.settings import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
 EMPTY_SERVICE = """
@@ -53,13 +57,17 @@ class Client:
         self._body = head.encode() + data + b"\r\n--part--\r\n"
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
-    def post(self) -> None:
+    def ask(self) -> tuple[int, bytes]:
+        """Status and answer."""
         headers = {"Content-Type": "multipart/form-data; boundary=part"}
         self._connection.request("POST", "/classify", self._body, headers)
         answer = self._connection.getresponse()
-        if answer.status != 200:
-            raise SystemExit(f"{answer.status}: {answer.read()[:500]!r}")
-        answer.read()
+        return answer.status, answer.read()
+
+    def post(self) -> None:
+        status, answer = self.ask()
+        if status != 200:
+            raise SystemExit(f"{status}: {answer[:500]!r}")
 
 
 def latencies(port: int, suffix: str, data: bytes, requests: int) -> list[float]:
@@ -125,6 +133,15 @@ def throughput(work: Callable[[], None], workers: int, seconds: float) -> float:
         return sum(pool.map(repeat, range(workers))) / seconds
 
 
+def bare(bundle: Path, clip: bytes, threads: int, seconds: float) -> float:
+    """Clips a second in this process, without HTTP."""
+    from genreflow.serving.predictor import Predictor
+
+    predictor = Predictor(bundle)
+    throughput(lambda: predictor.classify(io.BytesIO(clip)), threads, 1.0)
+    return throughput(lambda: predictor.classify(io.BytesIO(clip)), threads, seconds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", type=Path, default=ROOT / "models" / "champion")
@@ -172,15 +189,19 @@ def main() -> None:
         rows.append(("memory after the load", " + ".join(f"{x:.0f}" for x in service.memory().values())))
     rows.append(("memory, peak from start to end", f"{service.peak:.0f} MiB"))
 
-    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    from genreflow.serving.predictor import Predictor
+    os.environ |= ENVIRONMENT
+    cores, bundle = len(os.sched_getaffinity(0)), Bundle.load(options.bundle)
+    again = multiprocessing.get_context("spawn")  # a new start, with the service's environment
+    with ProcessPoolExecutor(1, again) as pool:
+        threads = pool.submit(bare, bundle.directory, clips["wav"], cores, options.seconds / 2).result()
+    with ProcessPoolExecutor(cores, again) as pool:
+        parts = [pool.submit(bare, bundle.directory, clips["wav"], 1, options.seconds / 2) for _ in range(cores)]
+        processes = sum(part.result() for part in parts)
+    rows.append((f"bare loop, wav, {cores} threads", f"{threads:.1f} clips/s"))
+    rows.append((f"bare loop, wav, {cores} processes", f"{processes:.1f} clips/s"))
+    rows.append(("of the faster, under load", f"{100 * rate / max(threads, processes):.0f} %"))
 
-    predictor, cores = Predictor(options.bundle), len(os.sched_getaffinity(0))
-    bare = throughput(lambda: predictor.classify(io.BytesIO(clips["wav"])), cores, options.seconds / 2)
-    rows.append((f"bare loop on {cores} cores, wav", f"{bare:.1f} clips/s"))
-    rows.append(("of the bare loop, under load", f"{100 * rate / bare:.0f} %"))
-
-    print(f"{predictor.bundle.architecture}, {predictor.bundle.onnx_path.stat().st_size / 1e6:.2f} MB")
+    print(f"{bundle.architecture}, {bundle.onnx_path.stat().st_size / 1e6:.2f} MB")
     for name, value in rows:
         print(f"  {name:40} {value:>20}")
 

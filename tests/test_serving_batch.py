@@ -255,7 +255,8 @@ def test_a_file_that_changed_and_one_that_was_away_are_done_again(bundle, tmp_pa
     left = unfinished(tmp_path / "songs", bundle, tmp_path, monkeypatch)
     write_tone(tmp_path / "songs" / "bass.wav", "drone", 3.0)
     away = {"file": str(tmp_path / "songs" / "drone.wav"), "error": {"code": "unreadable", "message": "Away."}}
-    with Journal(left, Predictor(bundle).bundle.hash) as journal:
+    owner = json.loads(left.read_bytes().partition(b"\n")[0])["bundle"]
+    with Journal(left, owner) as journal:
         journal.add(away)
     summary = classify_files(find_audio([tmp_path / "songs"]), bundle, output=tmp_path / "out.csv", progress=False)
     assert summary.resumed == 1

@@ -22,8 +22,8 @@ HALF_HEAD = b"POST /classify HTTP/1.1\r\nHost: x\r\nX-Begun: "
 
 
 @contextmanager
-def serve(bento_home, *, stall_seconds):
-    environment = {"BENTOML_HOME": bento_home, "GENREFLOW_STALL_SECONDS": str(stall_seconds)}
+def serve(bento_home, *, stall_seconds, **more):
+    environment = {"BENTOML_HOME": bento_home, "GENREFLOW_STALL_SECONDS": str(stall_seconds), **more}
     with served("genre-classifier:latest", environment=environment) as service:
         yield service
 
@@ -40,7 +40,7 @@ def patient(bento_home):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        with serve(bento_home, stall_seconds=600) as service:
+        with serve(bento_home, stall_seconds=600, GENREFLOW_PROCESSES="1") as service:  # a crowd is of one process
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             yield service
     finally:

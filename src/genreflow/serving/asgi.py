@@ -7,8 +7,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from genreflow.errors import GenreflowError
 from genreflow.serving.front import Front
 from genreflow.serving.openapi import describe
+from genreflow.serving.prefork import Tally, split
 from genreflow.serving.schema import settings
 
 # What BentoML shows people: pages that ask other hosts for more, the files of these, and its own description.
@@ -29,8 +31,12 @@ class FrontedService(bentoml.Service):
             Route("/docs.json", lambda request: JSONResponse(document)),
             *(route for route in routes if route.name not in BENTOML_PAGES),
         ]
-        app.add_middleware(Front, routes=routes, limits=settings())
+        limits = settings()
         _prepare_worker()
+        processes = limits.processes if _is_loaded(limits.bundle) else 1
+        under_way = Tally(processes)
+        under_way.join(split(processes))
+        app.add_middleware(Front, routes=routes, limits=limits, under_way=under_way)
         return app
 
 
@@ -39,9 +45,20 @@ async def _to_page(request: Request) -> Response:
     return RedirectResponse("ui", headers={"Cache-Control": "no-cache"})
 
 
+def _is_loaded(bundle: str) -> bool:
+    """Load the model now, to have it in all processes."""
+    from genreflow.serving.predictor import load
+
+    with suppress(GenreflowError):  # it is raised again where BentoML makes the service, and told there
+        load(bundle)
+        return True
+    return False
+
+
 def _prepare_worker() -> None:
     """Set up the process that is about to serve the application: BentoML has no options for this."""
-    # Only now: BentoML's supervisor needs no HTTP server.
+    # Only now: BentoML's supervisor needs neither an HTTP server nor the model.
+    import uvicorn.lifespan.on  # noqa: F401  imported here, it is shared by all processes
     from uvicorn.config import HTTP_PROTOCOLS
 
     from genreflow.serving.connection import Connection

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from genreflow.serving.exchange import LOG, Answer, Body
+from genreflow.serving.prefork import Tally
 from genreflow.serving.settings import Settings
 from genreflow.serving.upload import Refusal
 
@@ -34,11 +35,12 @@ class Front:
     routes : sequence of BaseRoute
         Its routes; looked at when a request comes.
     limits : Settings
+    under_way : Tally
+        Requests that have a place, in all processes.
     """
 
-    def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute], limits: Settings) -> None:
-        self.app, self.routes, self.limits = app, routes, limits
-        self._under_way = 0
+    def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute], limits: Settings, under_way: Tally) -> None:
+        self.app, self.routes, self.limits, self.under_way = app, routes, limits, under_way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,11 +80,11 @@ class Front:
         if refusal := self._refuse(Headers(scope=scope)):
             await refusal.response()(scope, receive, answer)
             return
-        self._under_way += 1
+        self.under_way.add(1)
         try:
             await self.app(scope, receive, answer)
         finally:
-            self._under_way -= 1
+            self.under_way.add(-1)
 
     def _refuse(self, headers: Headers) -> Refusal | None:
         if self.limits.token:
@@ -92,8 +94,8 @@ class Front:
             if scheme.lower() != "bearer" or not same:
                 message = "A token is needed here; send it as 'Authorization: Bearer <token>'."
                 return Refusal(401, "unauthorised", message, {"WWW-Authenticate": 'Bearer realm="genreflow"'})
-        if self._under_way >= self.limits.max_requests:
-            message = f"{self._under_way} requests are under way, as many as are taken on; try again in a moment."
+        if (under_way := self.under_way.total) >= self.limits.max_requests:
+            message = f"{under_way} requests are under way, as many as are taken on; try again in a moment."
             return Refusal(429, "overloaded", message, {"Retry-After": str(RETRY_SECONDS)})
         return None
 

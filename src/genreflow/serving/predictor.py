@@ -169,6 +169,12 @@ class Predictor:
         )
 
 
+@cache
+def load(directory: Path | str) -> Predictor:
+    """The `Predictor` of a bundle, one for all of this process and of those forked from it."""
+    return Predictor(directory)
+
+
 class _Meter:
     """Counts the samples that pass, so that one reading of the file both measures and classifies it."""
 

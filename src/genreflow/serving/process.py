@@ -105,7 +105,8 @@ class Served:
         self.ready_seconds = time.perf_counter() - begin
 
     def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        # The socket is there before the service, and takes connections that a failed one never answers.
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from genreflow.errors import AudioError
 from genreflow.serving.asgi import FrontedService
 from genreflow.serving.metrics import metrics
+from genreflow.serving.prefork import CAN_FORK
 from genreflow.serving.schema import Answer, AudioUpload, AudioUploads, BatchAnswer, ModelCard, NoInput, settings
 from genreflow.serving.settings import ENVIRONMENT
 from genreflow.serving.ui import page
@@ -22,7 +23,8 @@ from genreflow.serving.upload import TOO_MUCH, Refusal
     name="genre-classifier",
     description="Says what genre music is, as a whole and over time.",
     workers=1,
-    threads=2,
+    # `genreflow.serving.prefork` makes it as many processes as there are cores to use.
+    threads=1 if CAN_FORK else 2,
     # How many requests are taken on, and the access log, are the front's business.
     service_class=FrontedService,
     traffic={"timeout": 300},
@@ -34,10 +36,10 @@ class GenreClassifier:
     """Says what genre music is, as a whole and over time."""
 
     def __init__(self) -> None:
-        from genreflow.serving.predictor import Predictor
+        from genreflow.serving.predictor import load
 
         self.limits = settings()
-        self.predictor = Predictor(self.limits.bundle)
+        self.predictor = load(self.limits.bundle)
 
     @bentoml.api(input_spec=AudioUpload, output_spec=Answer)
     def classify(self, audio: Any) -> JSONResponse:

@@ -29,6 +29,8 @@ class Settings:
     token : str
         ``GENREFLOW_TOKEN``: what a client must send as ``Authorization: Bearer <token>`` to have audio classified;
         empty asks for none.
+    processes : int > 0
+        ``GENREFLOW_PROCESSES``: processes that answer, a core each; on systems other than Linux one with two threads.
     max_megabytes : float > 0 [MB]
         ``GENREFLOW_MAX_MEGABYTES``: the largest request body that is read.
     max_minutes : float > 0 [min]
@@ -38,7 +40,7 @@ class Settings:
     max_files : int > 0
         ``GENREFLOW_MAX_FILES``: files in one batch.
     max_requests : int > 0
-        ``GENREFLOW_MAX_REQUESTS``: requests under way or waiting in a worker; those beyond are turned away with 429.
+        ``GENREFLOW_MAX_REQUESTS``: requests under way or waiting; those beyond are turned away with 429.
     stall_seconds : float > 0 [s]
         ``GENREFLOW_STALL_SECONDS``: a client that sends nothing for so long is given up, and one
         that has not sent the head of a request by then, or does not read its answer.
@@ -46,6 +48,7 @@ class Settings:
 
     bundle: str = "models/champion"
     token: str = field(default="", repr=False)
+    processes: int = 2
     max_megabytes: float = 200.0
     max_minutes: float = 15.0
     max_work_seconds: float = 15.0
