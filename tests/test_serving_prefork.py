@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psutil
@@ -13,6 +14,7 @@ import pytest
 
 from genreflow.serving.prefork import CAN_FORK, Tally, split
 from genreflow.serving.process import served
+from serving_toy import write_tone
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="one process where there is no fork")
 
@@ -77,6 +79,23 @@ def test_what_is_under_way_is_answered_when_the_service_ends(bento_home):
         wait_for(lambda: gone([watcher, *workers]))
 
 
+def test_two_clients_keep_both_processes_busy(bento_home, tmp_path):
+    song = write_tone(tmp_path / "song.wav", "bass", 30.0, rate=44100).read_bytes()
+    with served("genre-classifier:latest", environment={"BENTOML_HOME": bento_home}, watch=False) as service:
+        _, workers = family(service)
+        before = [sum(worker.cpu_times()[:2]) for worker in workers]
+
+        def ask(_) -> None:
+            with httpx.Client(base_url=service.url, timeout=30) as client:
+                for _ in range(40):
+                    assert client.post("/classify", files={"audio": ("song.wav", song)}).status_code == 200
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(ask, range(2)))
+        shares = sorted(sum(worker.cpu_times()[:2]) - begin for worker, begin in zip(workers, before, strict=True))
+        assert shares[0] > shares[1] / 3
+
+
 def in_use(process, port) -> int:
     return sum(each.laddr.port == port and each.status == "ESTABLISHED" for each in process.net_connections("tcp"))
 
@@ -110,6 +129,9 @@ def test_a_tally_is_the_sum_of_all_processes():
             os._exit(0)
         os.waitpid(pid, 0)
     assert tally.total == 2 + 0 + 1
+    assert tally.is_uneven  # 2, 0 and 1
+    tally.add(-1)
+    assert not tally.is_uneven
 
 
 def test_one_process_goes_on_as_it_is():

@@ -4,11 +4,12 @@ import csv
 import io
 import os
 import re
+import select
 import shutil
 import socket
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 
 import httpx
@@ -146,10 +147,17 @@ def occupied(service):
         "Content-Type: multipart/form-data; boundary=x",
         "Content-Length: 100",
     ]
+    head = ("\r\n".join(lines) + "\r\n\r\n--x\r\n").encode()
     with httpx.Client(base_url=service.url) as client:
-        with socket.create_connection(("127.0.0.1", service.port)) as connection:
-            connection.sendall(("\r\n".join(lines) + "\r\n\r\n--x\r\n").encode())
-            wait_for(lambda: client.post("/model").status_code == 429)
+        with ExitStack() as stack:
+
+            def is_held():
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+                connection.sendall(head)
+                return not select.select([connection], [], [], 0.5)[0]  # the page may have been faster
+
+            wait_for(is_held)
+            assert client.post("/model").status_code == 429
             yield
         wait_for(lambda: client.post("/model").status_code == 200)
 

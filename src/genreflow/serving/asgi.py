@@ -3,6 +3,8 @@
 from contextlib import suppress
 
 import bentoml
+from bentoml._internal.configuration.containers import BentoMLContainer
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -31,6 +33,8 @@ class FrontedService(bentoml.Service):
             Route("/docs.json", lambda request: JSONResponse(document)),
             *(route for route in routes if route.name not in BENTOML_PAGES),
         ]
+        if not BentoMLContainer.tracing.exporter_type.get():  # half a millisecond a request, for nobody
+            app.user_middleware[:] = [each for each in app.user_middleware if each.cls is not OpenTelemetryMiddleware]
         limits = settings()
         _prepare_worker()
         processes = limits.processes if _is_loaded(limits.bundle) else 1

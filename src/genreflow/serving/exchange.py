@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
 from genreflow.serving.metrics import metrics
+from genreflow.serving.prefork import Tally
 
 # Where BentoML's own access log goes, which this one replaces.
 LOG = logging.getLogger("bentoml.access")
@@ -89,6 +90,8 @@ class Answer:
         Of the request that is answered.
     id : str
         Of the request.
+    under_way : Tally
+        Requests of all processes.
 
     Attributes
     ----------
@@ -98,8 +101,9 @@ class Answer:
         Of an error, as sent.
     """
 
-    def __init__(self, send: Send, received: Body, id: str) -> None:
+    def __init__(self, send: Send, received: Body, id: str, under_way: Tally) -> None:
         self.id, self.status, self.code = id, 0, ""
+        self._under_way = under_way
         self._send, self._received = send, received
         self._start: Message | None = None
         self._body = b""
@@ -111,7 +115,9 @@ class Answer:
             headers["X-Request-ID"] = self.id
             if self.status < 400:
                 await self._received.drain()
-            if not self._received.complete:  # otherwise the server would read on for ever
+            # Of a body that did not end, the server would read on for ever; and clients whose connections are all with
+            # one process connect again, which the others are faster to take.
+            if not self._received.complete or self._under_way.is_uneven:
                 headers["Connection"] = "close"
             if self.status >= 400:
                 self._start = message

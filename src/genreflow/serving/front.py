@@ -49,7 +49,7 @@ class Front:
         begin = time.perf_counter()
         given = Headers(scope=scope).get("x-request-id", "")
         body = Body(scope, receive)
-        answer = Answer(send, body, given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex)
+        answer = Answer(send, body, given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex, self.under_way)
         try:
             await self._pass_on(scope, body, answer)
         except HTTPException as error:

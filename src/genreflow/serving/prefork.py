@@ -44,6 +44,11 @@ class Tally:
     def total(self) -> int:
         return sum(self._parts)
 
+    @property
+    def is_uneven(self) -> bool:
+        """Whether another process has less than this one, by more than one."""
+        return self._parts[self._mine] > min(self._parts) + 1
+
 
 def split(processes: int) -> int:
     """Go on in several processes.
