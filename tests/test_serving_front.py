@@ -1,5 +1,6 @@
 """The token, the ids, the limit of requests and the description of a real service."""
 
+import asyncio
 import json
 import re
 import socket
@@ -8,9 +9,14 @@ import time
 import httpx
 import pytest
 from pydantic import TypeAdapter
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from genreflow.errors import ParameterError
-from genreflow.serving import schema
+from genreflow.serving import asgi, front, schema
+from genreflow.serving.front import Front
+from genreflow.serving.prefork import Tally
 from genreflow.serving.process import served
 from genreflow.serving.settings import Settings
 from serving_toy import write_tone
@@ -205,3 +211,48 @@ def test_what_is_answered_is_what_the_openapi_says(client, song, document):
             "#/components/schemas/(?:" + "|".join(document["components"]["schemas"]) + ')"', json.dumps(document)
         )
     )
+
+
+def in_front_of(app, requests, monkeypatch, *, seconds):
+    """Statuses of posts to an application behind `Front`, and how many timers are left."""
+    monkeypatch.setattr(front, "ANSWER_SECONDS", seconds)
+    route = Route("/classify", app, methods=["POST"])
+    guard = Front(Starlette(routes=[route]), routes=[route], limits=Settings(), under_way=Tally(1))
+
+    async def ask():
+        transport = httpx.ASGITransport(guard)
+        async with httpx.AsyncClient(transport=transport, base_url="http://front") as client:
+            answers = [await client.post("/classify") for _ in range(requests)]
+        timers = [each for each in asyncio.get_running_loop()._scheduled if not each.cancelled()]
+        return answers, len(timers)
+
+    answers, timers = asyncio.run(ask())
+    assert guard.under_way.total == 0
+    return answers, timers
+
+
+def test_a_request_that_waits_too_long_is_told(monkeypatch):
+    async def never(request):
+        await asyncio.sleep(3600)
+
+    [answer], _ = in_front_of(never, 1, monkeypatch, seconds=0.1)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "too_slow")
+
+
+def test_an_answered_request_leaves_nothing_behind(monkeypatch):
+    async def at_once(request):
+        return JSONResponse({})
+
+    answers, timers = in_front_of(at_once, 20, monkeypatch, seconds=300)
+    assert {answer.status_code for answer in answers} == {200}
+    assert timers == 0
+
+
+def test_no_timer_of_bentoml_outlives_its_request(monkeypatch):
+    # Each would hold some kilobytes for five minutes.
+    from genreflow.serving.service import GenreClassifier
+
+    monkeypatch.setattr(asgi, "settings", lambda: Settings(processes=1))
+    names = {each.cls.__name__ for each in GenreClassifier.to_asgi().user_middleware}
+    assert "Front" in names
+    assert "TimeoutMiddleware" not in names

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import bentoml
 from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -33,8 +34,11 @@ class FrontedService(bentoml.Service):
             Route("/docs.json", lambda request: JSONResponse(document)),
             *(route for route in routes if route.name not in BENTOML_PAGES),
         ]
+        # BentoML's timer holds a request's memory for as long as it might have taken; `Front` has another one.
+        unwanted = {TimeoutMiddleware}
         if not BentoMLContainer.tracing.exporter_type.get():  # half a millisecond a request, for nobody
-            app.user_middleware[:] = [each for each in app.user_middleware if each.cls is not OpenTelemetryMiddleware]
+            unwanted.add(OpenTelemetryMiddleware)
+        app.user_middleware[:] = [each for each in app.user_middleware if each.cls not in unwanted]
         limits = settings()
         _prepare_worker()
         processes = limits.processes if _is_loaded(limits.bundle) else 1

@@ -1,5 +1,6 @@
 """What every request passes first: its id, its place, its token."""
 
+import asyncio
 import hmac
 import re
 import time
@@ -21,13 +22,16 @@ from genreflow.serving.upload import Refusal
 QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 GIVEN_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 RETRY_SECONDS = 1
+# The longest that a client waits, most of it for its turn: no request is ten seconds of work.
+ANSWER_SECONDS = 300
 
 
 class Front:
     """ASGI middleware, outside all that BentoML adds.
 
     A request that fits no route, or to a mount, goes no further than here: BentoML would keep figures for each path
-    that anybody asks for. What is posted needs a place among `Settings.max_requests` and, if there is one, the token.
+    that anybody asks for. What is posted needs a place among `Settings.max_requests` and, if there is one, the token,
+    and is answered within `ANSWER_SECONDS`.
 
     Parameters
     ----------
@@ -82,7 +86,12 @@ class Front:
             return
         self.under_way.add(1)
         try:
-            await self.app(scope, receive, answer)
+            async with asyncio.timeout(ANSWER_SECONDS) as limit:
+                await self.app(scope, receive, answer)
+        except TimeoutError:
+            if answer.status or not limit.expired():
+                raise
+            raise HTTPException(504) from None
         finally:
             self.under_way.add(-1)
 

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 
 from genreflow.errors import AudioError
 from genreflow.serving.asgi import FrontedService
+from genreflow.serving.front import ANSWER_SECONDS
 from genreflow.serving.metrics import metrics
 from genreflow.serving.prefork import CAN_FORK
 from genreflow.serving.schema import Answer, AudioUpload, AudioUploads, BatchAnswer, ModelCard, NoInput, settings
@@ -27,7 +28,7 @@ from genreflow.serving.upload import TOO_MUCH, Refusal
     threads=1 if CAN_FORK else 2,
     # How many requests are taken on, and the access log, are the front's business.
     service_class=FrontedService,
-    traffic={"timeout": 300},
+    traffic={"timeout": ANSWER_SECONDS},
     logging={"access": {"enabled": False}},
     envs=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()],
 )
