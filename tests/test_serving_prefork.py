@@ -43,6 +43,7 @@ def gone(processes) -> bool:
     return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
 
 
+@pytest.mark.slow
 def test_the_processes_come_and_go_together(bento_home):
     environment = {"BENTOML_HOME": bento_home, "GENREFLOW_PROCESSES": "3"}
     with served("genre-classifier:latest", environment=environment, watch=False) as service:
