@@ -92,7 +92,7 @@ def test_what_was_killed_in_a_trial_goes_on_with_dvc_repro(project):
     assert study.study_name == before.study_name
     assert all((trials[number].values, trials[number].datetime_complete) == was for number, was in kept.items())
     again = next(trial for trial in trials if began_as(trial) == cut_off.number)
-    assert again.params == cut_off.params
+    assert again.params.items() >= cut_off.params.items()  # it may have been killed while it drew them
     assert counts(study)["finished"] == STUDY["trials"]
     assert counts(study)["interrupted"] == 1
 
@@ -101,9 +101,7 @@ def test_what_was_killed_in_a_trial_goes_on_with_dvc_repro(project):
     assert parent.info.status == "FINISHED"
     status = {int(run.data.tags["genreflow.trial"]): run.info.status for run in children}
     expected = {t.number: "FAILED" if t.number == cut_off.number else "FINISHED" for t in trials}
-    # A trial that was killed before MLflow had made its run has none.
-    assert expected.items() >= status.items()
-    assert set(expected) - set(status) <= {cut_off.number}
+    assert status == expected
     retried = [run for run in children if "retry_of" in run.data.tags]
     assert [run.data.tags["retry_of"] for run in retried] == [str(cut_off.number)]
     for run in children:
