@@ -217,6 +217,7 @@ def test_a_worker_may_have_more_connections_than_systems_allow_at_first(patient)
     assert max(process.rlimit(psutil.RLIMIT_NOFILE)[0] for process in processes(patient)) > 1024
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_is_given_up(service):
     def held():
         connected = [each for process in processes(service) for each in process.net_connections("tcp")]

@@ -81,6 +81,7 @@ def test_what_is_under_way_is_answered_when_the_service_ends(bento_home):
         wait_for(lambda: gone([watcher, *workers]))
 
 
+@pytest.mark.slow
 def test_two_clients_keep_both_processes_busy(bento_home, tmp_path):
     song = write_tone(tmp_path / "song.wav", "bass", 30.0, rate=44100).read_bytes()
     with served("genre-classifier:latest", environment={"BENTOML_HOME": bento_home}, watch=False) as service:

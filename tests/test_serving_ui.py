@@ -358,6 +358,7 @@ def test_a_busy_service_is_waited_for_as_it_asks(visit, narrow_service, songs):
     assert answers == [429, 429, 200]
 
 
+@pytest.mark.slow
 def test_a_service_that_stays_busy_is_not_waited_for_without_end(visit, narrow_service, songs):
     page = visit(narrow_service, complaints=["429"])
     expect(page, "#genres li").to_have_count(len(LABELS))
