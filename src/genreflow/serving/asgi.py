@@ -5,7 +5,6 @@ from contextlib import suppress
 import bentoml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
-from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -35,6 +34,8 @@ class FrontedService(bentoml.Service):
             *(route for route in routes if route.name not in BENTOML_PAGES),
         ]
         # BentoML's timer holds a request's memory for as long as it might have taken; `Front` has another one.
+        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # BentoML's supervisor needs none
+
         unwanted = {TimeoutMiddleware}
         if not BentoMLContainer.tracing.exporter_type.get():  # half a millisecond a request, for nobody
             unwanted.add(OpenTelemetryMiddleware)
