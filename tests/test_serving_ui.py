@@ -122,6 +122,14 @@ def expect(page, selector):
     return sync_api.expect(page.locator(selector))
 
 
+def give(page, token):
+    """Answer the question for a token, once it is asked and takes what is typed."""
+    expect(page, "#token").to_have_value("")
+    expect(page, "#token").to_be_focused()
+    page.keyboard.type(token)
+    page.keyboard.press("Enter")
+
+
 def choose(page, *paths):
     page.set_input_files("#files", [str(path) for path in paths])
 
@@ -235,10 +243,7 @@ def test_a_model_that_does_not_know_says_so_and_a_token_is_asked_for(visit, stri
     dialog = page.get_by_role("dialog", name="This service asks for a token")
     for token in ("wrong", TOKEN):
         sync_api.expect(dialog).to_be_visible()
-        expect(page, "#token").to_have_value("")
-        expect(page, "#token").to_be_focused()
-        page.keyboard.type(token)
-        page.keyboard.press("Enter")
+        give(page, token)
     expect(page, "#genres li").to_have_text(list(LABELS))
     choose(page, songs / "drone.mp3")
     expect(page, "#verdict").to_have_text("Not sure")
@@ -319,8 +324,7 @@ def test_what_the_browser_cannot_decode_is_sent_as_it_is(visit, service, songs, 
 
 def test_what_neither_can_take_is_said_in_words(visit, strict_service, songs):
     page = visit(strict_service, complaints=["401", "413"])
-    page.keyboard.type(TOKEN)
-    page.keyboard.press("Enter")
+    give(page, TOKEN)
     expect(page, "#genres li").to_have_count(len(LABELS))
     sent = []
     page.on("request", lambda request: sent.append(request.url.rpartition("/")[2]))
