@@ -28,9 +28,13 @@ def worn(name, segments):
     return model
 
 
-@pytest.mark.parametrize("name", TYPICAL_FIRST)
-def test_exports_and_agrees(name, segments, tmp_path):
-    model, path = worn(name, segments), tmp_path / "model.onnx"
+@pytest.fixture(scope="module", params=TYPICAL_FIRST)
+def model(request, segments):
+    return worn(request.param, segments)
+
+
+def test_exports_and_agrees(model, segments, tmp_path):
+    path = tmp_path / "model.onnx"
     export_onnx(model, path)
     assert check_agreement(model, path, segments) < 1e-4
     assert check_agreement(model, path, segments[:1]) < 1e-4
@@ -45,9 +49,7 @@ def test_exports_and_agrees(name, segments, tmp_path):
     assert [opset.domain for opset in operators.opset_import] == [""]  # any runtime reads it
 
 
-@pytest.mark.parametrize("name", TYPICAL_FIRST)
-def test_keras_file_comes_back(name, segments, tmp_path):
-    model = worn(name, segments)
+def test_keras_file_comes_back(model, segments, tmp_path):
     model.save(tmp_path / "model.keras")
     # Nothing of genreflow is needed to read it: only layers that Keras knows.
     again = keras.saving.load_model(tmp_path / "model.keras")

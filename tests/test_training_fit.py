@@ -91,7 +91,7 @@ def test_keeps_the_weights_of_the_last_epoch_if_asked(data):
     assert evaluate(model, data[1])["loss"] == pytest.approx(result.history["val_loss"][-1], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["efficient", "cnn_gru", "tiny_cnn"])
+@pytest.mark.parametrize("name", ["efficient", pytest.param("cnn_gru", marks=pytest.mark.slow), "tiny_cnn"])
 def test_same_seed_same_bits(data, name):
     options = FitOptions(epochs=2, batch_size=16, stretch=0.1, gain=0.1, noise=0.01, mixup=0.2, time_masks=1)
     fits = []

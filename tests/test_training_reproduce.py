@@ -184,6 +184,7 @@ def _plan_only(*arguments: str) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_a_fit_that_fails_is_told_and_tried_again_and_stops_nothing(project):
     material = load_material()
     test = set(material.split.test)

@@ -1,6 +1,7 @@
 """A worker of the project's study: the one that DVC starts, those beside it, and those on other machines."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -94,7 +95,7 @@ def work(*, lead: bool) -> Iterator[Finished]:
         dataset = data.lineage(params.data.path)
         trials = StudyTrials(run, tags=tags, name=data.split.marked("trial", joint=" "), dataset=dataset)
         try:
-            with _beside(workers - 1):
+            with _beside(workers - 1, tell):
                 run_study(
                     study,
                     storage,
@@ -146,8 +147,8 @@ def _described(params: Params) -> dict[str, object]:
 
 
 @contextmanager
-def _beside(workers: int) -> Iterator[None]:
-    """Other workers on this machine; those still there when the block is left are ended."""
+def _beside(workers: int, tell: Callable[[str], None]) -> Iterator[None]:
+    """Other workers on this machine; those still there when the block is left by an error are ended."""
     command = [sys.executable, "-c", "from genreflow.cli import main; main()", "tune", "--worker"]
     started = [subprocess.Popen(command) for _ in range(workers)]
     try:
@@ -159,3 +160,9 @@ def _beside(workers: int) -> Iterator[None]:
     finally:
         for process in started:
             process.wait()
+    for process in started:
+        if code := process.returncode:
+            how = (
+                f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with an error (exit code {code})"
+            )
+            tell(f"worker {process.pid}, which worked beside this one, {how}; the study goes on without it")
