@@ -130,6 +130,28 @@ def test_a_server_that_stays_away_is_not_waited_for_and_the_loss_is_said(up, cli
 
 
 @pytest.mark.slow
+def test_a_server_that_goes_in_the_middle_of_a_write_is_missed_soon_and_found_again(up, client, experiment_id):
+    said, run = [], client.create_run(experiment_id).info.run_id
+    box = Outbox(up.uri, say=said.append)
+
+    def write():
+        if up.answers() and not said:
+            up.kill()
+        client.log_metric(run, "loss", 1.0, step=0)
+
+    box.put(write, of="trial 0")
+    end = time.monotonic() + 60
+    while not said:
+        assert time.monotonic() < end, "MLflow itself tries again, for minutes"
+        time.sleep(0.05)
+    up.start()
+    assert box.close(seconds=60) == 0
+    assert "does not answer" in said[0]
+    assert "is back" in said[1]
+    assert [point.value for point in history(client, run, "loss")] == [1.0]
+
+
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_named_at_the_start(up, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", up.uri.replace("//", "//user:secret@"))
     monkeypatch.setattr(store, "PATIENCE_S", 0.5)
@@ -155,6 +177,20 @@ def test_a_write_that_the_store_refuses_does_not_hold_up_the_others(tmp_path):
     assert "refused a write of trial 0" in said[0]
     assert "2 writes are lost, with 2 points of trial 0" in said[1]
     assert len(said) == 2
+
+
+def test_closing_waits_as_long_as_writes_get_through(tmp_path):
+    done, free = [], threading.Event()
+    box = Outbox(f"sqlite:///{tmp_path}/mlflow.db")
+    for number in range(6):
+        box.put(lambda number=number: (time.sleep(0.4), done.append(number)), of="trial 0")
+    assert box.close(seconds=1) == 0
+    assert done == list(range(6))
+    box = Outbox(f"sqlite:///{tmp_path}/mlflow.db")
+    box.put(free.wait, of="trial 1")
+    assert box.close(seconds=0.5, say=done.append) == 1
+    assert "1 write is lost, of trial 1" in done[-1]
+    free.set()
 
 
 @pytest.mark.slow

@@ -14,13 +14,13 @@ from genreflow.errors import GenreflowError
 from genreflow.training.found import counts
 from genreflow.training.storage import began_as, open_storage, over
 from postgresql_server import create_database, postgresql
-from study_worker import ARCHITECTURES, NAME
+from study_worker import ARCHITECTURES, EPOCHS, HURRY, NAME
 
 WORKER = Path(__file__).with_name("study_worker.py")
 
 
-def start(storage: str, trials: int, seconds: float) -> subprocess.Popen:
-    command = [sys.executable, str(WORKER), storage, str(trials), str(seconds)]
+def start(storage: str, trials: int, seconds: float, *machine: str) -> subprocess.Popen:
+    command = [sys.executable, str(WORKER), storage, str(trials), str(seconds), *machine]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -100,6 +100,18 @@ def test_a_study_that_was_killed_goes_on_at_once(storages):
     assert counts(study)["finished"] == 4
     assert counts(study)["interrupted"] == 1
     assert [began_as(trial) for trial in study.get_trials() if began_as(trial) is not None] == [cut_off]
+
+
+@pytest.mark.slow
+def test_who_died_on_another_machine_is_missed_by_the_heartbeat_and_who_lives_is_left_alone(storages):
+    storage = storages("elsewhere")
+    seconds = 3 * HURRY["GRACE_S"] / EPOCHS  # longer than a dead one is waited for
+    cut_off = kill_in_a_trial(start(storage, 3, seconds, "there"))
+    begun = [line.split() for line in ends([start(storage, 3, seconds, machine) for machine in ("here", "yonder")])]
+    study = opened(storage)
+    assert counts(study) == {"finished": 3, "pruned": 0, "infeasible": 0, "failed": 0, "interrupted": 1}
+    assert [began_as(trial) for trial in study.get_trials() if began_as(trial) is not None] == [cut_off]
+    assert len({pid for what, _, pid, *_ in begun if what == "begin"}) == 2
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Writes to MLflow that wait while its store is away, so that training never does."""
 
 import logging
+import os
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,13 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
 # So often may a store that answers fail at one and the same write.
 TRIES = 3
 THREAD = "genreflow outbox"
+# MLflow itself tries a request again for four minutes, at last every two, so that a server that went in the middle of
+# one would be back for long before it is noticed. Of these limits a user's own are kept.
+LIMITS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 # A store that is busy or over its limits for now: request timeout, too many requests, unavailable, gateway timeout.
 FOR_NOW = (408, 429, 503, 504)
 
@@ -54,6 +63,10 @@ class Outbox:
         The store's.
     say : callable
         For a line when the store goes away and one when it is back.
+
+    Notes
+    -----
+    `LIMITS` become those of MLflow's requests in this process, and in those that it starts.
     """
 
     def __init__(self, uri: str, *, say: Callable[[str], object] = print) -> None:
@@ -64,6 +77,8 @@ class Outbox:
         self._lost: list[Write] = []
         self._closed: int | None = None
         self._thread: threading.Thread | None = None
+        for name, value in LIMITS.items():
+            os.environ.setdefault(name, value)
 
     def put(self, call: Callable[[], object], *, of: str, points: int = 0) -> None:
         """Have `call` done after all that was put before it; see `Write`."""
@@ -76,7 +91,7 @@ class Outbox:
             self._changed.notify_all()
 
     def close(self, *, seconds: float = 120, say: Callable[[str], object] | None = None) -> int:
-        """Wait until all is written, but no longer than `seconds`, and say what was lost.
+        """Wait until all is written, but no longer than `seconds` for one write, and say what was lost.
 
         Returns
         -------
@@ -88,8 +103,7 @@ class Outbox:
         with self._changed:
             self._closing.set()
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(seconds)
+        self._drain(seconds)
         with self._changed:
             self._given_up.set()
             waiting = list(self._queue)
@@ -99,6 +113,13 @@ class Outbox:
             why = f"did not answer for {seconds:g} s" if waiting else "refused them"
             (say or self.say)(f"MLflow at {shown(self.uri)} {why}: {_told(lost)}.")
         return self._closed
+
+    def _drain(self, seconds: float) -> None:
+        left, end = len(self._queue), time.monotonic() + seconds
+        while self._thread is not None and self._thread.is_alive() and time.monotonic() < end:
+            self._thread.join(min(seconds, FIRST_PAUSE_S))
+            if len(self._queue) < left:
+                left, end = len(self._queue), time.monotonic() + seconds
 
     def _work(self) -> None:
         pause, tries, away = FIRST_PAUSE_S, 0, False
@@ -140,8 +161,7 @@ class Outbox:
             self._closing.wait(pause)
 
     def _attempt(self, write: Write) -> "_Fault | None":
-        # MLflow itself tries again for four minutes, in which it would not notice that a server is back; so it is only
-        # asked while there is one. Its limits are for a whole process, and the user's to set.
+        # Asked first, since MLflow takes some seconds to find out.
         if not answers(self.uri):
             return _Fault("it does not answer", passing=True, away=True)
         try:
