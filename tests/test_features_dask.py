@@ -36,7 +36,7 @@ class Cluster:
 
     def start_scheduler(self, **environment: str) -> None:
         self._start("scheduler", "--port", "0", "--no-dashboard", **environment)
-        wait_for(self._file.exists)
+        wait_for(lambda: self._file.exists() and self._file.read_text().endswith("}"))  # it is there before it is whole
         self.address = json.loads(self._file.read_text())["address"]
 
     def start_worker(self, *options: str) -> subprocess.Popen:

@@ -28,7 +28,8 @@ def project(tmp_path_factory) -> Project:
 
 
 def test_the_workers_of_one_command_share_its_study_and_one_of_them_may_die(project, tmp_path):
-    project.set(tune={"trials": 6}, compute={"trial_workers": 2})
+    # Long enough that the one that leads does not do it all while the other starts.
+    project.set(tune={"trials": 8, "epochs": 24}, compute={"trial_workers": 2})
     log = tmp_path / "tune.log"
     process = start(project, "dvc", "repro", "tune", log=log)
     wait_until(lambda: len(busy(study_of(project))) == 2, process)
@@ -43,7 +44,7 @@ def test_the_workers_of_one_command_share_its_study_and_one_of_them_may_die(proj
 
     study = study_of(project)
     trials = study.get_trials()
-    assert counts(study) == {"finished": 6, "pruned": 0, "infeasible": 0, "failed": 0, "interrupted": 1}
+    assert counts(study) == {"finished": 8, "pruned": 0, "infeasible": 0, "failed": 0, "interrupted": 1}
     assert [began_as(trial) for trial in trials if began_as(trial) is not None] == [at[beside]]
     parent, *children = runs(open_client(project.folder), study.study_name)
     assert parent.info.status == "FINISHED"

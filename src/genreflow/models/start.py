@@ -1,5 +1,7 @@
 """Starting Keras without the noise that comes with it."""
 
+import atexit
+import gc
 import logging
 import os
 
@@ -18,6 +20,8 @@ def import_keras() -> None:
         keras.ops.zeros(1)  # the last of these lines comes with the first operation
         # It warns that a function is compiled again and again; that is what a study of many models does.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        # Or Python goes through all that TensorFlow made once more before it ends, for a second.
+        atexit.register(gc.freeze)
     finally:
         os.dup2(kept, 2)
         os.close(kept)
