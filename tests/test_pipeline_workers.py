@@ -50,7 +50,8 @@ def test_the_workers_of_one_command_share_its_study_and_one_of_them_may_die(proj
     assert parent.info.status == "FINISHED"
     status = {int(run.data.tags["genreflow.trial"]): run.info.status for run in children}
     assert status == {t.number: "FAILED" if t.number == at[beside] else "FINISHED" for t in trials}
-    assert read_json(project.folder / "reports" / "best_trial.json")["number"] == study.best_trial.number
+    best = read_json(project.folder / "reports" / "best_trial.json")["number"]
+    assert trials[best].value == study.best_value  # among equals the loss decides
 
 
 def test_mlflows_server_may_be_away_for_a_minute(project, tmp_path):
