@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def main() -> None:
     from genreflow.training.goals import Goals
     from genreflow.training.options import FitOptions
     from genreflow.training.search import Search
-    from genreflow.training.storage import open_storage
+    from genreflow.training.storage import open_storage, turn
     from genreflow.training.tune import Outcome, open_study, run_study
 
     def some(n: int, seed: int) -> SegmentSet:
@@ -102,7 +103,7 @@ def main() -> None:
             client = open_client(folder)
             experiment = ensure_experiment(client, folder)
             storage = open_storage(f"sqlite:///{folder}/optuna.db")
-        with study_run(client, experiment.experiment_id, "bench") as run:
+        with study_run(client, experiment.experiment_id, "bench", turn=partial(turn, storage)) as run:
             study = open_study(search, goals, storage, name="bench")
             trials = StudyTrials(run)
             with clock.on("trials"):

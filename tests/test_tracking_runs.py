@@ -149,12 +149,13 @@ def test_a_worker_beside_the_lead_leaves_the_run_as_it_is(store):
 
 def test_workers_that_begin_at_once_have_one_run(store):
     client, experiment_id = store
-    together, found = threading.Barrier(3), []
+    together, found, lock = threading.Barrier(3), [], threading.Lock()
 
     def work():
         own = type(client)(tracking_uri=client.tracking_uri)
         together.wait()
-        with study_run(own, experiment_id, "genre-at-once", params={"epochs": 5}, lead=False) as run:
+        described = {"params": {"epochs": 5}, "lead": False}
+        with study_run(own, experiment_id, "genre-at-once", **described, turn=lambda: lock) as run:
             found.append(run.run_id)
 
     workers = [threading.Thread(target=work) for _ in range(3)]

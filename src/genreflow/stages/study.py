@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from genreflow.features.spec import FilterBank
@@ -60,7 +61,7 @@ def work(*, lead: bool) -> Iterator[Finished]:
     from genreflow.training.found import best_of_previous
     from genreflow.training.goals import Goals
     from genreflow.training.search import Search, study_name
-    from genreflow.training.storage import open_storage
+    from genreflow.training.storage import open_storage, turn
     from genreflow.training.tune import open_study, run_study
 
     tune = params.tune.model_dump()
@@ -89,7 +90,7 @@ def work(*, lead: bool) -> Iterator[Finished]:
     client = open_client(PROJECT)
     experiment = ensure_experiment(client, PROJECT)
     tags = lineage_tags(PROJECT, **data.hashes, **data.split.mark)
-    described = {"params": _described(params), "tags": tags, "lead": lead}
+    described = {"params": _described(params), "tags": tags, "lead": lead, "turn": partial(turn, storage)}
     with study_run(client, experiment.experiment_id, name, **described) as run:
         study = open_study(search, goals, storage, name=name, about=about, start_from=start_from)
         dataset = data.lineage(params.data.path)

@@ -1,8 +1,7 @@
 """A study is a run, each of its trials a child of it."""
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -11,8 +10,6 @@ from genreflow.tracking.outbox import attempt
 from genreflow.tracking.runs import LoggedRun, ending, source, texts
 
 STUDY = "genreflow.study"
-# Between the making of a study's run and the look whether another worker made one too: longer than a write takes.
-SETTLE_S = 1.0
 
 
 @contextmanager
@@ -24,6 +21,7 @@ def study_run(
     params: Mapping[str, object] | None = None,
     tags: Mapping[str, object] | None = None,
     lead: bool = True,
+    turn: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Iterator[LoggedRun]:
     """The parent run of a study: the same one after a restart, and in every worker of the study.
 
@@ -38,15 +36,14 @@ def study_run(
         Written anew at each start of the lead.
     lead : bool
         False for a worker beside the lead: it joins the run, and leaves it as it is when it goes.
+    turn : callable
+        Gives a context in which one worker of the study is at a time, so that the first alone makes the run.
     """
     tags = source() | dict(tags or {}) | {STUDY: study_name}
-    run = _find_study(client, experiment_id, study_name)
-    if run is None:
-        created = client.create_run(experiment_id, run_name=study_name, tags=texts(tags))
-        time.sleep(SETTLE_S)
+    with turn():
         run = _find_study(client, experiment_id, study_name)
-        if run.info.run_id != created.info.run_id:  # another worker of the study was a moment earlier
-            client.delete_run(created.info.run_id)
+        if run is None:
+            run = client.create_run(experiment_id, run_name=study_name, tags=texts(tags))
     logged = LoggedRun(client, experiment_id, run.info.run_id)
     logged.log_params({name: value for name, value in (params or {}).items() if name not in run.data.params})
     if not lead:
