@@ -1,4 +1,4 @@
-"""LSTM and GRU layers as the operators of ONNX that do the same, which run many times as fast as loops do."""
+"""LSTM and GRU layers as the operators of ONNX that do the same, and run faster than the loops an exporter writes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

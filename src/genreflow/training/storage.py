@@ -83,7 +83,8 @@ def turn(storage: RDBStorage) -> Iterator[None]:
     """What stands in the block is done by one worker of the storage at a time.
 
     A lock in a file beside SQLite's, or one of PostgreSQL's advisory locks; both end with the process that holds them.
-    Of other databases there is none: several workers may then begin a trial more than was asked for.
+    Of other databases there is none: workers that start at once may then make a run of the study each, and begin a
+    trial more than was asked for.
     """
     with _alone(storage.engine):
         yield
