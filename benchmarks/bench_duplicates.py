@@ -26,12 +26,13 @@ import soxr
 import yaml
 
 from genreflow.audio import load
-from genreflow.datasets.audit.duplicates import NearDuplicate, near_duplicates
+from genreflow.audit.duplicates import NearDuplicate, near_duplicates
 from genreflow.datasets.demo import compose
 from genreflow.datasets.filterbank import make_filter_bank
-from genreflow.datasets.track import Track
-from genreflow.features import FeatureSpec, LogMel
+from genreflow.features.logmel import LogMel
+from genreflow.features.spec import FeatureSpec
 from genreflow.features.store import FeatureStore, update
+from genreflow.manifest.track import Track
 
 RATE = 22050
 LATER = round(0.7 * RATE)

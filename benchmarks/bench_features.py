@@ -24,7 +24,9 @@ import soundfile as sf
 
 from genreflow.audio import load
 from genreflow.datasets.filterbank import make_filter_bank
-from genreflow.features import FeatureSpec, LogMel, logmel, logmel_pieces
+from genreflow.features import logmel
+from genreflow.features.logmel import LogMel, logmel_pieces
+from genreflow.features.spec import FeatureSpec
 
 SPECS = {
     "2048/512/128": FeatureSpec(),

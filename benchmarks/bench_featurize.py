@@ -30,8 +30,9 @@ import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 
 from genreflow.datasets.filterbank import make_filter_bank
-from genreflow.features import FeatureSpec, FilterBank, LogMel, logmel_pieces, update
-from genreflow.features.logmel import _filter_groups
+from genreflow.features.logmel import LogMel, _filter_groups, logmel_pieces
+from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.features.store import update
 
 SPEC = FeatureSpec()
 SECONDS = 30

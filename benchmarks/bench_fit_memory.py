@@ -30,8 +30,8 @@ def one(name: str, shard: Path) -> None:
     from genreflow.params import load_params
 
     import_keras()
+    from genreflow.export.keras_to_onnx import check_agreement, export_onnx
     from genreflow.training.batches import SegmentSet
-    from genreflow.training.export import check_agreement, export_onnx
     from genreflow.training.fit import fit
 
     started = peak()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench_service import ROOT, Client, latencies, load, make_clips
 
-from genreflow.serving.process import Served, served
+from genreflow.costs.service_process import Served, served
 
 CLIENTS, TIMES, OVERLOAD_SECONDS = 8, 10, 10.0
 

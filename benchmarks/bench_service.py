@@ -28,9 +28,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from genreflow.bundle import Bundle
-from genreflow.serving.footprint import make_clip
-from genreflow.serving.process import served
-from genreflow.serving.settings import ENVIRONMENT
+from genreflow.costs.measure import make_clip
+from genreflow.costs.service_process import served
+from genreflow.inference.environment import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
 EMPTY_SERVICE = """
@@ -135,7 +135,7 @@ def throughput(work: Callable[[], None], workers: int, seconds: float) -> float:
 
 def bare(bundle: Path, clip: bytes, threads: int, seconds: float) -> float:
     """Clips a second in this process, without HTTP."""
-    from genreflow.serving.predictor import Predictor
+    from genreflow.inference.predictor import Predictor
 
     predictor = Predictor(bundle)
     throughput(lambda: predictor.classify(io.BytesIO(clip)), threads, 1.0)

@@ -42,19 +42,19 @@ def main() -> None:
     arguments = parser.parse_args()
     import_keras()
     from genreflow.models import build_model
-    from genreflow.tracking.plots import Objective, draw_study
+    from genreflow.reporting.study import Objective, draw_study
     from genreflow.tracking.store import ensure_experiment, open_client
     from genreflow.tracking.study import study_run
     from genreflow.tracking.summary import log_folder
     from genreflow.tracking.trials import StudyTrials
     from genreflow.training.batches import SegmentSet
     from genreflow.training.fit import fit
-    from genreflow.training.found import best_trial
-    from genreflow.training.goals import Goals
     from genreflow.training.options import FitOptions
-    from genreflow.training.search import Search
-    from genreflow.training.storage import open_storage, turn
-    from genreflow.training.tune import Outcome, open_study, run_study
+    from genreflow.tuning.objectives import Goals
+    from genreflow.tuning.results import best_trial
+    from genreflow.tuning.search_space import Search
+    from genreflow.tuning.storage import open_storage, turn
+    from genreflow.tuning.study import Outcome, open_study, run_study
 
     def some(n: int, seed: int) -> SegmentSet:
         frames = np.random.default_rng(seed).integers(0, 256, (n, FRAMES_A_TRACK, BANDS), dtype="uint8")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 
-from genreflow.training.storage import open_storage
+from genreflow.tuning.storage import open_storage
 from pipeline import Project, quick_project
 
 # A trial of some seconds, so that there is time to kill one.

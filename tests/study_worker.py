@@ -10,11 +10,11 @@ import socket
 import sys
 import time
 
-from genreflow.training import storage as storages
-from genreflow.training.goals import Goals
-from genreflow.training.search import Search
-from genreflow.training.storage import open_storage
-from genreflow.training.tune import Outcome, open_study, run_study
+from genreflow.tuning import storage as storages
+from genreflow.tuning.objectives import Goals
+from genreflow.tuning.search_space import Search
+from genreflow.tuning.storage import open_storage
+from genreflow.tuning.study import Outcome, open_study, run_study
 
 NAME, EPOCHS = "of-many", 5
 ARCHITECTURES = ("efficient", "parallel_cnn")

@@ -14,8 +14,8 @@ from genreflow.datasets import combination
 from genreflow.datasets.choice import capped
 from genreflow.datasets.request import Component
 from genreflow.datasets.sources import ingest
-from genreflow.datasets.track import Track
 from genreflow.errors import ParameterError
+from genreflow.manifest.track import Track
 from genreflow.stages import check
 
 FMA = (

@@ -10,9 +10,9 @@ import pytest
 import soundfile as sf
 
 from genreflow.datasets import folder as folders
-from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.sources import ingest
 from genreflow.errors import ParameterError
+from genreflow.manifest.manifest import Manifest
 
 RATE = 8000
 GTZAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan"

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genreflow.datasets.groups import merged_groups, recordings
-from genreflow.datasets.track import Track
+from genreflow.manifest.groups import merged_groups, recordings
+from genreflow.manifest.track import Track
 
 
 def tracks_of(*groups, hashes=()):

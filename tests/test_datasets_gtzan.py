@@ -18,18 +18,18 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from genreflow.audit.checks import audit
 from genreflow.datasets import download, sources
 from genreflow.datasets import folder as folders
-from genreflow.datasets.audit import audit
 from genreflow.datasets.gtzan import gtzan
 from genreflow.datasets.gtzan.archive import Archive, RemoteFile
 from genreflow.datasets.gtzan.facts import TRACK_IDS, published_artists, published_faults, published_split
 from genreflow.datasets.labels import artist_key
-from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.request import Request
-from genreflow.datasets.split import make_split
-from genreflow.datasets.track import PARTS
 from genreflow.errors import ParameterError
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import PARTS
+from genreflow.splits.make import make_split
 
 RATE = 22050
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from genreflow.datasets.labels import artist_key, genre_key
-from genreflow.datasets.manifest import Manifest
-from genreflow.datasets.table import Row, TrackTable
-from genreflow.datasets.track import Track
+from genreflow.datasets.track_table import Row, TrackTable
 from genreflow.errors import ParameterError
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import Track
 
 
 def make_track(number: int, **fields) -> Track:

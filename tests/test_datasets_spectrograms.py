@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genreflow.datasets.audit import audit
+from genreflow.audit.checks import audit
 from genreflow.datasets.sources import ingest
 from genreflow.datasets.spectrograms import spectrogram_pieces
-from genreflow.datasets.split import make_split
 from genreflow.errors import ParameterError
+from genreflow.splits.make import make_split
 
 GTZAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan"
 needs_gtzan = pytest.mark.skipif(not GTZAN.is_dir(), reason="no GTZAN material beside the project")

@@ -19,8 +19,10 @@ import soundfile as sf
 
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.errors import GenreflowError, ParameterError
-from genreflow.features import FeatureSpec, FeatureStore, LogMel, cluster, logmel_pieces, update
-from genreflow.features.spec import FEATURE_VERSION
+from genreflow.features import dask_jobs as cluster
+from genreflow.features.logmel import LogMel, logmel_pieces
+from genreflow.features.spec import FEATURE_VERSION, FeatureSpec
+from genreflow.features.store import FeatureStore, update
 
 pytest.importorskip("distributed")
 SPEC = FeatureSpec(n_mels=32)

@@ -12,7 +12,8 @@ import soundfile as sf
 
 from genreflow.datasets.filterbank import filter_bank, make_filter_bank
 from genreflow.errors import AudioError
-from genreflow.features import FeatureSpec, FilterBank, LogMel, logmel_pieces
+from genreflow.features.logmel import LogMel, logmel_pieces
+from genreflow.features.spec import FeatureSpec, FilterBank
 
 GTZAN = Path(__file__).parents[1] / ".." / "shared" / "data" / "gtzan"
 
@@ -204,7 +205,8 @@ def test_the_numbers_do_not_depend_on_the_threads_of_the_matrix_products():
     code = """
 import hashlib
 import numpy as np
-from genreflow.features import FeatureSpec, FilterBank, LogMel
+from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.features.logmel import LogMel
 spec = FeatureSpec()
 rng = np.random.default_rng(0)
 # Filters as wide as those of the top bands, all the way: the largest products.

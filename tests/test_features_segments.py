@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genreflow.errors import ParameterError
-from genreflow.features import iter_segments, segment_starts
+from genreflow.features.segments import iter_segments, segment_starts
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,10 @@ import soundfile as sf
 
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.errors import AudioError, ParameterError
-from genreflow.features import FeatureSpec, FeatureStore, LogMel, logmel_pieces, shards, update
+from genreflow.features import shards
+from genreflow.features.logmel import LogMel, logmel_pieces
+from genreflow.features.spec import FeatureSpec
+from genreflow.features.store import FeatureStore, update
 
 SPEC = FeatureSpec(n_mels=4)
 
@@ -294,7 +297,9 @@ import hashlib, resource, sys
 from functools import partial
 from pathlib import Path
 from genreflow.datasets.filterbank import make_filter_bank
-from genreflow.features import FeatureSpec, FilterBank, LogMel, logmel_pieces, update
+from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.features.logmel import LogMel, logmel_pieces
+from genreflow.features.store import update
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 spec = FeatureSpec(n_mels=16)
 bank = FilterBank.load(folder / "filters.npz")

@@ -7,12 +7,12 @@ from click.testing import CliRunner
 
 from genreflow.bundle import Bundle, stamp
 from genreflow.cli import cli
+from genreflow.inference.predictor import Predictor
+from genreflow.registry.gate import decide
+from genreflow.registry.model_card import model_card
+from genreflow.registry.model_registry import Registry
+from genreflow.registry.pointer import read_pointer, write_pointer
 from genreflow.serving import schema
-from genreflow.serving.predictor import Predictor
-from genreflow.tracking.gate import decide
-from genreflow.tracking.model_card import model_card
-from genreflow.tracking.pointer import read_pointer, write_pointer
-from genreflow.tracking.registry import Registry
 from genreflow.tracking.runs import create_run
 from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.tracking.trials import StudyTrials

@@ -54,11 +54,11 @@ def test_shuffled_labels_give_chance(project):
 
     Were a track or an artist on both sides of the split, a net that knows them by heart would do better than chance.
     """
-    from genreflow.datasets.manifest import Manifest
-    from genreflow.datasets.split import Split
     from genreflow.features.store import FeatureStore
+    from genreflow.manifest.manifest import Manifest
     from genreflow.models.start import import_keras
     from genreflow.params import load_params
+    from genreflow.splits.split import Split
 
     import_keras()
     from genreflow.training.data import load_training_data, segment_set

@@ -6,7 +6,7 @@ import json
 import pytest
 import soundfile
 
-from genreflow.datasets.track import PARTS
+from genreflow.manifest.track import PARTS
 from pipeline import RATE, Project, quick_project, tone
 
 pytestmark = pytest.mark.slow

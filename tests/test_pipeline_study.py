@@ -7,8 +7,8 @@ import pytest
 
 from genreflow.files import read_json
 from genreflow.tracking.store import open_client
-from genreflow.training.found import counts
-from genreflow.training.storage import began_as
+from genreflow.tuning.results import counts
+from genreflow.tuning.storage import began_as
 from pipeline import Project
 from study_project import STUDY, busy, runs, start, study_of, study_project, wait_until
 

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from genreflow.files import read_json
 from genreflow.tracking.store import open_client
-from genreflow.training.found import counts
-from genreflow.training.storage import began_as
+from genreflow.tuning.results import counts
+from genreflow.tuning.storage import began_as
 from mlflow_server import Server
 from pipeline import Project
 from postgresql_server import create_database, postgresql

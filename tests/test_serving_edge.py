@@ -12,8 +12,8 @@ import httpx
 import psutil
 import pytest
 
+from genreflow.costs.service_process import served
 from genreflow.serving.connection import CROWD
-from genreflow.serving.process import served
 from serving_toy import write_tone
 
 STALL_SECONDS = 2

@@ -13,11 +13,11 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from genreflow.costs.service_process import served
 from genreflow.errors import ParameterError
 from genreflow.serving import asgi, front, schema
 from genreflow.serving.front import Front
 from genreflow.serving.prefork import Tally
-from genreflow.serving.process import served
 from genreflow.serving.settings import Settings
 from serving_toy import write_tone
 

@@ -21,7 +21,7 @@ import psutil
 import pytest
 import soundfile as sf
 
-from genreflow.serving.process import served
+from genreflow.costs.service_process import served
 from serving_toy import tone
 
 LIMITS = {"GENREFLOW_MAX_MEGABYTES": "40", "GENREFLOW_STALL_SECONDS": "1", "GENREFLOW_MAX_FILES": "5"}

@@ -6,7 +6,7 @@ import pytest
 import soundfile as sf
 from prometheus_client.parser import text_string_to_metric_families
 
-from genreflow.serving.process import served
+from genreflow.costs.service_process import served
 from serving_toy import tone, write_tone, write_toy_bundle
 
 

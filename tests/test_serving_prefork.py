@@ -12,8 +12,8 @@ import httpx
 import psutil
 import pytest
 
+from genreflow.costs.service_process import served
 from genreflow.serving.prefork import CAN_FORK, Tally, split
-from genreflow.serving.process import served
 from serving_toy import write_tone
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="one process where there is no fork")

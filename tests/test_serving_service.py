@@ -18,9 +18,9 @@ import soundfile as sf
 from packaging.requirements import Requirement
 
 from conftest import ROOT
-from genreflow.serving.batch import classify_files
-from genreflow.serving.predictor import Predictor
-from genreflow.serving.process import served
+from genreflow.costs.service_process import served
+from genreflow.inference.batch import classify_files
+from genreflow.inference.predictor import Predictor
 from serving_toy import LABELS, write_tone
 
 # Small limits, so that the tests reach them.
@@ -395,7 +395,7 @@ def test_nothing_was_answered_with_5xx(client):
 
 def test_nothing_heavy_was_imported(client, service):
     imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", service.log.read_text(errors="replace"), re.MULTILINE))
-    assert {"bentoml", "onnxruntime", "soundfile", "genreflow.serving.predictor"} <= imported
+    assert {"bentoml", "onnxruntime", "soundfile", "genreflow.inference.predictor"} <= imported
     roots = {name.partition(".")[0] for name in imported}
     heavy = "tensorflow keras mlflow optuna dvc librosa numba pandas sklearn matplotlib onnx torch"
     assert not roots & set(heavy.split())

@@ -19,8 +19,8 @@ import pytest
 import soundfile as sf
 
 from conftest import ROOT
-from genreflow.serving.predictor import Predictor
-from genreflow.serving.process import served
+from genreflow.costs.service_process import served
+from genreflow.inference.predictor import Predictor
 from serving_toy import LABELS, tone, write_tone, write_toy_bundle
 
 sync_api = pytest.importorskip("playwright.sync_api")

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genreflow.datasets.manifest import Manifest
-from genreflow.datasets.segment_parts import SegmentParts
-from genreflow.datasets.split import Split, make_split
-from genreflow.datasets.track import PARTS, Track
 from genreflow.errors import GenreflowError
 from genreflow.features import store as stores
 from genreflow.features.spec import FeatureSpec
-from genreflow.serving.measure import answers
-from genreflow.serving.predictor import Predictor
+from genreflow.inference.predictor import Predictor
+from genreflow.inference.tracks import answers
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import PARTS, Track
+from genreflow.splits.make import make_split
+from genreflow.splits.segment_parts import SegmentParts
+from genreflow.splits.split import Split
 from genreflow.training.data import load_training_data, segment_set
 from genreflow.training.options import FitOptions
 from serving_toy import SPEC as TOY_SPEC
@@ -62,7 +63,7 @@ def manifest():
 
 
 def split_by(manifest: Manifest, method: str) -> Split:
-    from genreflow.datasets.audit import Audit
+    from genreflow.audit.faults import Audit
 
     return make_split(manifest, Audit((), {}, {}), method=method, fractions=EXACT, seed=1)
 
@@ -152,7 +153,7 @@ def test_shares_are_exact_over_many_tracks_and_chance_within_one():
 
 def test_another_process_deals_the_same_and_another_seed_does_not():
     code = (
-        "from genreflow.datasets.segment_parts import SegmentParts\n"
+        "from genreflow.splits.segment_parts import SegmentParts\n"
         f"deal = SegmentParts(fractions={EXACT}, seed=5)\n"
         "print([int(i) for i in deal.mask('test', 'abc', 30).nonzero()[0]])\n"
     )

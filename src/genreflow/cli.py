@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from genreflow.errors import GenreflowError
+from genreflow.logs import configure_logging
 
 if TYPE_CHECKING:
-    from genreflow.tracking.pointer import Pointer
+    from genreflow.registry.pointer import Pointer
 
 BUNDLE = Path("models/champion")
 POINTER = Path("models/champion.json")
@@ -21,6 +22,7 @@ REPRODUCED = Path("reports/reproduce")
 
 def main() -> None:
     """Entry point; a mistake of the user's ends with its sentence and exit code 2, without a traceback."""
+    configure_logging(sys.stderr)
     try:
         cli(prog_name="genreflow")
     except GenreflowError as error:
@@ -70,9 +72,9 @@ def classify(
     be classified; its row says why.
     """
     from genreflow.bundle import Bundle
-    from genreflow.serving.batch import classify_files, iter_results, outcome
-    from genreflow.serving.listing import find_audio
-    from genreflow.serving.predictor import Predictor
+    from genreflow.inference.audio_files import find_audio
+    from genreflow.inference.batch import classify_files, iter_results, outcome
+    from genreflow.inference.predictor import Predictor
 
     files = find_audio(paths)
     if Bundle.load(bundle).leaking:
@@ -127,10 +129,15 @@ def audit(path: Path, tracks: Path | None, page: Path | None, jobs: int | None, 
     DIR is a folder of music (<genre>/[<artist>/]<file>), a folder of spectrograms, or an .npz of them. Nothing in it
     is changed.
     """
-    from genreflow.datasets.audit import audit_directory
-    from genreflow.datasets.audit.table import as_table
+    from genreflow.audit.directory import audit_directory
+    from genreflow.audit.summary import as_table
 
-    report = audit_directory(path, tracks_csv=tracks, page=page, n_jobs=jobs or -1, **limits)
+    draw = None
+    if page is not None:
+        from genreflow.reporting.audit.page import write_page  # Jinja and matplotlib, only where a page is wanted
+
+        draw = partial(write_page, page)
+    report = audit_directory(path, tracks_csv=tracks, draw=draw, n_jobs=jobs or -1, **limits)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
@@ -151,7 +158,7 @@ def models(name: str | None, shape: str, classes: int, as_json: bool) -> None:
     except ValueError:
         raise ParameterError(f"--shape is {shape!r}; frames x mel bands such as 80x80 is right.") from None
     from genreflow.models import build_model, describe
-    from genreflow.models.listing import details, table
+    from genreflow.models.description import details, table
     from genreflow.models.start import import_keras
 
     import_keras()
@@ -187,8 +194,8 @@ def reproduce(
     NAMES are those of `genreflow models`; without any, all of them. It works on the data of the project, as `dvc repro
     split` leaves them. What is finished stays in the folder: a second call fits what is missing.
     """
+    from genreflow.reproduction import reproduce
     from genreflow.stages.material import load_material
-    from genreflow.training.reproduce import reproduce
 
     records = reproduce(
         names, load_material(), folder, minutes=minutes, epochs=epochs, say=partial(click.echo, err=as_json)
@@ -228,8 +235,8 @@ def folds(experiments: tuple[str, ...], as_json: bool) -> None:
 
     EXPERIMENTS are those of `dvc exp show`; without any, all of the present commit that were split by kfold.
     """
+    from genreflow.splits.folds import pool, read_folds
     from genreflow.stages import PREDICTIONS, SPLIT
-    from genreflow.tracking.folds import pool, read_folds
 
     found = pool(read_folds(".", experiments, split=SPLIT, predictions=PREDICTIONS))
     if as_json:
@@ -255,7 +262,7 @@ def registry() -> None:
 @as_json
 def registry_list(as_json: bool) -> None:
     """List the registered versions, newest first."""
-    from genreflow.tracking.registry import Registry
+    from genreflow.registry.model_registry import Registry
 
     versions = Registry.open().versions()
     if as_json:
@@ -277,7 +284,7 @@ def registry_list(as_json: bool) -> None:
 @as_json
 def promote(version: str, as_json: bool) -> None:
     """Make VERSION the champion; `dvc repro` then packages it."""
-    from genreflow.tracking.registry import Registry
+    from genreflow.registry.model_registry import Registry
 
     _show(Registry.open().promote(version, POINTER), as_json)
 
@@ -286,7 +293,7 @@ def promote(version: str, as_json: bool) -> None:
 @as_json
 def rollback(as_json: bool) -> None:
     """Make the champion before this one champion again; `dvc repro` then packages it."""
-    from genreflow.tracking.registry import Registry
+    from genreflow.registry.model_registry import Registry
 
     _show(Registry.open().rollback(POINTER), as_json)
 

@@ -1,16 +1,23 @@
 """params.yaml as frozen, validated values; the unit and range of every knob stand here and nowhere else."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from genreflow.datasets.request import Component
+from genreflow.audit.params import AuditParams
+from genreflow.datasets.params import DataParams
 from genreflow.errors import ParameterError
+from genreflow.export.params import BundleParams
 from genreflow.features.spec import FeatureSpec
-from genreflow.models import MODELS, Choice, Dimension, Float, FrontEnd, Int, checked
-from genreflow.training.options import FitOptions, Segmentation
+from genreflow.frozen import FrozenModel
+from genreflow.models import MODELS, Choice, Dimension, Float, Int
+from genreflow.registry.params import GateParams
+from genreflow.splits.params import SplitParams
+from genreflow.training.options import FitOptions
+from genreflow.training.params import SegmentParams
+from genreflow.tuning.params import Range, TuneParams
 
 PARAMS_FILE = Path("params.yaml")
 # What a study may vary: not what makes trials incomparable, nor what it finds by itself.
@@ -19,145 +26,9 @@ SEARCHED = {
     "train": [name for name in FitOptions.model_fields if name not in NOT_SEARCHED],
     "segments": ["seconds", "coefficients"],
 }
-PositiveSize = Annotated[int, Field(ge=1, le=1024)]
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataParams(Section):
-    source: str = Field(description="name of the source")
-    path: Path = Field(description="the folder or file that the source reads")
-    tracks: Path = Field(description="optional table of tracks: path, genre, group, split")
-    genres: tuple[str, ...] = Field(default=(), description="a subset of the genres; empty takes all")
-    subset: str | None = Field(default=None, description="of fma: small, medium, large or full; null: what is there")
-    sources: tuple[Component, ...] = Field(default=(), description="of a combination, what it combines")
-
-
-class AuditParams(Section):
-    min_seconds: float = Field(default=1.0, ge=0, description="shorter tracks are left out [s]")
-    silence_db: float = Field(default=-60.0, le=0, description="tracks that peak below are left out [dBFS]")
-    clipped_share: float = Field(default=0.001, ge=0, le=1, description="more samples flat at full scale are noticed")
-    near_duplicates: bool = Field(default=True, description="look for the same recording in other guise")
-
-
-class SplitParams(Section):
-    method: str = "group"
-    valid: float = Field(default=0.2, ge=0.05, le=0.5, description="share of the tracks that chooses models")
-    test: float = Field(default=0.2, ge=0.05, le=0.5, description="share of the tracks looked at once, at the end")
-    folds: int = Field(default=5, ge=3, le=100, description="of kfold: one tests, the next one validates")
-    fold: int = Field(default=0, ge=0, description="of kfold: the one that tests, from 0")
-    seed: int = Field(default=1, ge=0)
-
-    @model_validator(mode="after")
-    def _leave_some_for_training(self) -> Self:
-        if self.valid + self.test > 0.8:
-            raise ValueError("split.valid + split.test must leave at least 0.2 of the tracks for training")
-        if self.fold >= self.folds:
-            raise ValueError(f"split.fold is {self.fold}, but split.folds {self.folds} are numbered from 0")
-        return self
-
-
-class SegmentParams(Section):
-    seconds: float = Field(default=4.0, ge=0.5, le=60, description="length of a segment [s]")
-    hop_seconds: float = Field(default=2.0, gt=0, le=60, description="from one segment's start to the next [s]")
-    coefficients: int | None = Field(
-        default=None, ge=0, le=512, description="cepstral, for the mel bands; 0: the bands; null: the architecture's"
-    )
-    image: tuple[PositiveSize, PositiveSize] | None = Field(
-        default=None, description="time steps and bands that a segment is resized to; null: the architecture's"
-    )
-
-    @model_validator(mode="after")
-    def _leave_no_gap(self) -> Self:
-        if self.hop_seconds > self.seconds:
-            raise ValueError("segments.hop_seconds must not exceed segments.seconds, or audio is left out between them")
-        return self
-
-    @property
-    def segmentation(self) -> Segmentation:
-        front = FrontEnd(image=self.image, coefficients=self.coefficients)
-        return Segmentation(self.seconds, self.hop_seconds, front)
-
-
-class Range(Section):
-    """A range of a knob that a study searches."""
-
-    low: float
-    high: float
-    log: bool = Field(default=False, description="whether its order of magnitude is what matters")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if not self.low <= self.high or (self.log and self.low <= 0):
-            raise ValueError("a range is {low, high} with low <= high, and low above 0 where log is true")
-        return self
-
-
-# What is wrong is then said of the one that was meant.
-Searched = Annotated[
-    Annotated[Range, Tag("range")] | Annotated[list[bool | int | float | str | None], Tag("choices")],
-    Discriminator(lambda given: "range" if isinstance(given, dict | Range) else "choices"),
-]
-
-
-class TuneParams(Section):
-    trials: int | None = Field(default=8, ge=1, le=100_000, description="null: as many as fit into the hours")
-    hours: float | None = Field(default=None, gt=0, description="of work on the study; null: no limit")
-    epochs: int = Field(default=10, ge=1, le=10_000, description="of a trial at most")
-    architectures: tuple[str, ...] = Field(min_length=1)
-    search: dict[str, Searched] = Field(
-        default_factory=dict, description="knobs of train and segments that trials vary: choices, or a range"
-    )
-    startup_trials: int = Field(default=3, ge=0, description="trials that finish before any is pruned")
-    warmup_epochs: int = Field(default=3, ge=0, description="epochs of a trial before it may be pruned")
-    learning_rate: tuple[float, float] | None = Field(default=None, description="[low, high]; null: the architecture's")
-    fixed: dict[str, dict[str, bool | int | float | str]] = Field(
-        default_factory=dict, description="hyperparameters that are given instead of searched, by architecture"
-    )
-    objectives: tuple[Literal["track_accuracy", "parameters", "latency_ms", "memory_mb"], ...] = Field(
-        default=("track_accuracy",), min_length=1, description="the first is track_accuracy"
-    )
-    max_params: int | None = Field(default=None, ge=1, description="of a model; null: no limit")
-    max_latency_ms: float | None = Field(default=None, gt=0, description="for a clip on one core [ms]")
-    max_memory_mb: float | None = Field(default=None, gt=0, description="of the whole service at its peak [MiB]")
-    pick: Literal["best", "one_standard_error"] = Field(default="best", description="which trial is trained")
-    start_from: Literal["previous"] | None = Field(
-        default=None, description="previous: a new study tries the best trials of the one before it first"
-    )
-    seed: int = Field(default=1, ge=0)
-
-    @model_validator(mode="after")
-    def _known_and_ordered(self) -> Self:
-        for name in self.architectures:
-            if name not in MODELS:
-                raise ValueError(f"tune.architectures names {name!r}; there are {', '.join(MODELS)}")
-        for name, values in self.fixed.items():
-            if name not in self.architectures:
-                raise ValueError(f"tune.fixed names {name!r}, which is not one of tune.architectures")
-            try:
-                checked(name, values)
-            except ParameterError as error:
-                raise ValueError(f"tune.fixed: {str(error).removesuffix('.')}") from None
-        if self.learning_rate and not 0 < self.learning_rate[0] <= self.learning_rate[1] <= 10:
-            raise ValueError("tune.learning_rate is [low, high] with 0 < low <= high <= 10")
-        if self.trials is None and self.hours is None:
-            raise ValueError("tune.trials and tune.hours are both null; one of them must end the study")
-        if self.objectives[0] != "track_accuracy" or len(set(self.objectives)) < len(self.objectives):
-            raise ValueError("tune.objectives must begin with track_accuracy, and name each of the others once at most")
-        return self
-
-
-class GateParams(Section):
-    min_probability: float = Field(default=0.8, ge=0.5, le=1, description="of being better than the champion")
-
-
-class BundleParams(Section):
-    abstain_below: float | None = Field(default=None, ge=0, le=1, description="null: from validation")
-
-
-class ComputeParams(Section):
+class ComputeParams(FrozenModel):
     """Where work is done; no result depends on it, so no stage of dvc.yaml lists it."""
 
     n_jobs: int = Field(default=-1, description="workers, as joblib counts: -1 is one a core")
@@ -172,7 +43,7 @@ class ComputeParams(Section):
         return self
 
 
-class Params(Section):
+class Params(FrozenModel):
     """The whole of params.yaml."""
 
     data: DataParams

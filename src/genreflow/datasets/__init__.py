@@ -1,1 +1,1 @@
-"""Where tracks come from: sources, the manifest, the audit of its faults, and splits that do not leak."""
+"""Where tracks come from: the sources, and the manifest that says what every track is."""

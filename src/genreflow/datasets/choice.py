@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from genreflow.datasets.labels import select_genres
 from genreflow.datasets.request import Request
-from genreflow.datasets.track import Track
 from genreflow.errors import ParameterError
+from genreflow.manifest.track import Track
 
 
 def choose(tracks: Iterable[Track], request: Request, *, where: str) -> list[Track]:

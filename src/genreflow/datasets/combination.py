@@ -33,11 +33,11 @@ from pathlib import Path
 
 from genreflow.datasets.importing import existing_folder
 from genreflow.datasets.labels import genre_key, select_genres
-from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.request import Component, Request
-from genreflow.datasets.table import Row, TrackTable
-from genreflow.datasets.track import Track, ungrouped
+from genreflow.datasets.track_table import Row, TrackTable
 from genreflow.errors import ParameterError
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import Track, ungrouped
 
 LAYOUT = "the folder that holds what data.sources lists"
 

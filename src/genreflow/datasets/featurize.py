@@ -4,11 +4,11 @@ import os
 from functools import partial
 from pathlib import Path
 
-from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.spectrograms import spectrogram_pieces
 from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.features.store import StoreReport, update
+from genreflow.manifest.manifest import Manifest
 
 
 def update_features(

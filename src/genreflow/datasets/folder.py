@@ -15,10 +15,10 @@ from genreflow.datasets.choice import choose
 from genreflow.datasets.importing import bring, existing_folder
 from genreflow.datasets.labels import with_artist
 from genreflow.datasets.layout import place_tracks, walk
-from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.request import Request
-from genreflow.datasets.track import Track
 from genreflow.errors import AudioError, ParameterError
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import Track
 
 LAYOUT = "one sub-folder a genre, as in <data.path>/<genre>/<track>.wav or <data.path>/<genre>/<artist>/<track>.wav"
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from genreflow.datasets.track import Track, ungrouped
 from genreflow.errors import ParameterError
+from genreflow.manifest.track import Track, ungrouped
 
 # What people and taggers write where they know no artist; taken as an artist, it would tie unrelated tracks together.
 _NO_ARTIST = frozenset(

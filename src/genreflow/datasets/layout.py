@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from genreflow.datasets.labels import with_artist
-from genreflow.datasets.table import TrackTable
-from genreflow.datasets.track import Track, ungrouped
+from genreflow.datasets.track_table import TrackTable
 from genreflow.errors import ParameterError
+from genreflow.manifest.track import Track, ungrouped
 
 
 def walk(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list[str]]:

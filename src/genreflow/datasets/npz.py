@@ -11,10 +11,10 @@ import numpy as np
 from genreflow.datasets.choice import choose
 from genreflow.datasets.labels import with_artist
 from genreflow.datasets.request import Request
-from genreflow.datasets.shards import Opened, Shard, content
-from genreflow.datasets.track import Track, ungrouped
+from genreflow.datasets.spectrogram_shards import Opened, Shard, content
 from genreflow.errors import ParameterError
 from genreflow.features.spec import LevelReference
+from genreflow.manifest.track import Track, ungrouped
 
 # Range that imported decibels are taken to have; softer cells become 0.
 TOP_DB = 80.0

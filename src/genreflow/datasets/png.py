@@ -12,8 +12,8 @@ from genreflow.datasets.choice import choose
 from genreflow.datasets.labels import genre_key
 from genreflow.datasets.layout import place_tracks
 from genreflow.datasets.request import Request
-from genreflow.datasets.shards import Content, Opened, Shard, content
-from genreflow.datasets.track import Track
+from genreflow.datasets.spectrogram_shards import Content, Opened, Shard, content
+from genreflow.manifest.track import Track
 
 # What Pillow raises for files that are no sound PNG.
 _NO_PICTURE = (OSError, SyntaxError, EOFError, Image.DecompressionBombError)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from genreflow.datasets.importing import fingerprint
-from genreflow.datasets.manifest import Manifest
-from genreflow.datasets.table import TrackTable
+from genreflow.datasets.track_table import TrackTable
 from genreflow.errors import ParameterError
 from genreflow.files import read_json, write_json
+from genreflow.manifest.manifest import Manifest
 
 # Facts that decoding gives: those of an unchanged file need not be measured again.
 _MEASURED = (

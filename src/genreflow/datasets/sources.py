@@ -11,10 +11,10 @@ from genreflow.datasets.fma import SUBSETS as FMA_SUBSETS
 from genreflow.datasets.fma import fma
 from genreflow.datasets.gtzan import gtzan
 from genreflow.datasets.importing import replaced_together
-from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.request import Component, Request, write_index
 from genreflow.datasets.spectrograms import spectrograms
 from genreflow.errors import ParameterError
+from genreflow.manifest.manifest import Manifest
 
 # (path, empty folder of raw data to fill, request) -> manifest, whose paths are below that folder
 Source = Callable[[Path, Path, Request], Manifest]

@@ -9,14 +9,14 @@ from tqdm import tqdm
 
 from genreflow.datasets.importing import existing_folder
 from genreflow.datasets.layout import walk
-from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.npz import TOP_DB, open_npz
 from genreflow.datasets.png import open_png
 from genreflow.datasets.request import Request
-from genreflow.datasets.shards import Content, Opened, Shard
-from genreflow.datasets.track import Track
+from genreflow.datasets.spectrogram_shards import Content, Opened, Shard
 from genreflow.errors import ParameterError
 from genreflow.features.spec import FeatureSpec
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import Track
 
 LAYOUT = (
     "an .npz file with the arrays spectrogram (entries, n_mels, frames), track and genre, a folder of such files, or a "

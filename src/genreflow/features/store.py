@@ -168,7 +168,7 @@ def update(
     Raises
     ------
     ParameterError, GenreflowError
-        Of `scheduler`, as `features.cluster.run_on_cluster` does.
+        Of `scheduler`, as `features.dask_jobs.run_on_cluster` does.
     """
     from tqdm import tqdm  # here, since every worker process loads this module
 
@@ -221,7 +221,7 @@ def _compute(
     if not missing:
         return
     if scheduler:
-        from genreflow.features.cluster import run_on_cluster
+        from genreflow.features.dask_jobs import run_on_cluster
 
         doubtful = []
         for places, faults in run_on_cluster(scheduler, directory, spec, _jobs(missing, payloads), compute):

@@ -9,8 +9,8 @@ A residual 2-D net (short chunks, Won et al. 2020) was no better than `efficient
 """
 
 from genreflow.models.architecture import Architecture, Protocol
+from genreflow.models.dimensions import Choice, Float, Int
 from genreflow.models.efficient import NARROW, OPTIONS, features
-from genreflow.models.space import Choice, Float, Int
 
 # Bands under the first filters of every other member: taller shapes hold timbres rather than single partials.
 TALL = 15

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from genreflow.models.space import Dimension, Float
+from genreflow.models.dimensions import Dimension, Float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """`cnn1d_lstm`: convolutions over a sequence of cepstral coefficients, then two LSTM layers."""
 
 from genreflow.models.architecture import Architecture, Protocol
-from genreflow.models.space import Choice, Float
+from genreflow.models.dimensions import Choice, Float
 
 COEFFICIENTS = 20
 

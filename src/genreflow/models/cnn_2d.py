@@ -1,7 +1,7 @@
 """`cnn_2d`: three convolutions of 32 and two small dense layers, normalised and thinned out between."""
 
 from genreflow.models.architecture import Architecture, Protocol
-from genreflow.models.space import Float, Int
+from genreflow.models.dimensions import Float, Int
 
 
 def build(image, *, classes: int, filters: int, dropout: float):

@@ -6,7 +6,7 @@
 from dataclasses import replace
 
 from genreflow.models.architecture import EIGHT_GENRES, Architecture
-from genreflow.models.space import Choice, Float
+from genreflow.models.dimensions import Choice, Float
 
 _SPACE = {
     "units": Choice(values=(64, 128, 256, 512), default=512),

@@ -1,7 +1,7 @@
 """`cnn_rnn`: one-dimensional convolutions over time, then two LSTM layers."""
 
 from genreflow.models.architecture import EIGHT_GENRES, Architecture
-from genreflow.models.space import Float
+from genreflow.models.dimensions import Float
 
 
 def build(image, *, classes: int, dropout: float):

@@ -14,7 +14,7 @@ record sound differently mastered, brought 63.5 % against 58.6 % without it.
 """
 
 from genreflow.models.architecture import Architecture, Protocol
-from genreflow.models.space import Choice, Float
+from genreflow.models.dimensions import Choice, Float
 
 # Time steps behind the first convolution, about: what a segment costs hardly depends on its frame rate.
 TIME_STEPS = 26

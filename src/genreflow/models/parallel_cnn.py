@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from genreflow.models.architecture import EIGHT_GENRES, Architecture
-from genreflow.models.space import Float
+from genreflow.models.dimensions import Float
 
 
 def build(image, *, classes: int, dropout: float):

@@ -1,7 +1,7 @@
 """`resnet50`: the residual network of He et al. (2016) as Keras ships it, from scratch or from a local weights file."""
 
 from genreflow.models.architecture import EIGHT_GENRES, Architecture
-from genreflow.models.space import File, Float
+from genreflow.models.dimensions import File, Float
 
 
 def build(image, *, classes: int, dropout: float, weights: str):

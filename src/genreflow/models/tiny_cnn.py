@@ -1,7 +1,7 @@
 """`tiny_cnn`: the plainest convolutional net, as small as one author had to go to be able to deploy it."""
 
 from genreflow.models.architecture import Architecture, Protocol
-from genreflow.models.space import Choice, Float
+from genreflow.models.dimensions import Choice, Float
 
 
 def build(image, *, classes: int, width: int, dropout: float):

@@ -1,7 +1,7 @@
 """`vgg_large`: five blocks of two convolutions, and one wide dense layer."""
 
 from genreflow.models.architecture import Architecture, Protocol
-from genreflow.models.space import Float, Int
+from genreflow.models.dimensions import Float, Int
 
 
 def build(image, *, classes: int, units: int, dropout: float):

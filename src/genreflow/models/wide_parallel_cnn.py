@@ -1,7 +1,7 @@
 """`wide_parallel_cnn`: three branches of two convolutions, from coarse to fine, and most weights behind them."""
 
 from genreflow.models.architecture import EIGHT_GENRES, Architecture
-from genreflow.models.space import Float, Int
+from genreflow.models.dimensions import Float, Int
 
 
 def build(image, *, classes: int, units: int, dropout: float):

@@ -6,7 +6,7 @@ say; a tenth of 30 s is taken.
 """
 
 from genreflow.models.architecture import Architecture, Protocol
-from genreflow.models.space import Choice, Float, Int
+from genreflow.models.dimensions import Choice, Float, Int
 
 FILTERS = (16, 32, 64, 64, 128)
 HIDDEN = (150, 100, 50)

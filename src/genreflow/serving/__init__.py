@@ -1,1 +1,1 @@
-"""From audio to an answer: the predictor, the BentoML service around it, and many files at once."""
+"""The BentoML service: HTTP around the predictor, and its page."""

@@ -56,7 +56,7 @@ async def _to_page(request: Request) -> Response:
 
 def _is_loaded(bundle: str) -> bool:
     """Load the model now, to have it in all processes."""
-    from genreflow.serving.predictor import load
+    from genreflow.inference.predictor import load
 
     with suppress(GenreflowError):  # it is raised again where BentoML makes the service, and told there
         load(bundle)

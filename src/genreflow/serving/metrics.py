@@ -31,7 +31,7 @@ class Metrics:
         self.refused = Counter("genreflow_refused_requests_total", "Requests answered with an error.", ["code"])
 
     def count(self, answer: dict) -> None:
-        """Count an answer, as `genreflow.serving.predictor.Prediction.to_dict` gives it."""
+        """Count an answer, as `genreflow.inference.predictor.Prediction.to_dict` gives it."""
         if answer["genre"] is None:
             self.abstentions.inc()
         else:

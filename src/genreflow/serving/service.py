@@ -10,12 +10,12 @@ import bentoml
 from starlette.responses import JSONResponse
 
 from genreflow.errors import AudioError
+from genreflow.inference.environment import ENVIRONMENT
 from genreflow.serving.asgi import FrontedService
 from genreflow.serving.front import ANSWER_SECONDS
 from genreflow.serving.metrics import metrics
 from genreflow.serving.prefork import CAN_FORK
 from genreflow.serving.schema import Answer, AudioUpload, AudioUploads, BatchAnswer, ModelCard, NoInput, settings
-from genreflow.serving.settings import ENVIRONMENT
 from genreflow.serving.ui import page
 from genreflow.serving.upload import TOO_MUCH, Refusal
 
@@ -37,7 +37,7 @@ class GenreClassifier:
     """Says what genre music is, as a whole and over time."""
 
     def __init__(self) -> None:
-        from genreflow.serving.predictor import load
+        from genreflow.inference.predictor import load
 
         self.limits = settings()
         self.predictor = load(self.limits.bundle)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from genreflow.errors import GenreflowError
+from genreflow.logs import configure_logging
 
 CHECKED = Path("data/checked")
 RAW = Path("data/raw")
@@ -36,6 +37,7 @@ PACKAGE = Path("reports/package.json")
 
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage; a mistake of the user's ends it with its sentence and exit code 2, without a traceback."""
+    configure_logging()
     try:
         main()
     except GenreflowError as error:

@@ -1,11 +1,11 @@
 """manifest and features -> the tracks that cannot or should not be used, and a page about them."""
 
-from genreflow.datasets.audit import audit
-from genreflow.datasets.audit.page import write_page
-from genreflow.datasets.audit.table import as_table
-from genreflow.datasets.manifest import Manifest
+from genreflow.audit.checks import audit
+from genreflow.audit.summary import as_table
 from genreflow.features.store import FeatureStore
+from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
+from genreflow.reporting.audit.page import write_page
 from genreflow.stages import AUDIT, AUDIT_PAGE, FEATURES, FINGERPRINTS, MANIFEST, run_stage, say
 
 

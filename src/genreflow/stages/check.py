@@ -4,10 +4,10 @@ DVC removes the outs of a stage before it runs it: a mistake found by the stage 
 """
 
 from genreflow.datasets.sources import DOWNLOADED, check_sources
-from genreflow.datasets.split_methods import METHODS
 from genreflow.errors import ParameterError
 from genreflow.files import write_text
 from genreflow.params import load_params
+from genreflow.splits.methods import METHODS
 from genreflow.stages import CHECKED, run_stage
 
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from genreflow.evaluation.metrics import evaluate
 from genreflow.files import write_csv, write_json
-from genreflow.serving.measure import answers
-from genreflow.serving.predictor import Predictor
+from genreflow.inference.predictor import Predictor
+from genreflow.inference.tracks import answers
 from genreflow.stages import CANDIDATE, CONFUSION, EVALUATION, METRICS, PREDICTIONS, run_stage, say
 from genreflow.stages.inputs import Data
 

@@ -5,8 +5,8 @@ import os
 
 from genreflow.datasets.featurize import update_features
 from genreflow.datasets.filterbank import filter_bank
-from genreflow.datasets.manifest import Manifest
 from genreflow.errors import GenreflowError
+from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
 from genreflow.stages import FEATURES, FILTERS, MANIFEST, RAW, run_stage, say
 

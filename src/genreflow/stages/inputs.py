@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genreflow.datasets.manifest import Manifest
-from genreflow.datasets.split import Split
-from genreflow.datasets.track import Part, Track
 from genreflow.features.segments import count_segments
 from genreflow.features.store import FeatureStore
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import Part, Track
+from genreflow.splits.split import Split
 from genreflow.stages import FEATURES, MANIFEST, SPLIT
 
 if TYPE_CHECKING:

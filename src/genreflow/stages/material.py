@@ -1,11 +1,11 @@
 """What a reproduction works on: data as the stages left them, and the options of params.yaml. No stage itself."""
 
-from genreflow.datasets.audit import Audit
+from genreflow.audit.faults import Audit
 from genreflow.errors import ParameterError
 from genreflow.params import load_params
+from genreflow.reproduction import Material
 from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT
 from genreflow.stages.inputs import Data
-from genreflow.training.reproduce import Material
 
 
 def load_material() -> Material:

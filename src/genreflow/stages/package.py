@@ -7,10 +7,10 @@ from pathlib import Path
 
 from genreflow.errors import GenreflowError
 from genreflow.files import replace_directory, write_json
+from genreflow.registry.model_registry import Registry
+from genreflow.registry.pointer import read_pointer
 from genreflow.stages import CHAMPION, PACKAGE, POINTER, run_stage, say
 from genreflow.stages.inputs import PROJECT
-from genreflow.tracking.pointer import read_pointer
-from genreflow.tracking.registry import Registry
 
 BENTOFILE = "bentofile.yaml"
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from genreflow.bundle import Bundle
 from genreflow.errors import GenreflowError
 from genreflow.files import read_json, write_json
+from genreflow.inference.predictor import Predictor
+from genreflow.inference.tracks import answers
 from genreflow.params import load_params
-from genreflow.serving.measure import answers
-from genreflow.serving.predictor import Predictor
+from genreflow.registry.gate import decide
+from genreflow.registry.model_registry import Registry
+from genreflow.registry.pointer import Pointer, read_pointer, write_pointer
 from genreflow.stages import CANDIDATE, EVALUATION, GATE, METRICS, POINTER, PREDICTIONS, RAW, run_stage, say
 from genreflow.stages.inputs import PROJECT, Data
-from genreflow.tracking.gate import decide
-from genreflow.tracking.pointer import Pointer, read_pointer, write_pointer
-from genreflow.tracking.registry import Registry
 
 
 def main() -> None:

@@ -1,13 +1,13 @@
 """manifest and audit -> train, valid and test, and a report of how much of one stands in another."""
 
-from genreflow.datasets.audit import Audit
-from genreflow.datasets.manifest import Manifest
-from genreflow.datasets.split import make_split
-from genreflow.datasets.split_report import counts, table
-from genreflow.datasets.track import PARTS
+from genreflow.audit.faults import Audit
 from genreflow.features.store import FeatureStore
 from genreflow.files import write_json
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import PARTS
 from genreflow.params import load_params
+from genreflow.splits.make import make_split
+from genreflow.splits.report import counts, table
 from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_REPORT, run_stage, say
 from genreflow.stages.inputs import Data
 

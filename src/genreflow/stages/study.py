@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from genreflow.cores import usable_cores
 from genreflow.features.spec import FilterBank
 from genreflow.models.start import import_keras
 from genreflow.params import Params, load_params
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import optuna
 
     from genreflow.tracking.runs import LoggedRun
-    from genreflow.training.goals import Goals
+    from genreflow.tuning.objectives import Goals
 
 # Names Optuna's storage where params.yaml does not: an address with a password is nothing for a file in git.
 STORAGE_VARIABLE = "GENREFLOW_STORAGE"
@@ -51,18 +52,18 @@ def work(*, lead: bool) -> Iterator[Finished]:
     workers = params.compute.trial_workers if lead else 1
     if workers > 1:  # they share the cores; those that are started beside this one inherit it
         for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-            os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))
+            os.environ.setdefault(variable, str(max(1, usable_cores() // workers)))
     # Keras is imported after the parameters and inputs are known to be sound: it takes ten seconds.
     import_keras()
     from genreflow.tracking.runs import lineage_tags
     from genreflow.tracking.store import ensure_experiment, open_client, project_root
     from genreflow.tracking.study import study_run
     from genreflow.tracking.trials import StudyTrials
-    from genreflow.training.found import best_of_previous
-    from genreflow.training.goals import Goals
-    from genreflow.training.search import Search, study_name
-    from genreflow.training.storage import open_storage, turn
-    from genreflow.training.tune import open_study, run_study
+    from genreflow.tuning.objectives import Goals
+    from genreflow.tuning.results import best_of_previous
+    from genreflow.tuning.search_space import Search, study_name
+    from genreflow.tuning.storage import open_storage, turn
+    from genreflow.tuning.study import open_study, run_study
 
     tune = params.tune.model_dump()
     goals = Goals(**{name: tune[name] for name in Goals.__dataclass_fields__})
@@ -115,7 +116,7 @@ def work(*, lead: bool) -> Iterator[Finished]:
 
 def _objective(params: Params, data: Data, goals: "Goals") -> Callable:
     from genreflow.training.data import load_training_data
-    from genreflow.training.objective import Trial
+    from genreflow.tuning.trial import Trial
 
     return Trial(
         lambda cut: load_training_data(

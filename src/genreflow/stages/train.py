@@ -21,7 +21,7 @@ def main() -> None:
     from genreflow.tracking.runs import lineage_tags, start_run
     from genreflow.tracking.store import ensure_experiment, open_client
     from genreflow.training.data import load_training_data
-    from genreflow.training.refit import export_bundle, fit_configuration
+    from genreflow.training.refit import calibrate_and_export, fit_configuration
 
     cut = params.segments.segmentation.changed(best["segments"])
     segments = load_training_data(
@@ -65,7 +65,7 @@ def main() -> None:
         model, result = fit_configuration(
             segments, best["architecture"], best["hyperparameters"], options, on_epoch=on_epoch
         )
-        _, facts = export_bundle(
+        _, facts = calibrate_and_export(
             model,
             segments,
             CANDIDATE,

@@ -11,9 +11,9 @@ def main() -> None:
 
 
 def _report(done: Finished) -> None:
-    from genreflow.tracking.plots import Objective, draw_study
+    from genreflow.reporting.study import Objective, draw_study
     from genreflow.tracking.summary import log_folder, show_best
-    from genreflow.training.found import best_trial, counts, table
+    from genreflow.tuning.results import best_trial, counts, table
 
     study, split = done.study, done.data.split
     best, ended, rows = best_trial(study, done.goals), counts(study), table(study, done.goals)

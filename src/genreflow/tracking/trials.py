@@ -37,7 +37,7 @@ class _Trial:
 
 
 class StudyTrials:
-    """The trials of a study, each a child run: what `genreflow.training.tune` writes its trials down with.
+    """The trials of a study, each a child run: what `genreflow.tuning.study` writes its trials down with.
 
     Nothing but `close` waits for MLflow: all is written by an `Outbox`, with the times at which it happened.
 

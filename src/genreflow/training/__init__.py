@@ -1,1 +1,1 @@
-"""From segments to a bundle: batches and augmentation, fit, export, and the study that tunes them."""
+"""Segments and batches, augmentation, optimiser, fit and refit."""

@@ -6,13 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from genreflow.datasets.manifest import Manifest
-from genreflow.datasets.split import Split
-from genreflow.datasets.track import Part
 from genreflow.errors import GenreflowError
 from genreflow.features.segments import segment_starts
 from genreflow.features.store import FeatureStore
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import Part
 from genreflow.models import AS_PUBLISHED, FrontEnd
+from genreflow.splits.split import Split
 from genreflow.training.batches import SegmentSet
 
 

@@ -11,10 +11,10 @@ from genreflow.errors import ParameterError
 from genreflow.evaluation.calibration import softmax, track_probabilities
 from genreflow.training.batches import SegmentSet
 from genreflow.training.epochs import TrainingBatches
-from genreflow.training.loop import learn
 from genreflow.training.optimiser import make_optimiser
 from genreflow.training.options import FitOptions
 from genreflow.training.speed import products, unrolled
+from genreflow.training.train_loop import learn
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 

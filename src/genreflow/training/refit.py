@@ -1,18 +1,17 @@
 """One configuration to a fitted model, and a fitted model to a bundle."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from genreflow.bundle import Bundle, write_bundle
+from genreflow.bundle import Bundle
 from genreflow.evaluation.calibration import abstention_threshold, fit_temperature, softmax, track_probabilities
+from genreflow.export.export_bundle import export_bundle
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.models import build_model
 from genreflow.training.data import TrainingData
-from genreflow.training.export import check_agreement, export_onnx
 from genreflow.training.fit import FitResult, OnEpoch, fit, logits
 from genreflow.training.options import FitOptions
 
@@ -64,7 +63,7 @@ def build_configuration(
     )
 
 
-def export_bundle(
+def calibrate_and_export(
     model: keras.Model,
     data: TrainingData,
     directory: Path,
@@ -105,25 +104,18 @@ def export_bundle(
     if abstain_below is None:
         by_track = track_probabilities(softmax(valid_logits, temperature), valid.track, valid.n_tracks)
         abstain_below = abstention_threshold(by_track, valid.track_labels)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as folder:
-        onnx_path, keras_path = Path(folder, "model.onnx"), Path(folder, "model.keras")
-        export_onnx(model, onnx_path)
-        some = np.linspace(0, valid.n_segments - 1, min(AGREEMENT_SEGMENTS, valid.n_segments)).astype(int)
-        difference = check_agreement(model, onnx_path, valid.segments(some))
-        model.save(keras_path)
-        bundle = write_bundle(
-            directory,
-            onnx=onnx_path,
-            keras_path=keras_path,
-            labels=data.genres,
-            spec=spec,
-            bank=bank,
-            segment_frames=data.length,
-            segment_hop=data.hop,
-            temperature=temperature,
-            abstain_below=abstain_below,
-            architecture=model.name,
-            lineage=lineage,
-        )
+    some = np.linspace(0, valid.n_segments - 1, min(AGREEMENT_SEGMENTS, valid.n_segments)).astype(int)
+    bundle, difference = export_bundle(
+        model,
+        directory,
+        segments=valid.segments(some),
+        labels=data.genres,
+        spec=spec,
+        bank=bank,
+        segment_frames=data.length,
+        segment_hop=data.hop,
+        temperature=temperature,
+        abstain_below=abstain_below,
+        lineage=lineage,
+    )
     return bundle, {"temperature": temperature, "abstain_below": abstain_below, "onnx_difference": difference}

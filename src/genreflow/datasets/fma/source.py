@@ -13,10 +13,10 @@ from genreflow.datasets.fma.archives import SUBSETS
 from genreflow.datasets.fma.tables import Genres, Row, read_genres, read_tracks
 from genreflow.datasets.folder import measure
 from genreflow.datasets.labels import artist_key
-from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.request import Request
-from genreflow.datasets.track import Part, Track, ungrouped
 from genreflow.errors import ParameterError
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import Part, Track, ungrouped
 
 LAYOUT = "fma_metadata/ (tracks.csv, genres.csv) beside fma_small/, fma_medium/, fma_large/ or fma_full/"
 _PARTS: dict[str, Part] = {"training": "train", "validation": "valid", "test": "test"}

@@ -12,10 +12,10 @@ from genreflow.datasets.gtzan.archive import Archive, differing, download, publi
 from genreflow.datasets.gtzan.facts import GENRES, TRACK_IDS, published_artists, published_split
 from genreflow.datasets.importing import existing_folder
 from genreflow.datasets.labels import with_artist
-from genreflow.datasets.manifest import Manifest
 from genreflow.datasets.request import Request
-from genreflow.datasets.track import Track, ungrouped
 from genreflow.errors import ParameterError
+from genreflow.manifest.manifest import Manifest
+from genreflow.manifest.track import Track, ungrouped
 
 # Where a copy has the folders of its genres: in mirdata's home, in the archive, and on Kaggle.
 _HOMES = ("", "genres", "gtzan_genre/genres", "genres_original", "Data/genres_original")

@@ -1,0 +1,1 @@
+"""What a bundle costs where it is served: latency and memory of the real service."""

@@ -1,0 +1,9 @@
+"""Parameters of `gate` in params.yaml."""
+
+from pydantic import Field
+
+from genreflow.frozen import FrozenModel
+
+
+class GateParams(FrozenModel):
+    min_probability: float = Field(default=0.8, ge=0.5, le=1, description="of being better than the champion")

@@ -1,0 +1,1 @@
+"""Pages and plots for people; drawing only, on plain data."""

@@ -1,0 +1,1 @@
+"""The Optuna study: search space, storage, objectives, pruning, trials and results."""

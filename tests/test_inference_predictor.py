@@ -1,0 +1,165 @@
+"""From files to answers, with a real net in ONNX Runtime."""
+
+import io
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from genreflow.bundle import Bundle, write_bundle
+from genreflow.errors import AudioError, GenreflowError
+from genreflow.inference.predictor import Predictor
+from serving_toy import LABELS, SPEC, TONES, tone, write_tone, write_toy_bundle
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("toy") / "bundle"
+    write_toy_bundle(directory)
+    return Predictor(directory)
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize(
+    ("suffix", "rate", "channels"),
+    [("wav", 8000, 1), ("wav", 44100, 2), ("flac", 22050, 1), ("mp3", 32000, 2), ("ogg", 48000, 1), ("aiff", 16000, 6)],
+)
+def test_formats_rates_and_channels_give_the_genre_of_the_tone(predictor, tmp_path, label, suffix, rate, channels):
+    path = write_tone(tmp_path / f"tone.{suffix}", label, 5.0, rate=rate, channels=channels)
+    prediction = predictor.classify(path)
+    assert prediction.genre == label
+    assert prediction.confidence == max(prediction.probabilities.values()) > 0.6
+    assert prediction.duration == pytest.approx(5.0, abs=0.1)
+    assert not prediction.short
+
+
+def test_probabilities_are_the_mean_over_segments_in_falling_order(predictor, tmp_path):
+    path = write_tone(tmp_path / "a.wav", "drone", 4.0)
+    prediction = predictor.classify(path)
+    values = list(prediction.probabilities.values())
+    assert values == sorted(values, reverse=True)
+    assert sum(values) == pytest.approx(1.0, abs=1e-9)
+    assert set(prediction.probabilities) == set(LABELS)
+    assert prediction.confidence == pytest.approx(np.mean([s.confidence for s in prediction.segments]), abs=1e-9)
+
+
+def test_segments_follow_the_music(predictor, tmp_path):
+    sf.write(tmp_path / "medley.wav", np.concatenate([tone("bass", 6.0), tone("whistle", 6.0)]), SPEC.sample_rate)
+    prediction = predictor.classify(tmp_path / "medley.wav")
+    assert prediction.segments[0].start == 0.0
+    assert prediction.segments[-1].end == pytest.approx(12.0, abs=0.1)
+    starts = [segment.start for segment in prediction.segments]
+    assert starts == sorted(starts)
+    assert np.diff(starts)[:-1] == pytest.approx(1.0, abs=0.05)
+    for segment in prediction.segments:
+        assert segment.end - segment.start == pytest.approx(2.0, abs=0.05)
+        if segment.end < 5.9:
+            assert segment.genre == "bass"
+        if segment.start > 6.1:
+            assert segment.genre == "whistle"
+
+
+def test_short_audio_is_padded_and_marked(predictor, tmp_path):
+    prediction = predictor.classify(write_tone(tmp_path / "blip.wav", "whistle", 0.5))
+    assert prediction.short
+    assert len(prediction.segments) == 1
+    assert prediction.segments[0].end == prediction.duration == pytest.approx(0.5)
+
+
+def test_the_temperature_moves_the_confidence_and_the_threshold_silences(tmp_path):
+    path = write_tone(tmp_path / "a.wav", "bass", 4.0)
+    write_toy_bundle(tmp_path / "cold", temperature=0.5)
+    write_toy_bundle(tmp_path / "hot", temperature=20.0, abstain_below=0.9)
+    cold, hot = Predictor(tmp_path / "cold").classify(path), Predictor(tmp_path / "hot").classify(path)
+    assert cold.confidence > hot.confidence
+    assert cold.genre == "bass"
+    assert hot.genre is None
+    assert next(iter(hot.probabilities)) == "bass"
+    assert hot.segments[0].genre == "bass"
+
+
+def test_a_file_object_gives_the_same_answer_as_its_path(predictor, tmp_path):
+    path = write_tone(tmp_path / "a.flac", "drone", 9.0, rate=44100)
+    assert predictor.classify(io.BytesIO(path.read_bytes())) == predictor.classify(path)
+
+
+def test_the_answer_is_json_of_the_documented_shape(predictor, tmp_path):
+    answer = predictor.classify(write_tone(tmp_path / "a.wav", "bass", 3.0)).to_dict(predictor.model)
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    assert list(answer) == ["genre", "confidence", "probabilities", "segments", "duration", "short", "model"]
+    assert list(answer["segments"][0]) == ["start", "end", "genre", "confidence"]
+    assert answer["model"] == {"name": "genre-classifier", "version": None}
+
+
+@pytest.mark.parametrize(
+    ("samples", "code"),
+    [
+        (np.zeros((0, 1)), "unusable"),
+        (np.zeros((16000, 1)), "unusable"),
+        (np.full((16000, 1), np.nan), "unusable"),
+        (np.full((16000, 1), np.inf), "unusable"),
+    ],
+)
+def test_what_holds_no_music_is_refused(predictor, tmp_path, samples, code):
+    sf.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    with pytest.raises(AudioError) as caught:
+        predictor.classify(tmp_path / "a.wav")
+    assert caught.value.code == code
+
+
+def test_too_long_and_undecodable_are_refused(predictor, tmp_path):
+    with pytest.raises(AudioError) as caught:
+        predictor.classify(write_tone(tmp_path / "a.wav", "bass", 5.0), max_seconds=4.0)
+    assert caught.value.code == "too_long"
+    (tmp_path / "b.mp3").write_text("these are words")
+    with pytest.raises(AudioError) as caught:
+        predictor.classify(tmp_path / "b.mp3")
+    assert caught.value.code == "undecodable"
+
+
+def test_an_hour_takes_no_more_memory_than_minutes(predictor, tmp_path):
+    def peak(seconds):
+        path = tmp_path / f"{seconds}.wav"
+        with sf.SoundFile(path, "w", 8000, 1) as file:
+            for _ in range(seconds // 60):
+                file.write(tone("bass", 60.0))
+        tracemalloc.start()
+        try:
+            prediction = predictor.classify(path)
+            return tracemalloc.get_traced_memory()[1], prediction
+        finally:
+            tracemalloc.stop()
+
+    minutes, _ = peak(120)
+    hour, prediction = peak(3600)
+    assert prediction.duration == 3600.0
+    assert len(prediction.segments) > 3500
+    # What may grow is the answer itself: a thousand segments are a quarter of a megabyte.
+    assert hour < minutes + 3_000_000
+
+
+def test_a_net_that_does_not_fit_its_labels_is_refused(predictor, tmp_path):
+    source = predictor.bundle
+    common = {
+        "spec": source.spec,
+        "bank": source.bank,
+        "segment_frames": source.segment_frames,
+        "segment_hop": source.segment_hop,
+        "temperature": 1.0,
+        "abstain_below": 0.0,
+        "architecture": "toy",
+        "lineage": {},
+    }
+    write_bundle(tmp_path / "four", onnx=source.onnx_path, labels=["a", "b", "c", "d"], **common)
+    with pytest.raises(GenreflowError, match="labels"):
+        Predictor(tmp_path / "four")
+    write_bundle(tmp_path / "broken", onnx=b"no graph", labels=["a", "b", "c"], **common)
+    with pytest.raises(GenreflowError, match="ONNX Runtime"):
+        Predictor(tmp_path / "broken")
+
+
+def test_the_toy_is_what_it_claims(predictor):
+    assert isinstance(predictor.bundle, Bundle)
+    assert set(TONES) == set(predictor.bundle.labels)

@@ -1,0 +1,220 @@
+"""The registry in a real MLflow store: bundles in, the same bundles out, and one of them the champion."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow.pyfunc
+import pandas as pd
+import pytest
+
+from genreflow.bundle import Bundle, write_bundle
+from genreflow.errors import GenreflowError, ParameterError
+from genreflow.registry.gate import decide
+from genreflow.registry.model_registry import NAME, Registry
+from genreflow.registry.pointer import read_pointer, write_pointer
+from genreflow.tracking.runs import start_run
+from genreflow.tracking.store import ensure_experiment
+from serving_toy import write_tone, write_toy_bundle
+
+TEMPERATURES = itertools.count(1.0, 0.01)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("MLFLOW_REGISTRY_URI", raising=False)
+        return Registry.open(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def bundles(tmp_path):
+    """Three bundles that no other test has."""
+    for name in "abc":
+        write_toy_bundle(tmp_path / name, temperature=next(TEMPERATURES))
+    return [tmp_path / name for name in "abc"]
+
+
+def aliases(registry):
+    return {alias: version.version for version in registry.versions() for alias in version.aliases}
+
+
+def test_the_same_bundle_is_one_version(registry, bundles):
+    a, b, _ = bundles
+    first = registry.register(a, metrics={"track_accuracy": 0.5})
+    second = registry.register(b, metrics={"track_accuracy": 0.6})
+    assert int(second) == int(first) + 1
+    assert registry.register(a, metrics={"track_accuracy": 0.7, "log_loss": float("nan")}) == first
+    assert aliases(registry)["candidate"] == first
+    newest, older = registry.versions()[:2]
+    assert (newest.version, older.version) == (second, first)
+    assert older.metrics == {"track_accuracy": 0.7}
+    assert older.lineage == {"manifest": "made up"}
+    assert older.bundle_hash == Bundle.load(a).hash
+    card = registry.client.get_model_version(NAME, first).description
+    assert "toy" in card
+    assert "bass, drone, whistle" in card
+    assert "0.7" in card
+
+
+def test_a_version_is_fetched_as_it_was_registered(registry, bundles, tmp_path):
+    version = registry.register(bundles[0], metrics={"track_accuracy": 0.5})
+    target = tmp_path / "models" / "champion"
+    fetched = registry.fetch(version, target)
+    original = Bundle.load(bundles[0])
+    assert (fetched.hash, fetched.version, fetched.metrics) == (original.hash, version, {"track_accuracy": 0.5})
+    assert (target / "model.onnx").read_bytes() == original.onnx_path.read_bytes()
+    assert [path.name for path in target.parent.iterdir()] == ["champion"]
+    # a stamped copy is the same bundle
+    assert registry.register(target, metrics={}) == version
+
+
+def test_files_that_were_changed_or_lost_are_noticed(registry, bundles, tmp_path):
+    a, b, c = bundles
+    target = tmp_path / "fetched"
+    registry.fetch(registry.register(a, metrics={}), target)
+    version = registry.register(b, metrics={})
+    source = registry.client.get_model_version_download_uri(NAME, version).removeprefix("file://")
+    (there,) = Path(source).glob("data/*")
+    write_toy_bundle(there, temperature=next(TEMPERATURES))
+    with pytest.raises(GenreflowError, match="changed"):
+        registry.fetch(version, target)
+    (there / "bundle.json").unlink()
+    with pytest.raises(GenreflowError, match=r"bundle\.json is missing"):
+        registry.fetch(version, target)
+    assert Bundle.load(target).hash == Bundle.load(a).hash, "a failed fetch touched what was there"
+    version = registry.register(c, metrics={})
+    source = Path(registry.client.get_model_version_download_uri(NAME, version).removeprefix("file://"))
+    source.rename(source.with_name("moved"))
+    with pytest.raises(GenreflowError, match="cannot be read"):
+        registry.fetch(version, target)
+
+
+def test_promote_and_go_back_step_by_step(registry, bundles, tmp_path):
+    path = tmp_path / "champion.json"
+    with pytest.raises(GenreflowError, match="no champion yet"):
+        registry.rollback(path)
+    one, two, three = (registry.register(bundle, metrics={}) for bundle in bundles)
+    registry.promote(one, path, reason="the first")
+    text = path.read_bytes()
+    registry.promote(two, path)
+    registry.promote(three, path)
+    assert aliases(registry)["champion"] == three
+    assert [champion.version for champion in read_pointer(path).previous] == [one, two]
+    stamp = path.stat()
+    assert registry.promote(three, path, reason="again").champion.reason == "promoted by hand"
+    assert path.stat().st_mtime_ns == stamp.st_mtime_ns, "promoting the champion must not touch the file"
+    assert registry.rollback(path).champion.version == two
+    assert registry.rollback(path).champion.version == one
+    assert path.read_bytes() == text
+    assert aliases(registry)["champion"] == one
+    with pytest.raises(GenreflowError, match="none to go back to"):
+        registry.rollback(path)
+    assert [registry.was_rolled_back(version) for version in (one, two, three)] == [False, True, True]
+    registry.promote(three, path)
+    assert not registry.was_rolled_back(three)
+    assert registry.rollback(path).champion.version == one
+
+
+def test_there_is_nothing_to_go_back_from_where_no_version_passed_the_gate(registry, tmp_path):
+    path = tmp_path / "champion.json"
+    write_pointer(None, path)
+    with pytest.raises(GenreflowError, match=r"names none.*registry promote") as refused:
+        registry.rollback(path)
+    assert "missing" not in str(refused.value)
+
+
+def test_a_b_a(registry, bundles, tmp_path):
+    a, b, _ = bundles
+    path = tmp_path / "champion.json"
+    for bundle in (a, b, a):
+        pointer = registry.promote(registry.register(bundle, metrics={}), path)
+    assert pointer.champion.bundle_hash == Bundle.load(a).hash
+    assert registry.fetch_champion(pointer, tmp_path / "out").hash == Bundle.load(a).hash
+    assert registry.rollback(path).champion.bundle_hash == Bundle.load(b).hash
+
+
+def test_a_champion_of_another_registry_is_not_confused_with_a_version_here(registry, bundles, tmp_path):
+    path = tmp_path / "champion.json"
+    here = registry.register(bundles[0], metrics={})
+    registry.promote(here, path)
+    foreign = path.read_text().replace(Bundle.load(bundles[0]).hash, "f" * 64)
+    path.write_text(foreign)
+    with pytest.raises(GenreflowError, match="ffffffffffff"):
+        registry.fetch_champion(read_pointer(path), tmp_path / "out")
+    registry.promote(registry.register(bundles[1], metrics={}), path)
+    before = path.read_text()
+    with pytest.raises(GenreflowError, match="MLFLOW_TRACKING_URI"):
+        registry.rollback(path)
+    assert path.read_text() == before
+
+
+def test_an_unknown_version_is_named_with_those_there_are(registry, bundles, tmp_path):
+    version = registry.register(bundles[0], metrics={})
+    for call in (lambda: registry.promote("4711", tmp_path / "p.json"), lambda: registry.fetch("x", tmp_path / "out")):
+        with pytest.raises(ParameterError, match=version):
+            call()
+    assert not (tmp_path / "p.json").exists()
+
+
+def test_the_gate_counts_the_bundles_a_test_split_has_judged(registry, bundles):
+    a, b, c = (registry.register(bundle, metrics={}) for bundle in bundles)
+    report = decide({"track": True}, None, majority_accuracy=0.5)
+    assert registry.times_split_used("split-1", a) == 1
+    registry.record_gate(a, "split-1", report)
+    assert registry.times_split_used("split-1", a) == 1, "the same bundle again is no new choice"
+    assert registry.times_split_used("split-1", b) == 2
+    registry.record_gate(b, "split-1", report)
+    registry.record_gate(c, "split-2", decide({"track": False}, None, majority_accuracy=0.5))
+    assert registry.times_split_used("split-1", c) == 3
+    gated = {version.version: version.gated for version in registry.versions()}
+    assert (gated[a], gated[c]) == ({"split-1": "promoted"}, {"split-2": "kept out"})
+
+
+def test_a_version_leads_to_the_run_that_trained_it(registry, bundles, tmp_path):
+    experiment = ensure_experiment(registry.client, registry.root)
+    with start_run(registry.client, experiment.experiment_id, "train") as run:
+        pass
+    source = Bundle.load(bundles[0])
+    write_bundle(
+        tmp_path / "trained",
+        onnx=source.onnx_path,
+        **{
+            name: getattr(source, name)
+            for name in ("labels", "spec", "bank", "segment_frames", "segment_hop", "temperature", "abstain_below")
+        },
+        architecture="toy",
+        lineage={"mlflow_run": run.run_id, "train_tracks": ["ab", "cd"]},
+    )
+    version = registry.register(tmp_path / "trained", metrics={})
+    assert registry.client.get_model_version(NAME, version).run_id == run.run_id
+    assert registry.versions()[0].lineage == {"mlflow_run": run.run_id}
+    # a run that this store has never heard of does not hinder
+    assert registry.client.get_model_version(NAME, registry.register(bundles[0], metrics={})).run_id
+
+
+def test_a_registered_bundle_is_a_python_function(registry, bundles, tmp_path):
+    version = registry.register(bundles[0], metrics={})
+    model = mlflow.pyfunc.load_model(registry.client.get_model_version_download_uri(NAME, version))
+    files = [str(write_tone(tmp_path / f"{label}.wav", label)) for label in ("whistle", "bass")]
+    answers = model.predict(files)
+    assert answers["genre"].tolist() == ["whistle", "bass"]
+    assert list(answers.columns) == ["genre", "confidence", "bass", "drone", "whistle"]
+    pd.testing.assert_frame_equal(model.predict(pd.DataFrame({"path": files})), answers)
+
+
+@pytest.mark.slow
+def test_the_champion_is_loaded_by_name_from_another_folder(registry, bundles, tmp_path):
+    registry.promote(registry.register(bundles[0], metrics={}), tmp_path / "champion.json")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    tone = write_tone(tmp_path / "tone.wav", "drone")
+    code = (
+        f"import mlflow; mlflow.set_tracking_uri({registry.client.tracking_uri!r}); "
+        f"model = mlflow.pyfunc.load_model('models:/{NAME}@champion'); print(model.predict([{str(tone)!r}]).genre[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["drone"]
+    assert list(elsewhere.iterdir()) == []

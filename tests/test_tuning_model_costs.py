@@ -1,0 +1,98 @@
+"""What a model will cost is known before it is fitted, and finding it out changes nothing."""
+
+import numpy as np
+import pytest
+
+from genreflow.features.spec import FilterBank
+from genreflow.inference.predictor import Predictor
+from genreflow.models import build_model
+from genreflow.training.batches import SegmentSet
+from genreflow.training.data import TrainingData
+from genreflow.training.fit import fit
+from genreflow.training.options import FitOptions
+from genreflow.tuning import model_costs as footprint
+from genreflow.tuning.model_costs import Footprint, measure
+from serving_toy import LABELS, SEGMENT_SECONDS, SPEC
+
+LENGTH = SPEC.frames(SEGMENT_SECONDS)
+BANK = FilterBank(
+    mel=np.random.default_rng(0).random((SPEC.n_mels, 1 + SPEC.n_fft // 2), "float32"),
+    window=np.hanning(SPEC.n_fft).astype("float32"),
+)
+
+
+def part(tracks, seed):
+    rng = np.random.default_rng(seed)
+    pieces = [rng.integers(0, 256, (2 * LENGTH, SPEC.n_mels), "uint8") for _ in range(tracks)]
+    return SegmentSet(pieces, np.arange(tracks) % len(LABELS), range(tracks), LENGTH, LENGTH // 2)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return TrainingData(genres=LABELS, train=part(12, 1), valid=part(6, 2), length=LENGTH, hop=LENGTH // 2)
+
+
+def small(data, name="efficient"):
+    mean, variance = data.train.standardisation()
+    return build_model(name, input_shape=data.input_shape, classes=len(LABELS), mean=mean, variance=variance, seed=3)
+
+
+def measured(model, data, **asked):
+    return measure(model, data, spec=SPEC, bank=BANK, **{"latency": False, "memory": False, **asked})
+
+
+def test_parameters_alone_cost_no_export(data, monkeypatch):
+    monkeypatch.delattr(footprint, "export_onnx")
+    model = small(data)
+    assert measured(model, data) == Footprint(model.count_params(), None, None)
+
+
+def test_what_is_measured_is_a_bundle_of_this_model_in_real_processes(data, monkeypatch):
+    measured_on = []
+    monkeypatch.setattr("genreflow.costs.measure.LOAD_SECONDS", 0.5)
+
+    def also(function):
+        def call(directory):
+            predictor = Predictor(directory)
+            measured_on.append((predictor.bundle, predictor.logits(segments)))
+            return function(directory)
+
+        return call
+
+    for name in ("latency_ms", "memory_mib"):
+        monkeypatch.setattr(footprint, name, also(getattr(footprint, name)))
+    model, segments = small(data), data.valid.segments(slice(0, 3))
+    found = measured(model, data, latency=True, memory=True)
+    assert found.parameters == model.count_params()
+    assert found.latency_ms > 0
+    assert found.memory_mib > 0
+    assert len(measured_on) == 2
+    for bundle, logits in measured_on:
+        np.testing.assert_allclose(logits, model.predict_on_batch(segments), atol=1e-4)
+        assert (bundle.labels, bundle.spec, bundle.segment_frames, bundle.segment_hop) == (
+            LABELS,
+            SPEC,
+            data.length,
+            data.hop,
+        )
+        assert not bundle.directory.exists()  # thrown away
+
+
+def test_only_what_was_asked_for_is_measured(data, monkeypatch):
+    monkeypatch.delattr(footprint, "memory_mib")
+    found = measured(small(data), data, latency=True)
+    assert found.latency_ms > 0
+    assert found.memory_mib is None
+
+
+@pytest.mark.parametrize("name", ["efficient", pytest.param("cnn_gru", marks=pytest.mark.slow)])
+def test_a_fit_afterwards_takes_the_same_course(name, data):
+    options = FitOptions(epochs=2, batch_size=8, patience=2, learning_rate=1e-3, precision="float32")
+    curves = []
+    for first in (False, True):
+        model = small(data, name)
+        if first:
+            measured(model, data, latency=True)
+        history = fit(model, data.train, data.valid, options).history
+        curves.append((history["loss"], history["val_loss"]))
+    np.testing.assert_array_equal(curves[0], curves[1])
