@@ -1,5 +1,6 @@
 """A study: resumed, pruned, with failures and limits, on a real SQLite storage."""
 
+import json
 import math
 import time
 from dataclasses import replace
@@ -7,11 +8,12 @@ from itertools import pairwise
 
 import optuna
 import pytest
+from optuna.distributions import json_to_distribution
 
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.models import MODELS, Choice, Float, Int
 from genreflow.tuning.objectives import Goals
-from genreflow.tuning.results import best_of_previous, best_trial, counts, table
+from genreflow.tuning.results import best_of_previous, best_trial, counts, study_record, table
 from genreflow.tuning.search_space import Search, study_name
 from genreflow.tuning.storage import open_storage
 from genreflow.tuning.study import InfeasibleError, Outcome, open_study, run_study, spent
@@ -81,6 +83,39 @@ def test_the_study_starts_from_every_architecture_and_finds_the_better_one(stora
     assert len(rows) == 6
     assert max(row["track_accuracy"] for row in rows if row["state"] == "finished") == best.track_accuracy
     assert rows[best.number]["run_id"] == f"run-{best.number}"
+
+
+def test_the_record_of_a_study_holds_every_trial_and_is_valid_json(storage):
+    goals = Goals(objectives=("track_accuracy", "memory_mb"), max_params=900)
+
+    def objective(configuration, watch):
+        if configuration.architecture == "parallel_cnn" and configuration.learning_rate < 1e-3:
+            raise RuntimeError("diverged")
+        return hill(configuration, watch)
+
+    study = run(objective, replace(SEARCH, trials=8, startup_trials=99), storage, Recorder(), goals)
+    study.enqueue_trial({"architecture": "efficient"})
+    record = json.loads(json.dumps(study_record(study, goals), allow_nan=False))
+    assert (record["study"], record["objectives"]) == ("a-study", ["track_accuracy", "memory_mb"])
+    best = best_trial(study, goals)
+    assert (record["chosen"], record["pareto_front"]) == (best.number, best.front)
+    trials = study.get_trials()
+    assert [trial["number"] for trial in record["trials"]] == list(range(len(trials)))
+    states = {trial["state"] for trial in record["trials"]}
+    assert {"finished", "infeasible", "waiting"} <= states
+    for trial, row in zip(trials, record["trials"], strict=True):
+        assert row["params"] == trial.params
+        distributions = {name: json_to_distribution(json.dumps(of)) for name, of in row["distributions"].items()}
+        assert distributions == trial.distributions
+        assert row["constraints"] == trial.constraints
+        if row["state"] == "finished":
+            assert row["values"] == {"track_accuracy": trial.values[0], "memory_mb": trial.values[1]}
+            assert row["costs"].keys() == {"parameters", "latency_ms", "memory_mb"}
+            assert max(row["curve"]) == pytest.approx(trial.values[0])
+            assert row["run_id"] == f"run-{trial.number}"
+        else:
+            assert row["values"] == {}
+        assert (row["infeasible"] is not None) == (row["state"] == "infeasible")
 
 
 def test_knobs_of_training_and_segments_are_searched(storage):

@@ -1,7 +1,7 @@
 """training and validation tracks -> hyperparameters, by an Optuna study whose trials are runs in MLflow."""
 
 from genreflow.files import write_csv, write_json
-from genreflow.stages import BEST, STUDY, TRIALS, run_stage, say
+from genreflow.stages import BEST, STUDY, TRIALS, TRIALS_CSV, run_stage, say
 from genreflow.stages.study import Finished, work
 
 
@@ -13,7 +13,7 @@ def main() -> None:
 def _report(done: Finished) -> None:
     from genreflow.reporting.study import Objective, draw_study
     from genreflow.tracking.summary import log_folder, show_best
-    from genreflow.tuning.results import best_trial, counts, table
+    from genreflow.tuning.results import best_trial, counts, study_record, table
 
     study, split = done.study, done.data.split
     best, ended, rows = best_trial(study, done.goals), counts(study), table(study, done.goals)
@@ -31,7 +31,9 @@ def _report(done: Finished) -> None:
     show_best(
         done.run, best=best.number, best_run_id=run_id, facts={**found, **best.costs, **ended}, lineage=done.lineage
     )
-    write_csv(TRIALS, (*rows[0], *split.mark), [{**row, **split.mark} for row in rows])
+    record = study_record(study, done.goals)
+    write_json(TRIALS, {**record, "leaking": split.leaking, "mlflow_run": done.run.run_id})
+    write_csv(TRIALS_CSV, (*rows[0], *split.mark), [{**row, **split.mark} for row in rows])
     write_json(BEST, {"study": study.study_name, "leaking": split.leaking, **best.to_dict()})
     say(f"{', '.join(f'{count} {how}' for how, count in ended.items() if count)}; plots in {STUDY}")
     say(

@@ -1,18 +1,20 @@
 """What a study found: the trial to train, a table of all, and trials that a later study may start from."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
+from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from genreflow.errors import GenreflowError
-from genreflow.tuning.objectives import ACCURACY, Goals, choose, finished, front
+from genreflow.tuning.objectives import ACCURACY, COSTS, Goals, choose, finished, front
 from genreflow.tuning.search_space import Configuration, Search
-from genreflow.tuning.storage import INFEASIBLE, endings
-from genreflow.tuning.study import CONFIGURATION
+from genreflow.tuning.storage import INFEASIBLE, began_as, endings
+from genreflow.tuning.study import CONFIGURATION, CURVE
 
 # Trials of an earlier study that a new one begins with, at most.
 STARTED_FROM = 3
@@ -113,6 +115,65 @@ def table(study: optuna.Study, goals: Goals) -> list[dict]:
     ]
 
 
+def study_record(study: optuna.Study, goals: Goals) -> dict:
+    """Everything that reports show of a study, ready for JSON.
+
+    Returns
+    -------
+    dict
+        - ``study`` : str, its name
+        - ``objectives`` : list of str, ``track_accuracy`` first
+        - ``pareto_front`` : list of int, numbers of the trials on the Pareto front, the most accurate first
+        - ``chosen`` : int or None, number of the trial that `best_trial` selects
+        - ``trials`` : list of dict, in the order of their numbers, each with
+
+          - ``number`` : int
+          - ``state`` : {"finished", "pruned", "infeasible", "failed", "interrupted", "running", "waiting"}
+          - ``architecture`` : str or None
+          - ``values`` : dict of str to float, by objective; empty unless the trial finished
+          - ``costs`` : dict of str to float, the measured ones of ``parameters``, ``latency_ms``, ``memory_mb``
+          - ``params``, ``distributions`` : dict by Optuna's parameter name; a distribution as
+            `optuna.distributions.distribution_to_json` writes it, parsed
+          - ``curve`` : list of float or None, track accuracy on validation after each epoch
+          - ``constraints`` : dict of str to float, > 0 where violated, as a share of the limit
+          - ``infeasible`` : str or None, which limits it exceeds
+          - ``retry_of`` : int or None, number of the interrupted trial that it repeats
+          - ``seconds`` : float or None
+          - ``epochs`` : int or None, until its best epoch
+          - ``run_id`` : str or None, its run in MLflow
+    """
+    trials, finished_trials = study.get_trials(deepcopy=False), finished(study)
+    how = endings(study)
+    return {
+        "study": study.study_name,
+        "objectives": list(goals.objectives),
+        "pareto_front": [trial.number for trial in front(finished_trials, goals)],
+        "chosen": choose(finished_trials, goals).number if finished_trials else None,
+        "trials": [_trial_record(trial, goals, state=how.get(trial.number)) for trial in trials],
+    }
+
+
+def _trial_record(trial: FrozenTrial, goals: Goals, *, state: str | None) -> dict:
+    attributes = trial.user_attrs
+    values = trial.values if trial.state == TrialState.COMPLETE else ()
+    return {
+        "number": trial.number,
+        "state": state or trial.state.name.lower(),
+        "architecture": attributes.get("architecture") or trial.params.get("architecture"),
+        "values": dict(zip(goals.objectives, values, strict=False)),
+        "costs": {cost: attributes[cost] for cost in COSTS if cost in attributes},
+        "params": dict(trial.params),
+        "distributions": {name: json.loads(distribution_to_json(of)) for name, of in trial.distributions.items()},
+        "curve": [value if math.isfinite(value) else None for value in attributes.get(CURVE, ())],
+        "constraints": dict(trial.constraints),
+        "infeasible": attributes.get(INFEASIBLE),
+        "retry_of": began_as(trial),
+        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        "epochs": attributes.get("epochs"),
+        "run_id": attributes.get("run_id"),
+    }
+
+
 def best_of_previous(
     storage: RDBStorage, search: Search, *, name: str, leaking: bool, test: set[str], say=print
 ) -> Sequence[dict]:
@@ -152,7 +213,7 @@ def best_of_previous(
     return []
 
 
-def _value(trial: optuna.trial.FrozenTrial, name: str, at: int) -> float | None:
+def _value(trial: FrozenTrial, name: str, at: int) -> float | None:
     if trial.state == TrialState.COMPLETE:
         return trial.values[at]
     return None if name == ACCURACY else trial.user_attrs.get(name)
