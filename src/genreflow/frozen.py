@@ -1,9 +1,9 @@
-"""The base of every group of parameters in params.yaml: frozen, and strict about names."""
+"""The base class of the parameter models."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class FrozenModel(BaseModel):
-    """Parameters that are checked once and never change; an unknown name is an error."""
+    """An immutable set of parameters; unknown names and numbers that are not finite are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

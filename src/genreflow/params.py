@@ -1,12 +1,13 @@
-"""params.yaml as frozen, validated values; the unit and range of every knob stand here and nowhere else."""
+"""params.yaml as a frozen, validated model, composed of the parameter models that the packages own."""
 
 from pathlib import Path
-from typing import Self, get_args
+from typing import Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from genreflow.audit.params import AuditParams
+from genreflow.constraints import messages
 from genreflow.datasets.params import DataParams
 from genreflow.errors import ParameterError
 from genreflow.export.params import BundleParams
@@ -29,22 +30,27 @@ SEARCHED = {
 
 
 class ComputeParams(FrozenModel):
-    """Where work is done; no result depends on it, so no stage of dvc.yaml lists it."""
+    """Where computations run. No result depends on it, so no stage of dvc.yaml lists this section."""
 
-    n_jobs: int = Field(default=-1, description="workers, as joblib counts: -1 is one a core")
-    scheduler: str | None = Field(default=None, description="address of a Dask scheduler, such as tcp://host:8786")
+    n_jobs: int = Field(default=-1, description="parallel workers of ingest, featurize and audit; -1: one per core")
+    scheduler: str | None = Field(
+        default=None, description="address of a Dask scheduler for featurize; null: this machine's cores"
+    )
     trial_workers: int = Field(default=1, ge=1, le=256, description="processes on this machine that run trials")
-    storage: str | None = Field(default=None, description="Optuna's, as a URL; null: optuna.db in the project")
+    storage: str | None = Field(
+        default=None, description="URL of Optuna's storage; null: GENREFLOW_STORAGE, or optuna.db in the project"
+    )
 
-    @model_validator(mode="after")
-    def _some_process(self) -> Self:
-        if self.n_jobs == 0:
-            raise ValueError("compute.n_jobs is 0; a number of workers, or -1 for one a core, is right")
-        return self
+    @field_validator("n_jobs")
+    @classmethod
+    def _not_zero(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("must be >= 1, or -1 for one worker per core; got 0")
+        return value
 
 
 class Params(FrozenModel):
-    """The whole of params.yaml."""
+    """All parameters; a field per section of params.yaml."""
 
     data: DataParams
     audit: AuditParams
@@ -61,15 +67,15 @@ class Params(FrozenModel):
     def _segments_fit(self) -> Self:
         if (self.segments.coefficients or 0) > self.features.n_mels:
             raise ValueError(
-                f"segments.coefficients is {self.segments.coefficients}, but there are only features.n_mels = "
-                f"{self.features.n_mels} bands to make them of"
+                f"segments.coefficients must be <= features.n_mels ({self.features.n_mels}); got "
+                f"{self.segments.coefficients}"
             )
         for name in self.tune.architectures if self.segments.image else ():
             smallest = MODELS[name].smallest
             if any(given < least for given, least in zip(self.segments.image, smallest, strict=True)):
                 raise ValueError(
-                    f"segments.image is {list(self.segments.image)}, too small for {name} of tune.architectures, which "
-                    f"needs at least {list(smallest)}"
+                    f"segments.image must be at least {list(smallest)} for {name} of tune.architectures; got "
+                    f"{list(self.segments.image)}"
                 )
         for name in self.tune.search:
             self._knob(name)
@@ -105,52 +111,53 @@ class Params(FrozenModel):
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
-    """Read and check the parameters.
+    """Read and validate the parameters.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file.
 
     Raises
     ------
     ParameterError
-        The file is missing, is no YAML mapping, or holds an unknown, missing or out-of-range parameter; every one of
-        them is named on a line of its own.
+        The file is missing, is not a YAML mapping, or holds an unknown, missing or invalid parameter; each fault is
+        reported on a line of its own.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ParameterError(f"There is no {path} here; run genreflow in the folder that holds it.") from None
+        raise ParameterError(f"{path} does not exist; run genreflow in the project folder that holds it.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path} is no readable YAML: {' '.join(str(error).split())}.") from None
+        raise ParameterError(f"{path} must be valid YAML; got {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict):
-        raise ParameterError(f"{path} must hold the sections {', '.join(Params.model_fields)}.")
-    return parse_params(content, name=str(path))
+        sections = ", ".join(Params.model_fields)
+        raise ParameterError(f"{path} must be a mapping with the sections {sections}; got {_yaml_type(content)}.")
+    return parse_params(content, source=str(path))
 
 
-def parse_params(content: dict, *, name: str = str(PARAMS_FILE)) -> Params:
-    """Check parameters that were read already; see `load_params`."""
+def parse_params(content: dict, *, source: str = str(PARAMS_FILE)) -> Params:
+    """Validate parameters that were read already.
+
+    Parameters
+    ----------
+    content : dict
+        The sections of params.yaml.
+    source : str
+        The file to name in error messages.
+
+    Raises
+    ------
+    ParameterError
+        As `load_params`.
+    """
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise ParameterError("\n".join(_sentence(fault, name) for fault in error.errors())) from None
+        raise ParameterError("\n".join(messages(error, Params, source=source))) from None
+    except ParameterError as error:  # of a section that is a dataclass with checks of its own
+        raise ParameterError(f"{source}: {error}") from None
 
 
-def _sentence(fault: dict, name: str) -> str:
-    where = ".".join(str(part) for part in fault["loc"] if part not in ("range", "choices"))
-    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{name} has an unknown parameter {where}; {_known_beside(fault['loc'])}."
-    if fault["type"] in ("missing", "missing_argument"):
-        return f"{name} lacks the parameter {where}."
-    if fault["type"] == "value_error":
-        said = str(fault["ctx"]["error"])
-        # Most name their parameter; a rule of what stands in several places cannot.
-        return f"{name}: {said}." if not where or f"{fault['loc'][0]}." in said else f"{name}: {where}: {said}."
-    message = fault["msg"].replace("Input should be", "it should be")
-    return f"{name}: {where} is {fault['input']!r}; {message}."
-
-
-def _known_beside(loc: tuple) -> str:
-    if len(loc) == 1:
-        return f"the sections are {', '.join(Params.model_fields)}"
-    section = Params.model_fields[loc[0]].annotation
-    for name in loc[1:-1]:  # data.sources.0: an element of the tuple
-        section = get_args(section)[0] if isinstance(name, int) else section.model_fields[name].annotation
-    fields = getattr(section, "model_fields", None) or getattr(section, "__dataclass_fields__", {})
-    return f"{'.'.join(str(part) for part in loc[:-1])} has {', '.join(fields)}"
+def _yaml_type(content: object) -> str:
+    return "nothing" if content is None else f"a {type(content).__name__}"
