@@ -17,9 +17,9 @@ import psutil
 import pytest
 import soundfile as sf
 
+from genreflow import distributed
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.errors import GenreflowError, ParameterError
-from genreflow.features import dask_jobs as cluster
 from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.features.spec import FEATURE_VERSION, FeatureSpec
 from genreflow.features.store import FeatureStore, update
@@ -124,7 +124,7 @@ def test_a_worker_that_is_killed_midway_loses_no_track_and_doubles_none(tmp_path
         def in_the_middle() -> bool:
             files = [Path(file.path).name for file in psutil.Process(victim.pid).open_files()]
             done = len(list((tmp_path / "there").glob("shard-*.json")))
-            return done >= 3 and any(name.startswith(".writing-") for name in files)
+            return done >= 3 and any(name.endswith(".tmp.npy") for name in files)
 
         wait_for(in_the_middle)
         os.kill(victim.pid, signal.SIGKILL)
@@ -184,14 +184,14 @@ def test_a_worker_with_other_code_is_named(tmp_path, compute, preload, message):
 
 
 def test_an_address_without_scheduler_is_named(tmp_path, monkeypatch, compute):
-    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 1)
+    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://x", "not an address"):
         with pytest.raises(ParameterError, match=f"No Dask scheduler answers at {address}"):
             update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=address, progress=False)
 
 
 def test_a_scheduler_without_workers_is_named(tmp_path, monkeypatch, compute):
-    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 1)
+    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 1)
     with running(tmp_path / "elsewhere") as started, pytest.raises(ParameterError, match="has no workers"):
         update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=started.address, progress=False)
 
@@ -215,7 +215,7 @@ def test_a_job_that_ends_its_workers_is_reported(tmp_path):
 @pytest.mark.slow
 def test_a_scheduler_that_goes_away_is_reported(tmp_path):
     with running(tmp_path / "elsewhere", workers=1) as started:
-        wait = lambda: [*(tmp_path / "store").glob(".writing-*")]  # noqa: E731
+        wait = lambda: [*(tmp_path / "store").glob(".*.tmp")]  # noqa: E731
         threading.Thread(target=lambda: (wait_for(wait), time.sleep(1), started.processes[0].kill())).start()
         with pytest.raises(GenreflowError, match="went away"):
             update(tmp_path / "store", SPEC, [("a", 60)], time.sleep, scheduler=started.address, progress=False)

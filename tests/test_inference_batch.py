@@ -351,7 +351,7 @@ def test_a_cluster_writes_the_very_table_that_this_machine_writes(songs, bundle,
 
 
 def test_the_command_asks_the_cluster_that_dask_is_told(songs, bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr("genreflow.features.dask_jobs._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("genreflow.distributed._CONNECT_SECONDS", 1)
     arguments = ["classify", str(songs / "b"), "--bundle", str(bundle), "--output", str(tmp_path / "out.csv")]
     ended = CliRunner().invoke(cli.cli, arguments, env={"DASK_SCHEDULER_ADDRESS": "tcp://127.0.0.1:9"})
     assert isinstance(ended.exception, ParameterError)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
-from genreflow.files import replace_directory, sha256
+from genreflow.files import atomic_directory, sha256
 
 # Raise it when a bundle written now could not be read rightly by the code of yesterday.
 FORMAT_VERSION = 1
@@ -186,8 +186,7 @@ def write_bundle(
     ParameterError
         A value is out of range or does not fit the others.
     """
-
-    def fill(temporary: Path) -> None:
+    with atomic_directory(Path(directory)) as temporary:
         if isinstance(onnx, bytes):
             (temporary / ONNX).write_bytes(onnx)
         else:
@@ -212,8 +211,6 @@ def write_bundle(
             files={path.name: sha256(path) for path in sorted(temporary.iterdir())},
         )
         (temporary / MANIFEST).write_text(_dump(_manifest(written)), encoding="utf-8")
-
-    replace_directory(Path(directory), fill)
     return Bundle.load(directory)
 
 
@@ -226,16 +223,13 @@ def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metri
         `source_dir` holds no sound bundle.
     """
     source = Bundle.load(source_dir)
-
-    def fill(temporary: Path) -> None:
+    with atomic_directory(Path(target_dir)) as temporary:
         for file in source.files:
             if (source.directory / file).exists():
                 # copyfile, not copy: files linked from DVC's cache are read-only, the copy shall not be.
                 shutil.copyfile(source.directory / file, temporary / file)
         manifest = _manifest(source) | {"version": str(version), "metrics": metrics}
         (temporary / MANIFEST).write_text(_dump(manifest), encoding="utf-8")
-
-    replace_directory(Path(target_dir), fill)
     return Bundle.load(target_dir)
 
 

@@ -16,8 +16,9 @@ import soxr
 import genreflow
 from genreflow.distributed import connected, spread
 from genreflow.errors import ParameterError
-from genreflow.features.shards import Done, Job, compute_shards, temporary_path
+from genreflow.features.shards import Job, JobResult, compute_shards
 from genreflow.features.spec import FEATURE_VERSION, FeatureSpec
+from genreflow.files import temporary_path
 
 
 def run_on_cluster(
@@ -26,7 +27,7 @@ def run_on_cluster(
     spec: FeatureSpec,
     jobs: Iterator[Job],
     compute: Callable[[Any], list[np.ndarray]],
-) -> Iterator[Done]:
+) -> Iterator[JobResult]:
     """Let the workers of a Dask cluster do what `compute_shards` does, and yield what they report as it comes.
 
     A job whose worker dies is done again by another. Shards are named after their tracks and renamed into place, so
@@ -61,12 +62,9 @@ def run_on_cluster(
 @contextmanager
 def _mark(directory: Path) -> Iterator[Path]:
     """Keep a file in the folder of the store by which a worker knows that it sees the same one."""
-    mark = temporary_path(directory)
-    mark.touch()
-    try:
+    with temporary_path(directory / "mark") as mark:
+        mark.touch()
         yield mark
-    finally:
-        mark.unlink(missing_ok=True)
 
 
 def _surroundings(mark: Path) -> dict[str, str | bool]:
@@ -115,7 +113,7 @@ def _run_job(
     spec: FeatureSpec,
     job: Job,
     compute: Callable[[Any], list[np.ndarray]],
-) -> Done:
+) -> JobResult:
     """Do one job on a worker, which may have come after the others were looked at."""
     from distributed import get_worker
 

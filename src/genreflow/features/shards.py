@@ -1,37 +1,48 @@
-"""The shards of a feature store on disk: written under another name, valid from their last rename, never edited."""
+"""The shards of a feature store: written under temporary names, valid once both files are renamed, never edited."""
 
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from genreflow.errors import AudioError
 from genreflow.features.spec import FeatureSpec
+from genreflow.files import remove_leftovers, temporary_path, write_text
 
-Place = tuple[str, list[list[int]]]  # shard, and [first frame, end] of each piece in it
+Ranges = list[list[int]]  # [first frame, end) of each piece of a track in its shard
+Location = tuple[str, Ranges]  # name of the shard, and the ranges of a track in it
 Job = list[tuple[str, Any]]  # key of each track, and what its features are computed from
-Done = tuple[dict[str, Place], dict[str, str]]  # where the tracks of a job lie, and the messages of those that failed
+JobResult = tuple[dict[str, Location], dict[str, str]]  # by key: locations of the tracks, messages of those that failed
 
 SHARD_BYTES = 64 * 2**20
-_TEMPORARY = ".writing-"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A valid shard: its name, its frames, and the pieces of its tracks."""
+    """A valid shard.
+
+    Parameters
+    ----------
+    name : str
+    frames : int > 0
+        Frames of all its tracks.
+    tracks : dict of str to list of [int, int]
+        Ranges of frames, by the key of the track.
+    """
 
     name: str
     frames: int
-    tracks: dict[str, list[list[int]]]
+    tracks: dict[str, Ranges]
 
 
 def array_path(directory: Path, name: str) -> Path:
+    """Return the path of a shard's frames."""
     return directory / f"shard-{name}.npy"
 
 
@@ -39,20 +50,8 @@ def _sidecar_path(directory: Path, name: str) -> Path:
     return directory / f"shard-{name}.json"
 
 
-def temporary_path(directory: Path) -> Path:
-    """Name a new file that counts for nothing, and that the end of an update removes."""
-    return directory / f"{_TEMPORARY}{uuid.uuid4().hex}"
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write JSON whole or not at all."""
-    temporary = temporary_path(path.parent)
-    temporary.write_text(json.dumps(content))
-    os.replace(temporary, path)
-
-
 def read_shards(directory: Path, spec: FeatureSpec) -> list[Shard]:
-    """Find the valid shards of a spec, by name."""
+    """Return the valid shards of a spec, sorted by name."""
     found = []
     for sidecar in sorted(directory.glob("shard-*.json")):
         try:
@@ -61,21 +60,24 @@ def read_shards(directory: Path, spec: FeatureSpec) -> list[Shard]:
             if content["key"] == spec.key and content["bytes"] == array_path(directory, name).stat().st_size:
                 found.append(Shard(name, content["frames"], content["tracks"]))
         except (OSError, ValueError, KeyError):
-            continue  # nothing that an update can use, so that it is removed at its end
+            continue  # invalid: `remove_unused` removes it at the end of the update
     return found
 
 
-def remove_all_but(directory: Path, names: Collection[str]) -> None:
-    """Remove all other shards, and what processes that were killed left half-written."""
-    # The sidecars first: without them the arrays count for nothing.
-    for pattern in ("shard-*.json", "shard-*.npy", f"{_TEMPORARY}*"):
+def remove_unused(directory: Path, names: Collection[str]) -> None:
+    """Remove all shards but those in `names`, and the temporary files of killed processes."""
+    # The sidecars first: an array without its sidecar is no valid shard.
+    for pattern in ("shard-*.json", "shard-*.npy"):
         for path in directory.glob(pattern):
             if path.stem.removeprefix("shard-") not in names:
                 path.unlink(missing_ok=True)
+    remove_leftovers(directory)
 
 
-def compute_shards(directory: Path, spec: FeatureSpec, job: Job, compute: Callable[[Any], list[np.ndarray]]) -> Done:
-    """Compute the tracks of one job and write them; return where they lie, and the messages of those that failed."""
+def compute_shards(
+    directory: Path, spec: FeatureSpec, job: Job, compute: Callable[[Any], list[np.ndarray]]
+) -> JobResult:
+    """Compute the features of the tracks of one job and write them; an `AudioError` of a track becomes its message."""
     failed: dict[str, str] = {}
 
     def computed() -> Iterator[tuple[str, list[np.ndarray]]]:
@@ -90,70 +92,65 @@ def compute_shards(directory: Path, spec: FeatureSpec, job: Job, compute: Callab
 
 def write_shards(
     directory: Path, spec: FeatureSpec, tracks: Iterable[tuple[str, list[np.ndarray]]]
-) -> dict[str, Place]:
-    """Write tracks as they come to as many shards as their size asks for; only one track is in memory at a time."""
-    places: dict[str, Place] = {}
-    writer = None
-    try:
-        for key, pieces in tracks:
-            writer = writer or _ShardWriter(directory, spec)
-            writer.append(key, pieces)
-            if writer.frames * spec.n_mels >= SHARD_BYTES:
-                places |= writer.finish()
-                writer = None
-        if writer:
-            places |= writer.finish()
-            writer = None
-    finally:
-        if writer:
-            writer.discard()
-    return places
+) -> dict[str, Location]:
+    """Write tracks to shards of about `SHARD_BYTES`, one track in memory at a time.
+
+    Parameters
+    ----------
+    directory : Path
+    spec : FeatureSpec
+    tracks : iterable of (str, list of np.ndarray [shape=(frames, n_mels), dtype=uint8])
+
+    Returns
+    -------
+    dict of str to (str, list of [int, int])
+        Shard and ranges of frames, by the key of the track.
+    """
+    locations: dict[str, Location] = {}
+    remaining = iter(tracks)
+    for track in remaining:
+        locations |= _write_shard(directory, spec, chain([track], remaining))
+    return locations
 
 
-class _ShardWriter:
-    """Appends tracks to a .npy file whose header is filled in last."""
-
-    def __init__(self, directory: Path, spec: FeatureSpec) -> None:
-        self.frames = 0
-        self._directory, self._spec = directory, spec
-        self._tracks: dict[str, list[list[int]]] = {}
-        self._path = temporary_path(directory)
-        self._file = self._path.open("wb")
-        self._data_begin = self._write_header()
-
-    def append(self, key: str, pieces: list[np.ndarray]) -> None:
-        places = []
-        for piece in pieces:
-            if piece.dtype != np.uint8 or piece.ndim != 2 or piece.shape[1] != self._spec.n_mels or not len(piece):
-                raise ValueError(
-                    f"track {key} gave {piece.dtype} {piece.shape}; uint8 (frames, {self._spec.n_mels}) is right"
-                )
-            self._file.write(np.ascontiguousarray(piece))
-            places.append([self.frames, self.frames + len(piece)])
-            self.frames += len(piece)
-        self._tracks[key] = places
-
-    def finish(self) -> dict[str, Place]:
-        self._file.seek(0)
-        # NumPy pads headers so that a growing first axis leaves their length alone.
-        if self._write_header() != self._data_begin:
-            raise RuntimeError(f"the header of {self._path} has outgrown its place")
-        self._file.close()
-        text = json.dumps([self._spec.key, list(self._tracks)])
+def _write_shard(
+    directory: Path, spec: FeatureSpec, tracks: Iterator[tuple[str, list[np.ndarray]]]
+) -> dict[str, Location]:
+    """Write one shard, of as many tracks as fill it; the others stay in the iterator."""
+    ranges: dict[str, Ranges] = {}
+    n_frames = 0
+    with temporary_path(directory / "shard.npy") as temporary:
+        with temporary.open("wb") as file:
+            header_bytes = _write_header(file, n_frames, spec.n_mels)
+            for key, pieces in tracks:
+                ranges[key] = []
+                for piece in pieces:
+                    _check_piece(key, piece, spec.n_mels)
+                    file.write(np.ascontiguousarray(piece).data)
+                    ranges[key].append([n_frames, n_frames + len(piece)])
+                    n_frames += len(piece)
+                if n_frames * spec.n_mels >= SHARD_BYTES:
+                    break
+            file.seek(0)
+            # NumPy pads the header, so that its length does not change with the first dimension.
+            if _write_header(file, n_frames, spec.n_mels) != header_bytes:
+                raise RuntimeError(f"{temporary}: the header of {n_frames} frames is longer than that of 0 frames")
+        text = json.dumps([spec.key, list(ranges)])
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
-        array = array_path(self._directory, name)
-        os.replace(self._path, array)
-        write_json(
-            _sidecar_path(self._directory, name),
-            {"key": self._spec.key, "frames": self.frames, "bytes": array.stat().st_size, "tracks": self._tracks},
-        )
-        return {key: (name, pieces) for key, pieces in self._tracks.items()}
+        array = array_path(directory, name)
+        os.replace(temporary, array)
+    sidecar = {"key": spec.key, "frames": n_frames, "bytes": array.stat().st_size, "tracks": ranges}
+    write_text(_sidecar_path(directory, name), json.dumps(sidecar))
+    return {key: (name, pieces) for key, pieces in ranges.items()}
 
-    def discard(self) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)
 
-    def _write_header(self) -> int:
-        shape = (self.frames, self._spec.n_mels)
-        np.lib.format.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        return self._file.tell()
+def _check_piece(key: str, piece: np.ndarray, n_mels: int) -> None:
+    if piece.dtype != np.uint8 or piece.ndim != 2 or piece.shape[1] != n_mels or not len(piece):
+        raise ValueError(f"features of {key} must be uint8 (frames > 0, {n_mels}); got {piece.dtype} {piece.shape}.")
+
+
+def _write_header(file: BinaryIO, n_frames: int, n_mels: int) -> int:
+    """Write the header of a ``.npy`` file, and return its length in bytes."""
+    shape = (n_frames, n_mels)
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.tell()

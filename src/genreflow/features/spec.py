@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -11,6 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from genreflow.errors import ParameterError
+from genreflow.files import atomic_file
 
 # Part of every feature key: raise it when, and only when, the same spec gives other numbers than before.
 FEATURE_VERSION = 2
@@ -138,10 +138,9 @@ class FilterBank:
 
     def save(self, path: Path, *, spec: FeatureSpec | None = None) -> None:
         """Write the arrays, and the key of the spec where one is given."""
-        temporary = path.with_name(f".{path.name}.tmp.npz")  # a file linked into DVC's cache must not be written into
         key = {} if spec is None else {"key": np.array(spec.key)}
-        np.savez_compressed(temporary, mel=self.mel, window=self.window, **key)
-        os.replace(temporary, path)
+        with atomic_file(path) as temporary:
+            np.savez_compressed(temporary, mel=self.mel, window=self.window, **key)
 
     @classmethod
     def load(cls, path: Path) -> "FilterBank":

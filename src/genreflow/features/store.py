@@ -21,8 +21,9 @@ import numpy as np
 
 from genreflow.errors import ParameterError
 from genreflow.features import shards
-from genreflow.features.shards import Done, Job, Place
+from genreflow.features.shards import Job, JobResult, Location
 from genreflow.features.spec import FeatureSpec
+from genreflow.files import write_text
 
 _INDEX = "index.json"
 # Tracks of a job, by the number of new tracks alone, so that the files do not depend on the machine. The fewest take
@@ -62,7 +63,7 @@ class FeatureStore:
         Shard and pieces of each track.
     """
 
-    def __init__(self, directory: Path, spec: FeatureSpec, tracks: dict[str, Place]) -> None:
+    def __init__(self, directory: Path, spec: FeatureSpec, tracks: dict[str, Location]) -> None:
         self.directory = directory
         self.spec = spec
         self._tracks = tracks
@@ -190,9 +191,10 @@ def update(
             bar.update(len(places) + len(faults))
 
     places = {key: tracks[key] for key in sorted(tracks)}
-    shards.write_json(directory / _INDEX, {"key": spec.key, "spec": spec.to_dict(), "tracks": places})
+    index = {"key": spec.key, "spec": spec.to_dict(), "tracks": places}
+    write_text(directory / _INDEX, json.dumps(index))
     # Only now, so that the store before this update could be read until here.
-    shards.remove_all_but(directory, {name for name, _ in tracks.values()})
+    shards.remove_unused(directory, {name for name, _ in tracks.values()})
     return StoreReport(
         computed=len(tracks) - reused,
         reused=reused,
@@ -216,7 +218,7 @@ def _compute(
     compute: Callable[[Any], list[np.ndarray]],
     n_jobs: int,
     scheduler: str | None,
-) -> Iterator[Done]:
+) -> Iterator[JobResult]:
     """Compute the missing tracks, here or on a cluster, in the same jobs, and yield what they report as it comes."""
     if not missing:
         return
@@ -250,9 +252,11 @@ def _jobs(keys: list[str], payloads: dict[str, Any]) -> Iterator[Job]:
         yield [(key, payloads[key]) for key in keys[begin : begin + size]]
 
 
-def _reuse(directory: Path, spec: FeatureSpec, found: list[shards.Shard], wanted: dict[str, Any]) -> dict[str, Place]:
+def _reuse(
+    directory: Path, spec: FeatureSpec, found: list[shards.Shard], wanted: dict[str, Any]
+) -> dict[str, Location]:
     """Find the wanted tracks among the shards; rewrite what is left of a shard more than half dead."""
-    tracks: dict[str, Place] = {}
+    tracks: dict[str, Location] = {}
     # The fullest first: after an interruption a track may stand in a shard and in its rewritten successor.
     for shard in sorted(found, key=lambda shard: (len(shard.tracks.keys() - wanted.keys()), shard.name)):
         live = {key: pieces for key, pieces in shard.tracks.items() if key in wanted and key not in tracks}

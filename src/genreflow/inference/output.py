@@ -2,12 +2,12 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from genreflow.errors import ParameterError
+from genreflow.files import atomic_file, remove_leftovers
 
 # Rows that are held before they are written to a Parquet file.
 ROW_GROUP = 1000
@@ -47,15 +47,9 @@ def open_table(output: Path, *, labels: tuple[str, ...]) -> Iterator[Write]:
         Another suffix, or ``.parquet`` without pyarrow.
     """
     check_table(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # Of a fixed name, so that the next call removes what a killed one left.
-    temporary = output.with_name(f".{output.name}.new")
-    try:
-        with WRITERS[output.suffix.lower()](temporary, labels) as write:
-            yield write
-        os.replace(temporary, output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    remove_leftovers(output.parent, output.name)
+    with atomic_file(output) as temporary, WRITERS[output.suffix.lower()](temporary, labels) as write:
+        yield write
 
 
 def flatten(result: dict, labels: tuple[str, ...]) -> dict:

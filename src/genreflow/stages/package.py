@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from genreflow.errors import GenreflowError
-from genreflow.files import replace_directory, write_json
+from genreflow.files import atomic_directory, write_json
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.pointer import read_pointer
 from genreflow.stages import CHAMPION, PACKAGE, POINTER, run_stage, say
@@ -18,7 +18,8 @@ BENTOFILE = "bentofile.yaml"
 def main() -> None:
     pointer = read_pointer(POINTER)
     if pointer is None and POINTER.exists():  # only a leaking model was ever registered: a comparison, nothing to serve
-        replace_directory(CHAMPION, lambda directory: None)
+        with atomic_directory(CHAMPION):
+            pass  # an empty directory: DVC asks for the out
         write_json(PACKAGE, {"version": None, "bundle_hash": None, "bento": None})
         say(f"there is no champion yet, so {CHAMPION} is empty and no bento is built")
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 
-from genreflow.files import replace_directory, write_csv
+from genreflow.files import atomic_directory, write_csv
 from genreflow.reporting.study.rows import Objective, Row, read_trials
 
 __all__ = ["Objective", "draw_study"]
@@ -70,14 +70,12 @@ def draw_study(
     best_first = sorted(rows, key=lambda row: -row.values.get(objectives[0].name, 0))
     columns = ("trial", "architecture", *(of.name for of in objectives), "chosen")
 
-    def fill(new: Path) -> None:
+    with atomic_directory(folder) as new:
         write_page(new / PAGE, charts, rows, objectives, name=study.study_name, mark=mark)
         write_csv(new / FRONT, columns, _front(best_first))
         for chart in charts:
             if not chart.empty:
                 png.draw(chart, rows, new / f"{chart.key}.png")
-
-    replace_directory(folder, fill)
     return sorted(folder.iterdir())
 
 
