@@ -288,8 +288,8 @@ def test_a_track_without_features_is_left_out(tmp_path):
         Track(id=name, genre="a", path="a.wav", group=name, group_source="folder", hash=name, duration=2.0)
         for name in "ab"
     ]
-    manifest = Manifest.of("folder", tracks)
-    only_a = Manifest.of("folder", tracks[:1])
+    manifest = Manifest.from_tracks("folder", tracks)
+    only_a = Manifest.from_tracks("folder", tracks[:1])
     update_features(tmp_path / "f", only_a, tmp_path, spec, make_filter_bank(spec), n_jobs=1, progress=False)
     found = audit(manifest, FeatureStore.open(tmp_path / "f"), near_duplicates=False)
     assert found.left_out == {"b"}
@@ -322,14 +322,14 @@ def test_first_of_several_duplicates_is_kept():
         Track(id=name, genre="a", path=f"{name}.wav", group=name, group_source="folder", hash="same", peak=1.0)
         for name in "cab"
     ]
-    found = audit(Manifest.of("folder", tracks))
+    found = audit(Manifest.from_tracks("folder", tracks))
     assert found.left_out == {"b", "c"}
     assert found.faults[0].message == "b.wav is the same recording as a.wav, which is kept."
     # The one that a published split names is what published figures were measured with.
     tracks[1] = replace(tracks[1], split="test")  # c, a, b
-    assert audit(Manifest.of("folder", tracks)).left_out == {"b", "c"}
+    assert audit(Manifest.from_tracks("folder", tracks)).left_out == {"b", "c"}
     tracks[1], tracks[2] = replace(tracks[1], split=None), replace(tracks[2], split="test")
-    assert audit(Manifest.of("folder", tracks)).left_out == {"a", "c"}
+    assert audit(Manifest.from_tracks("folder", tracks)).left_out == {"a", "c"}
 
 
 def test_published_faults_stand_beside_what_is_seen():
@@ -338,11 +338,13 @@ def test_published_faults_stand_beside_what_is_seen():
         Track(id=f"{name[:-6]}/{name}", genre="a", path=name, group=name, group_source="folder", hash=key)
         for name, key in {**names, "jazz.00033": "w", "something else": "x"}.items()
     ]
-    rows = {row.tracks: (row.kind, row.absent, row.seen) for row in audit(Manifest.of("gtzan", tracks)).published}
+    rows = {
+        row.tracks: (row.kind, row.absent, row.seen) for row in audit(Manifest.from_tracks("gtzan", tracks)).published
+    }
     assert rows[("hiphop/hiphop.00039", "hiphop/hiphop.00045")] == ("exact", 0, "found")
     assert rows[("disco/disco.00055", "disco/disco.00060", "disco/disco.00089")] == ("exact", 0, "in part")
     assert rows[("jazz/jazz.00033",)] == ("exact", 1, "")
-    assert audit(Manifest.of("folder", tracks[-1:])).published == ()
+    assert audit(Manifest.from_tracks("folder", tracks[-1:])).published == ()
 
 
 def test_the_table_lists_a_few_of_a_kind_and_counts_all(found):

@@ -56,7 +56,7 @@ def page(tmp_path_factory):
         track("disco.00098"),
         track("disco.00099", hash="hash of disco.00098"),
     ]
-    manifest = Manifest.of("folder", tracks, notes=["Nobody knows <why>."])
+    manifest = Manifest.from_tracks("folder", tracks, notes=["Nobody knows <why>."])
     store = store_of(folder / "store", [of for of in tracks if of.hash])
     report = audit(manifest, store)
     write_page(folder / "page.html", report, manifest, store)
@@ -110,7 +110,7 @@ def test_page_shows_published_faults_and_whether_they_are_seen(page):
 
 def test_a_thousand_faults_make_no_large_page(tmp_path):
     tracks = [track(f"jazz/{number:04}", clipped=0.5, declared_duration=9.0) for number in range(500)]
-    manifest = Manifest.of("folder", tracks)
+    manifest = Manifest.from_tracks("folder", tracks)
     store = store_of(tmp_path / "store", tracks)
     report = audit(manifest, store, near_duplicates=False)
     assert len(report.faults) == 1000
@@ -187,7 +187,7 @@ def notes(delay: int) -> list[np.ndarray]:
 
 def test_near_duplicates_are_shown_as_pairs_with_their_music_aligned(tmp_path):
     tracks = [track("first"), track("second")]
-    manifest = Manifest.of("folder", tracks)
+    manifest = Manifest.from_tracks("folder", tracks)
     store = store_of(tmp_path / "store", tracks, lambda number: notes(43 * number))
     report = audit(manifest, store)
     (pair,) = report.pairs

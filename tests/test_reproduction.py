@@ -31,6 +31,7 @@ from genreflow.models import MODELS
 from genreflow.reproduction.budget import ROUNDS, Plan, plan
 from genreflow.reproduction.tasks import KINDS, fit_options, make_task, structure_hash
 from genreflow.splits.make import make_split
+from genreflow.splits.params import SplitParams
 from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT
 from genreflow.stages.material import load_material
 from genreflow.training.options import FitOptions
@@ -83,11 +84,11 @@ def project(tmp_path, monkeypatch):
         for artist in range(5)
         for number in range(2)
     ]
-    manifest = Manifest.of("folder", tracks)
+    manifest = Manifest.from_tracks("folder", tracks)
     audit = Audit((), {}, {})
     manifest.save(MANIFEST)
     audit.save(AUDIT)
-    make_split(manifest, audit, method="group", seed=1).save(SPLIT)
+    make_split(manifest, audit, SplitParams()).save(SPLIT)
     write_store(manifest, set(manifest.by_id))
     return tmp_path
 
@@ -280,7 +281,7 @@ def test_missing_data_say_what_brings_them(project):
 @pytest.mark.parametrize("method", ["segment", "track"])
 def test_nothing_honest_is_measured_with_a_split_that_leaks(project, method):
     manifest = Manifest.load(MANIFEST)
-    make_split(manifest, Audit((), {}, {}), method=method, seed=1).save(SPLIT)
+    make_split(manifest, Audit((), {}, {}), SplitParams(method=method)).save(SPLIT)
     with pytest.raises(ParameterError, match=rf"split.method is {method}, which leaks.*split.method = group"):
         load_material()
 

@@ -16,6 +16,7 @@ from genreflow.inference.tracks import answers
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import PARTS, Track
 from genreflow.splits.make import make_split
+from genreflow.splits.params import SplitParams
 from genreflow.splits.segment_parts import SegmentParts
 from genreflow.splits.split import Split
 from genreflow.training.data import load_training_data, segment_set
@@ -46,7 +47,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def manifest():
-    return Manifest.of(
+    return Manifest.from_tracks(
         "folder",
         [
             Track(
@@ -65,7 +66,7 @@ def manifest():
 def split_by(manifest: Manifest, method: str) -> Split:
     from genreflow.audit.faults import Audit
 
-    return make_split(manifest, Audit((), {}, {}), method=method, fractions=EXACT, seed=1)
+    return make_split(manifest, Audit((), {}, {}), SplitParams(method=method))
 
 
 def frames_of(data, crops: bool = False) -> dict[int, set[int]]:

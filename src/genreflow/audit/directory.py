@@ -65,7 +65,7 @@ def audit_directory(
         else:
             raw = existing_folder(path, layout=folders.LAYOUT)
             tracks, notes = folders.placed(raw, request)
-            manifest = Manifest.of("folder", folders.measure(tracks, raw, None, request), notes=notes)
+            manifest = Manifest.from_tracks("folder", folders.measure(tracks, raw, None, request), notes=notes)
         store = None
         if near_duplicates or draw is not None or manifest.source == "spectrograms":
             spec = dataclasses.replace(FeatureSpec(), **manifest.spec_hints)

@@ -26,7 +26,7 @@ def recordings(tracks: Sequence[Track], pairs: Iterable[NearDuplicate]) -> tuple
     clusters : tuple of tuple of str
         Two or more ids each; sorted, and each id in one cluster only.
     """
-    same = groups.recordings(tracks, [(pair.first, pair.second) for pair in pairs])
+    same = groups.recording_of(tracks, [(pair.first, pair.second) for pair in pairs])
     members = defaultdict(list)
     for name in sorted(same):
         members[same[name]].append(name)

@@ -37,7 +37,7 @@ from genreflow.datasets.request import Component, Request
 from genreflow.datasets.track_table import Row, TrackTable
 from genreflow.errors import ParameterError
 from genreflow.manifest.manifest import Manifest
-from genreflow.manifest.track import Track, ungrouped
+from genreflow.manifest.track import Track, singleton_group
 
 LAYOUT = "the folder that holds what data.sources lists"
 
@@ -90,7 +90,7 @@ def combine(
     notes += _counts(manifests, folders, request.components)
     hints = _hints(manifests)
     # The spectrograms of several sources are spectrograms, for all that follows.
-    return Manifest.of("spectrograms" if hints else "combination", tracks, spec_hints=hints, notes=notes)
+    return Manifest.from_tracks("spectrograms" if hints else "combination", tracks, spec_hints=hints, notes=notes)
 
 
 def part_folders(path: Path, components: Sequence[Component], downloaded: Sequence[str] = ()) -> dict[str, Path]:
@@ -176,7 +176,7 @@ def _request(name: str, component: Component, request: Request, table: TrackTabl
 
 def _prefixed(track: Track, name: str) -> Track:
     track_id, path = f"{name}/{track.id}", f"{name}/{track.path}"
-    group = ungrouped(track_id) if track.group_source == "track" else track.group
+    group = singleton_group(track_id) if track.group_source == "track" else track.group
     error = track.error and {**track.error, "message": track.error["message"].replace(track.path, path, 1)}
     return replace(track, id=track_id, path=path, group=group, error=error)
 

@@ -42,7 +42,7 @@ def folder(path: Path, destination: Path, request: Request) -> Manifest:
     path = existing_folder(path, layout=LAYOUT)
     tracks, notes = find(path, request)
     measured = measure(tracks, path, destination, request)
-    return Manifest.of("folder", measured, notes=notes)
+    return Manifest.from_tracks("folder", measured, notes=notes)
 
 
 def find(path: Path, request: Request) -> tuple[list[Track], list[str]]:

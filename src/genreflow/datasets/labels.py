@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from genreflow.errors import ParameterError
-from genreflow.manifest.track import Track, ungrouped
+from genreflow.manifest.track import Track, singleton_group
 
 # What people and taggers write where they know no artist; taken as an artist, it would tie unrelated tracks together.
 _NO_ARTIST = frozenset(
@@ -44,7 +44,7 @@ def with_artist(track: Track, name: str | None, source: str) -> Track:
     """Return `track` in the group of the artist `name`, found in `source`; alone where the name says nothing."""
     group = artist_key(name)
     if group is None:
-        return replace(track, group=ungrouped(track.id), group_source="track")
+        return replace(track, group=singleton_group(track.id), group_source="track")
     return replace(track, group=group, group_source=source)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from genreflow.datasets.labels import with_artist
 from genreflow.datasets.track_table import TrackTable
 from genreflow.errors import ParameterError
-from genreflow.manifest.track import Track, ungrouped
+from genreflow.manifest.track import Track, singleton_group
 
 
 def walk(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list[str]]:
@@ -107,7 +107,7 @@ def place_tracks(names: Iterable[str], table: TrackTable, *, root: Path) -> tupl
             moved.append(name)
         stem = os.path.splitext(name)[0]
         track_id = stem if stems[stem] == 1 else name  # song.mp3 beside song.wav
-        track = Track(id=track_id, genre=genre, path=name, group=ungrouped(track_id), group_source="track")
+        track = Track(id=track_id, genre=genre, path=name, group=singleton_group(track_id), group_source="track")
         if row and row.group:
             track = with_artist(track, row.group, "tracks.csv")
         if track.group_source == "track" and len(folders) > 1:

@@ -14,7 +14,7 @@ from genreflow.datasets.request import Request
 from genreflow.datasets.spectrogram_shards import Opened, Shard, content
 from genreflow.errors import ParameterError
 from genreflow.features.spec import LevelReference
-from genreflow.manifest.track import Track, ungrouped
+from genreflow.manifest.track import Track, singleton_group
 
 # Range that imported decibels are taken to have; softer cells become 0.
 TOP_DB = 80.0
@@ -48,7 +48,7 @@ def open_npz(files: list[Path], folder: Path, request: Request) -> Opened:
             id=name,
             genre=(row and row.genre) or genre,
             path=f"{file_of[name].stem}.npy",
-            group=ungrouped(name),
+            group=singleton_group(name),
             group_source="track",
             split=row.split if row else None,
         )

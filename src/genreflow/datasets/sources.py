@@ -26,7 +26,7 @@ def demo(path: Path, destination: Path, request: Request) -> Manifest:
 
     compose(path, destination, n_jobs=request.n_jobs, progress=request.progress)
     tracks, notes = folders.find(destination, replace(request, table=None))  # the demo's folders name its artists
-    return Manifest.of("demo", folders.measure(tracks, destination, None, request), notes=notes)
+    return Manifest.from_tracks("demo", folders.measure(tracks, destination, None, request), notes=notes)
 
 
 def combination(path: Path, destination: Path, request: Request) -> Manifest:

@@ -61,7 +61,7 @@ def spectrograms(path: Path, destination: Path, request: Request) -> Manifest:
         hints["frames_kept"] = max(widths)
     if first.level_reference == "max":
         notes.append(f"Levels were taken as decibels, of which {TOP_DB:g} below each track's loudest cell are kept.")
-    return Manifest.of("spectrograms", tracks, spec_hints=hints, notes=notes)
+    return Manifest.from_tracks("spectrograms", tracks, spec_hints=hints, notes=notes)
 
 
 def spectrogram_pieces(track: Track, raw_dir: Path) -> list[np.ndarray]:

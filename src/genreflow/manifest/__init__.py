@@ -1,1 +1,1 @@
-"""What is known of the tracks: the manifest, its tracks, and which of them belong to one group."""
+"""The manifest: the tracks of a dataset, their metadata, and the groups that a split must keep together."""

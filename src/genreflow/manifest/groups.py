@@ -1,70 +1,76 @@
-"""What a split must keep whole: artists, and the artists that share a recording."""
+"""Groups that a split must keep together: artists, merged where they share a recording."""
 
 from collections.abc import Iterable, Sequence
 
 from genreflow.manifest.track import Track
 
-# A merged group is named after this many of its artists.
-NAMED = 3
+# The name of a merged group lists at most this many of its members.
+NAMED_MEMBERS = 3
 
 
 def merged_groups(tracks: Sequence[Track], clusters: Iterable[Sequence[str]]) -> dict[str, str]:
-    """Join the groups that share a recording: dividing them would put it on two sides.
+    """Merge the groups that share a recording, so that a group-disjoint split is also recording-disjoint.
 
     Parameters
     ----------
     tracks : sequence of Track
-        Those that are left out too: a copy that is not used still says that two groups belong together.
-    clusters : iterable of sequences of str
-        Ids of tracks that are the same recording, as `Audit.clusters`; ids of other tracks are ignored. Tracks of equal
-        hash are the same recording in any case.
+        All tracks of the manifest, including excluded ones: an excluded copy still connects two groups.
+    clusters : iterable of sequence of str
+        Ids of tracks that are the same recording, as in `Audit.clusters`; unknown ids are ignored. Tracks with equal
+        hashes are the same recording in any case.
 
     Returns
     -------
     group_of : dict of str to str
-        By the track's id. A group that shares nothing keeps its name; merged ones are called after their members in
-        alphabetical order, ``a + b`` (``a + b + c + 2 more``). The order of tracks and clusters makes no difference.
+        Group by track id. A group that shares no recording keeps its name; a merged group is named after its members
+        in alphabetical order: ``a + b``, or ``a + b + c + 2 more``. The result does not depend on the order of
+        `tracks` and `clusters`.
     """
     own = {track.id: track.group for track in tracks}
-    sharing: dict[str, set[str]] = {}
-    for track_id, recording in recordings(tracks, clusters).items():
-        sharing.setdefault(recording, set()).add(own[track_id])
-    first = joined(sharing.values(), own.values())
+    groups_by_recording: dict[str, set[str]] = {}
+    for track_id, recording in recording_of(tracks, clusters).items():
+        groups_by_recording.setdefault(recording, set()).add(own[track_id])
+    component = connected_components(groups_by_recording.values(), own.values())
     members: dict[str, list[str]] = {}
-    for group in sorted(first):
-        members.setdefault(first[group], []).append(group)
-    return {track_id: _name(members[first[group]]) for track_id, group in own.items()}
+    for group in sorted(component):
+        members.setdefault(component[group], []).append(group)
+    return {track_id: _merged_name(members[component[group]]) for track_id, group in own.items()}
 
 
-def recordings(tracks: Sequence[Track], clusters: Iterable[Sequence[str]]) -> dict[str, str]:
-    """Say which tracks are the same recording: by id, the first of the ids (in alphabetical order) that share it.
+def recording_of(tracks: Sequence[Track], clusters: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Identify the recording of each track.
 
     Parameters
     ----------
     tracks, clusters
-        As in `merged_groups`.
+        See `merged_groups`.
+
+    Returns
+    -------
+    recording_of : dict of str to str
+        By track id, the alphabetically first id among the tracks of the same recording.
     """
     ids = {track.id for track in tracks}
     by_hash: dict[str, set[str]] = {}
     for track in tracks:
         if track.hash:
             by_hash.setdefault(track.hash, set()).add(track.id)
-    return joined([*by_hash.values(), *(ids & set(cluster) for cluster in clusters)], ids)
+    return connected_components([*by_hash.values(), *(ids & set(cluster) for cluster in clusters)], ids)
 
 
-def joined(sets: Iterable[Iterable[str]], items: Iterable[str]) -> dict[str, str]:
-    """Connect items that share a set, transitively.
+def connected_components(sets: Iterable[Iterable[str]], items: Iterable[str]) -> dict[str, str]:
+    """Return the connected component of each item, where items of the same set are connected (union-find).
 
     Returns
     -------
-    first : dict of str to str
-        Of each item, the first (in alphabetical order) of all that it is connected with.
+    component_of : dict of str to str
+        By item, the alphabetically first item of its component.
     """
     parent = {item: item for item in items}
 
     def root(item: str) -> str:
         while parent[item] != item:
-            parent[item] = parent[parent[item]]  # halve the way for the next one who asks
+            parent[item] = parent[parent[item]]  # path halving
             item = parent[item]
         return item
 
@@ -75,6 +81,6 @@ def joined(sets: Iterable[Iterable[str]], items: Iterable[str]) -> dict[str, str
     return {item: root(item) for item in parent}
 
 
-def _name(members: list[str]) -> str:
-    more = [f"{len(members) - NAMED} more"] if len(members) > NAMED else []
-    return " + ".join([*members[:NAMED], *more])
+def _merged_name(members: list[str]) -> str:
+    more = [f"{len(members) - NAMED_MEMBERS} more"] if len(members) > NAMED_MEMBERS else []
+    return " + ".join([*members[:NAMED_MEMBERS], *more])

@@ -1,91 +1,103 @@
-"""The manifest: every track of the source that was ingested, as one JSON file that people can read."""
+"""The manifest: all tracks of an ingested dataset, as one human-readable JSON file."""
 
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from genreflow.errors import ParameterError
 from genreflow.files import write_text
 from genreflow.manifest.track import Track
 
-# Raise it when facts of a track are measured in another way: older manifests are then not reused.
+# Increase it when the facts of a track are measured differently: older manifests are then not reused.
 MANIFEST_VERSION = 2
 
-# Above this share of tracks without an artist, no split can be trusted to keep artists apart.
+# Above this share of tracks without a known artist, no split can be relied on to be artist-disjoint.
 MAX_UNGROUPED = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The tracks of a source.
+    """The tracks of a dataset.
 
     Parameters
     ----------
     source : str
-        Name of the source, a key of ``SOURCES``.
+        Name of the source, a key of `genreflow.datasets.sources.SOURCES`.
     genres : tuple of str
-        Sorted; the labels of everything that is trained on this manifest.
+        Sorted; the class labels of every model that is trained on this manifest.
     tracks : tuple of Track
         Sorted by id.
     groups_known : bool
-        False when more than a tenth of the tracks have no known artist: figures may then flatter.
+        False if the artists of more than a tenth of the tracks are unknown; metrics may then be optimistically biased.
     spec_hints : dict
-        What imported spectrograms say about their feature spec: `n_mels`, `level_reference` and, where all have the
-        same width, `frames_kept`.
+        Fields of the feature spec that imported spectrograms determine: `n_mels`, `level_reference` and, if all have
+        the same width, `frames_kept`.
     notes : tuple of str
-        Sentences for people: what was ignored, assumed or is unknown.
+        Messages for users: what was ignored, assumed or is unknown.
     """
 
     source: str
     genres: tuple[str, ...]
     tracks: tuple[Track, ...]
     groups_known: bool
-    spec_hints: dict = field(default_factory=dict)
+    spec_hints: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls, source: str, tracks: list[Track], *, spec_hints: dict | None = None, notes: list[str] = ()
+    def from_tracks(
+        cls,
+        source: str,
+        tracks: Iterable[Track],
+        *,
+        spec_hints: Mapping[str, Any] | None = None,
+        notes: Iterable[str] = (),
     ) -> "Manifest":
-        """Build the manifest of `tracks`; what can be derived from them is derived."""
-        alone = sum(track.group_source == "track" for track in tracks)
-        known = alone <= MAX_UNGROUPED * len(tracks)
-        notes = list(notes)
+        """Build a manifest; `genres` and `groups_known` are derived from the tracks."""
+        tracks = sorted(tracks, key=lambda track: track.id)
+        ungrouped = sum(track.group_source == "track" for track in tracks)
+        known = ungrouped <= MAX_UNGROUPED * len(tracks)
+        messages = list(notes)
         if not known:
-            notes.append(
-                f"The artists of {alone} of {len(tracks)} tracks are unknown, so that one artist may stand on both "
-                "sides of a split and figures may flatter; name them in the column group of tracks.csv."
+            messages.append(
+                f"The artists of {ungrouped} of {len(tracks)} tracks are unknown: an artist may be in train and test, "
+                "and metrics may be optimistically biased. Name the artists in the column group of tracks.csv."
             )
-        elif alone:
-            notes.append(f"The artists of {alone} of {len(tracks)} tracks are unknown; each of these is a group alone.")
+        elif ungrouped:
+            messages.append(
+                f"The artists of {ungrouped} of {len(tracks)} tracks are unknown; each such track is its own group."
+            )
         return cls(
             source=source,
             genres=tuple(sorted({track.genre for track in tracks})),
-            tracks=tuple(sorted(tracks, key=lambda track: track.id)),
+            tracks=tuple(tracks),
             groups_known=known,
-            spec_hints=spec_hints or {},
-            notes=tuple(notes),
+            spec_hints=dict(spec_hints or {}),
+            notes=tuple(messages),
         )
 
     @cached_property
     def by_id(self) -> dict[str, Track]:
+        """Tracks by id."""
         return {track.id: track for track in self.tracks}
 
     @property
     def tracks_per_genre(self) -> dict[str, int]:
+        """Number of tracks by genre, in alphabetical order."""
         return dict(sorted(Counter(track.genre for track in self.tracks).items()))
 
     @property
     def hash(self) -> str:
-        """Sixteen hex digits that name the content; notes are not part of it."""
+        """Sixteen hex digits that identify the content; notes are not part of it."""
         content = [self.source, self.spec_hints, [track.to_dict() for track in self.tracks]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Write as JSON, one line a track; the same manifest gives the same bytes."""
+        """Write as JSON, one line per track; equal manifests give equal bytes."""
         head = {
             "version": MANIFEST_VERSION,
             "source": self.source,
@@ -101,19 +113,19 @@ class Manifest:
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
-        """Read what `save` wrote.
+        """Read a manifest that `save` wrote.
 
         Raises
         ------
         ParameterError
-            If there is no such file, or it is no manifest of this version.
+            The file is missing, is not a manifest, or has another version.
         """
         try:
             fields = json.loads(Path(path).read_text("utf-8"))
             version = fields["version"]
             if version != MANIFEST_VERSION:
                 raise ParameterError(
-                    f"{path} is a manifest of version {version}, not {MANIFEST_VERSION}; run `dvc repro ingest`."
+                    f"{path}: version must be {MANIFEST_VERSION}; got {version}. Run `dvc repro ingest`."
                 )
             return cls(
                 source=fields["source"],
@@ -124,6 +136,6 @@ class Manifest:
                 notes=tuple(fields["notes"]),
             )
         except FileNotFoundError:
-            raise ParameterError(f"There is no manifest {path}; run `dvc repro ingest`.") from None
+            raise ParameterError(f"{path}: must be a manifest, but does not exist. Run `dvc repro ingest`.") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise ParameterError(f"{path} is not a manifest ({error!r}); run `dvc repro ingest`.") from None
+            raise ParameterError(f"{path}: must be a manifest; got {error!r}. Run `dvc repro ingest`.") from None

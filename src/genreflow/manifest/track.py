@@ -1,7 +1,8 @@
-"""What is known of one track."""
+"""A track and its metadata."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 GroupSource = Literal["tracks.csv", "published", "folder", "tag", "track"]
 Part = Literal["train", "valid", "test"]
@@ -10,41 +11,41 @@ PARTS: tuple[Part, ...] = ("train", "valid", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """One piece of music, and the facts that audit, split and features need of it.
+    """A track, with the metadata that audit, split and feature extraction need.
 
     Parameters
     ----------
     id : str
-        Unique: the path below the source folder without its suffix, with ``/``; of imported spectrograms in an
-        ``.npz``, the name they carry there.
+        Unique: the path relative to the source folder without suffix, with ``/``; for spectrograms imported from an
+        ``.npz``, the name given there.
     genre : str
     path : str
-        File below the folder of raw data, with ``/``.
+        File relative to the folder of raw data, with ``/``.
     group : str
-        What a split never divides: the artist's name as `artist_key` writes it, or ``track:<id>`` where no artist is
-        known.
+        Tracks of a group are never split: the artist's name as normalised by `artist_key`, or ``track:<id>`` if the
+        artist is unknown.
     group_source : {"tracks.csv", "published", "folder", "tag", "track"}
-        Where `group` was found: "published" is the literature on the dataset, "track" nowhere.
+        Where `group` comes from; "published" is the literature on the dataset, "track" means unknown.
     split : {"train", "valid", "test"} or None
-        Part of the published split it belongs to.
+        Part of the published split that the track belongs to.
     duration : float >= 0 [s] or None
-        Length as decoded; None for spectrograms, whose frames say nothing of seconds.
+        Decoded duration; None for spectrograms, whose frames have no known duration.
     declared_duration : float >= 0 [s] or None
-        Length that the file's header claims.
+        Duration according to the file's header.
     undeclared_duration : float > 0 [s] or None
-        Sound behind the end that the header claims, which is not used.
+        Duration of the audio beyond the end declared by the header; it is not used.
     hash : str or None
-        Of the decoded samples, or of the spectrogram's cells: equal for exact duplicates.
+        Hash of the decoded samples, or of the spectrogram's values; equal for exact duplicates.
     sample_rate : int > 0 [Hz] or None
     declared_sample_rate : int > 0 [Hz] or None
-        A second rate that the file's header implies, where that contradicts `sample_rate`.
+        Second sample rate implied by the header, where it contradicts `sample_rate`.
     channels : int > 0 or None
     peak, rms : float >= 0 or None
-        Largest absolute sample and root mean square; 1 is full scale.
+        Largest absolute sample and root mean square; full scale is 1.
     clipped : float in [0, 1] or None
-        Share of the samples that are flat at full scale.
+        Share of samples that are flat at full scale.
     entries : tuple of (int, int) or None
-        Of spectrograms only: first and past-the-last row of each piece in the array at `path`.
+        For spectrograms: start and stop row of each piece in the array at `path`.
     error : dict or None
         ``{"code", "message"}`` of a track that cannot be read.
     """
@@ -68,18 +69,19 @@ class Track:
     entries: tuple[tuple[int, int], ...] | None = None
     error: dict[str, str] | None = None
 
-    def to_dict(self) -> dict:
-        """Return the fields that are set."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that are not None."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_dict(cls, fields: dict) -> "Track":
-        entries = fields.get("entries")
-        if entries is not None:
-            fields = {**fields, "entries": tuple((start, stop) for start, stop in entries)}
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Track":
+        """Build a track from what `to_dict` returned, also after a round trip through JSON."""
+        fields = dict(fields)
+        if fields.get("entries") is not None:
+            fields["entries"] = tuple((start, stop) for start, stop in fields["entries"])
         return cls(**fields)
 
 
-def ungrouped(track_id: str) -> str:
-    """Return the group of a track whose artist nobody knows: itself alone."""
+def singleton_group(track_id: str) -> str:
+    """Return the group of a track whose artist is unknown: a group of its own."""
     return f"track:{track_id}"

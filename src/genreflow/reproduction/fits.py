@@ -55,7 +55,7 @@ def run_task(task: Task, store: Path, project: Path, say: Callable[[str], None])
     data, measured = _load(task, features)
     client = open_client(project)
     experiment = ensure_experiment(client, project, name=EXPERIMENT)
-    tags = lineage_tags(project, **task.data, **task.split.mark) | {
+    tags = lineage_tags(project, **task.data, **task.split.tags) | {
         "system": task.system,
         "protocol": task.kind,
         "task": task.key,
@@ -75,7 +75,7 @@ def run_task(task: Task, store: Path, project: Path, say: Callable[[str], None])
         answered = time.perf_counter()
         figures = _figures(task, model, result, measured or data.valid, features)
         answered = time.perf_counter() - answered
-        names = {name: task.split.marked(f"{task.part}_{name}") for name in figures}
+        names = {name: task.split.prefixed(f"{task.part}_{name}") for name in figures}
         run.log_metrics({names[name]: value for name, value in figures.items()})
     validation = answered * data.valid.n_segments / (measured or data.valid).n_segments
     return {
@@ -167,7 +167,7 @@ def _answered_a_second(model: keras.Model, data: SegmentSet, rate: float) -> flo
 def _watch(
     run: LoggedRun, task: Task, options: FitOptions, say: Callable[[str], None]
 ) -> Callable[[int, Mapping[str, float]], None]:
-    validation, begin = task.split.marked("validation", joint=" "), time.perf_counter()
+    validation, begin = task.split.prefixed("validation", sep=" "), time.perf_counter()
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         run.log_epoch(metrics, epoch)

@@ -179,7 +179,7 @@ def _announce(say: Callable[[str], None], number: Iterator[int], fits: int, task
 
 
 def _said(task: Task, record: dict) -> str:
-    measured = task.split.marked(task.part, joint=" ")
+    measured = task.split.prefixed(task.part, sep=" ")
     return (
         f"{measured}: {record['segment_accuracy']:.1%} of segments, {record['track_accuracy']:.1%} of tracks, after "
         f"{record['epochs_done']:g} epochs in {record['seconds']:.0f} s"

@@ -16,6 +16,7 @@ from genreflow.manifest.track import Part
 from genreflow.models import Architecture, Protocol
 from genreflow.models.build import architecture
 from genreflow.splits.make import make_split
+from genreflow.splits.params import SplitParams
 from genreflow.splits.split import Split
 from genreflow.training.options import FitOptions
 
@@ -80,14 +81,9 @@ class Material:
             tracks = tuple(track for track in self.manifest.tracks if track.genre in genres)
             manifest = replace(self.manifest, genres=genres, tracks=tracks)
             rest = 1 - protocol.train_share
-            fractions = {
-                "segment": (protocol.train_share, rest, 0.0),
-                "track": (protocol.train_share, rest / 2, rest / 2),
-            }
-            split = make_split(
-                manifest, self.audit, method=protocol.by, fractions=fractions[protocol.by], seed=self.seed
-            )
-            self._splits[key] = manifest, split
+            valid, test = {"segment": (rest, 0.0), "track": (rest / 2, rest / 2)}[protocol.by]
+            params = SplitParams(method=protocol.by, valid=valid, test=test, seed=self.seed)
+            self._splits[key] = manifest, make_split(manifest, self.audit, params)
         return self._splits[key]
 
 
@@ -134,7 +130,7 @@ class Task:
     @property
     def title(self) -> str:
         """A name for people; it says where figures flatter."""
-        return self.split.marked(f"{self.system} {self.kind}", joint=" ")
+        return self.split.prefixed(f"{self.system} {self.kind}", sep=" ")
 
     @property
     def in_words(self) -> str:

@@ -1,1 +1,1 @@
-"""Splits: which tracks train, which validate, which test, and how much of one part stands in another."""
+"""Train, validation and test splits: artist-disjoint by default, with a report on leakage."""

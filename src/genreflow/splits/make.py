@@ -1,143 +1,163 @@
-"""From a manifest and its audit to a split."""
+"""Make a split of a manifest's usable tracks."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from genreflow.audit.faults import Audit
 from genreflow.errors import ParameterError
-from genreflow.manifest.groups import merged_groups, recordings
+from genreflow.manifest.groups import merged_groups, recording_of
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import PARTS, Part, Track
-from genreflow.splits.methods import HONEST, METHODS, Fractions, Options, Parts
-from genreflow.splits.report import counts, leaks
+from genreflow.splits.methods import GROUP_DISJOINT, METHODS
+from genreflow.splits.params import Method, SplitParams
+from genreflow.splits.report import count_tracks, measure_leakage
 from genreflow.splits.segment_parts import SegmentParts
 from genreflow.splits.split import Split
 
 
-def make_split(
-    manifest: Manifest,
-    audit: Audit,
-    *,
-    method: str = "group",
-    fractions: Sequence[float] = (0.6, 0.2, 0.2),
-    seed: int = 0,
-    folds: int = 5,
-    fold: int = 0,
-) -> Split:
-    """Divide the usable tracks of a manifest.
+def make_split(manifest: Manifest, audit: Audit, params: SplitParams) -> Split:
+    """Divide the usable tracks of a manifest into train, valid and test.
 
     Parameters
     ----------
     manifest : Manifest
     audit : Audit
-        Of this manifest. Groups that share a recording, by its clusters, are one.
-    method : {"group", "published", "kfold", "segment", "track"}
-        ``group``: stratified by genre, no group on two sides. ``published``: as tracks.csv says; when it names no valid
-        part, one is taken from train by group. ``kfold``: the same folds for every `fold`, each a share of every genre
-        and no group in two; one tests, the next one validates, the rest trains. ``segment``: the segments of every
-        track are dealt to all parts, which leaks and is for comparison only. ``track``: stratified by genre, whoever
-        plays; leaks wherever an artist has several tracks, and is for comparison only.
-    fractions : sequence of three floats in [0, 1]
-        Shares of train, valid and test, which sum to 1; train and valid are not 0. Not of ``kfold``.
-    seed : int >= 0
-    folds : int >= 3
-    fold : int in [0, folds)
-        Of ``kfold``, the one that tests.
+        Audit of this manifest. Groups that share a recording, according to its clusters, are merged.
+    params : SplitParams
+        `params.method` is one of
+
+        group
+            Stratified by genre and group-disjoint.
+        published
+            The split given in tracks.csv or in the literature; if it has no validation part, one is taken from train,
+            group-disjoint.
+        kfold
+            Stratified by genre and group-disjoint; the folds are the same for every `fold`. One fold is the test part,
+            the next the validation part, the others are the training part.
+        segment
+            Segments of every track are assigned to all parts at random. Leaks; for comparison only.
+        track
+            Stratified by genre, ignoring artists. Leaks if an artist has several tracks; for comparison only.
 
     Raises
     ------
     ParameterError
-        A parameter is wrong, a genre has no usable track, or the tracks cannot be divided in this way.
+        A genre has no usable track, or the tracks cannot be divided in this way.
     """
-    if method not in METHODS:
-        raise ParameterError(f"split.method is {method!r}; one of {', '.join(METHODS)} is right.")
-    if folds < 3 or not 0 <= fold < folds:
-        raise ParameterError(f"split.fold is {fold} of split.folds = {folds}; at least 3, numbered from 0, are right.")
-    fractions = _checked(fractions)
-    out = audit.left_out
-    tracks = [track for track in manifest.tracks if track.id not in out]
-    for genre, total in manifest.tracks_per_genre.items():
-        if not any(track.genre == genre for track in tracks):
-            raise ParameterError(
-                f"Genre {genre} has no usable track: the audit leaves out all {total}; mend them, or leave the genre "
-                "out of data.genres."
-            )
+    tracks = usable_tracks(manifest, audit)
     groups = merged_groups(manifest.tracks, audit.clusters)
-    options = Options(groups=groups, fractions=fractions, seed=seed, folds=folds, fold=fold)
-    parts, notes = METHODS[method](tracks, options)
-    by_part = {part: tuple(sorted(parts[part])) for part in PARTS}
-    groups = {track_id: groups[track_id] for track_id in sorted(set().union(*by_part.values()))}
-    notes = [*notes, *_missing(tracks, parts, options.groups)]
-    if not by_part["valid"]:
-        raise ParameterError(
-            "The split has no track to validate on: no genre has groups (artists) for two parts; bring more artists a "
-            "genre, or name them in the column group of tracks.csv."
-        )
-    evaluation_part: Part = "test" if by_part["test"] else "valid"
+    assigned, notes = METHODS[params.method](tracks, groups, params)
+    parts = {part: tuple(sorted(assigned[part])) for part in PARTS}
+    notes = [*notes, *check_genres(tracks, parts, groups)]
+    evaluation_part = choose_evaluation_part(parts)
     if evaluation_part == "valid":
         notes.append(
-            "There is no test part: models are measured on valid, by which they were also chosen, so figures flatter."
+            "There is no test part: models are selected and evaluated on valid, and metrics are optimistically biased."
         )
-    found = leaks(by_part, groups, recordings(manifest.tracks, audit.clusters))
-    leaking = any(pair["groups"] or pair["duplicates"] for pair in found.values())
-    if leaking and method in HONEST:
-        raise RuntimeError(f"A split by {method} divided a group: {found}")  # what this method promises is broken
+    groups = {track_id: groups[track_id] for track_id in sorted(set().union(*parts.values()))}
+    leakage = measure_leakage(parts, groups, recording_of(manifest.tracks, audit.clusters))
+    leaking = check_leakage(leakage, params.method)
     if leaking:
-        notes.append(_said(found))
+        notes.append(_describe_leakage(leakage))
     if not manifest.groups_known:
-        notes.append("Artists are unknown, so that one may stand on both sides and figures may flatter.")
+        notes.append(
+            "Most artists are unknown: an artist may be in train and test, and metrics may be optimistically biased."
+        )
+    kfold = params.method == "kfold"
     return Split(
-        method=method,
-        **by_part,
+        method=params.method,
+        **parts,
         evaluation_part=evaluation_part,
         leaking=leaking,
         groups_known=manifest.groups_known,
         groups=groups,
-        report=counts({part: [manifest.by_id[i] for i in ids] for part, ids in by_part.items()}, groups),
-        leaks=found,
-        segments=SegmentParts(fractions=fractions, seed=seed) if method == "segment" else None,
-        folds=folds if method == "kfold" else None,
-        fold=fold if method == "kfold" else None,
+        report=count_tracks({part: [manifest.by_id[i] for i in ids] for part, ids in parts.items()}, groups),
+        leaks=leakage,
+        segments=SegmentParts(fractions=params.fractions, seed=params.seed) if params.method == "segment" else None,
+        folds=params.folds if kfold else None,
+        fold=params.fold if kfold else None,
         notes=tuple(notes),
     )
 
 
-def _checked(fractions: Sequence[float]) -> Fractions:
-    fractions = tuple(float(fraction) for fraction in fractions)
-    if (
-        len(fractions) != 3
-        or not all(0 <= fraction <= 1 for fraction in fractions)
-        or 0 in fractions[:2]
-        or not math.isclose(sum(fractions), 1, abs_tol=1e-6)
-    ):
-        raise ParameterError(
-            f"split.fractions is {list(fractions)}; the shares of train, valid and test are right, which sum to 1 and "
-            "of which only test may be 0."
-        )
-    return fractions
+def usable_tracks(manifest: Manifest, audit: Audit) -> list[Track]:
+    """Return the tracks that the audit does not exclude.
+
+    Raises
+    ------
+    ParameterError
+        A genre has none.
+    """
+    excluded = audit.left_out
+    tracks = [track for track in manifest.tracks if track.id not in excluded]
+    usable_genres = {track.genre for track in tracks}
+    for genre, total in manifest.tracks_per_genre.items():
+        if genre not in usable_genres:
+            raise ParameterError(
+                f"Genre {genre}: must have at least one usable track; the audit excludes all {total}. Repair them, or "
+                "remove the genre from data.genres."
+            )
+    return tracks
 
 
-def _said(found: dict[str, dict]) -> str:
-    """The worst of the leaks in words."""
-    pair, worst = max(found.items(), key=lambda item: (item[1]["groups"], item[1]["duplicates"]))
-    named = ", ".join(worst["examples"]["groups"][:3])
-    return (
-        f"The split leaks, so every figure flatters and is marked as leaking: {pair}, {worst['groups']} groups"
-        f"{f' ({named})' if named else ''} and {worst['duplicates']} copies of recordings."
-    )
+def check_genres(tracks: Sequence[Track], parts: Mapping[Part, Sequence[str]], groups: Mapping[str, str]) -> list[str]:
+    """Check that every genre is in train; return a message for each genre that is missing from another part.
 
-
-def _missing(tracks: list[Track], parts: Parts, groups: dict[str, str]) -> list[str]:
-    """Name the genres that a part lacks."""
+    Raises
+    ------
+    ParameterError
+        A genre has no training track.
+    """
     notes = []
     members = {part: set(ids) for part, ids in parts.items()}
     for genre in sorted({track.genre for track in tracks}):
-        of_genre = {track.id for track in tracks if track.genre == genre}
-        n_groups = len({groups[track_id] for track_id in of_genre})
-        absent = [part for part in PARTS if members[part] and not members[part] & of_genre]
-        whole = f"of {len(of_genre)} by {n_groups} {'group' if n_groups == 1 else 'groups'} (artists) in all"
-        if "train" in absent:
-            raise ParameterError(f"Genre {genre} has no track in train, {whole}; a genre cannot be learnt without.")
-        if absent:
-            notes.append(f"Genre {genre} has no track in {' and '.join(absent)}, {whole}.")
+        ids = {track.id for track in tracks if track.genre == genre}
+        n_groups = len({groups[track_id] for track_id in ids})
+        missing = [part for part in PARTS if members[part] and not members[part] & ids]
+        total = (
+            f"{len(ids)} {'track' if len(ids) == 1 else 'tracks'} by {n_groups} group{'s' * (n_groups != 1)} (artists)"
+        )
+        if "train" in missing:
+            raise ParameterError(f"Genre {genre}: must have at least one track in train; got none of {total}.")
+        if missing:
+            notes.append(f"Genre {genre} has no track in {' and '.join(missing)}; it has {total}.")
     return notes
+
+
+def choose_evaluation_part(parts: Mapping[Part, Sequence[str]]) -> Part:
+    """Return the part on which models are evaluated: ``test``, or ``valid`` if test is empty.
+
+    Raises
+    ------
+    ParameterError
+        The validation part is empty.
+    """
+    if not parts["valid"]:
+        raise ParameterError(
+            "split: the validation part must not be empty, but no genre has groups (artists) for two parts. Add "
+            "artists, or name them in the column group of tracks.csv."
+        )
+    return "test" if parts["test"] else "valid"
+
+
+def check_leakage(leakage: Mapping[str, Mapping[str, Any]], method: Method) -> bool:
+    """Return whether a split leaks.
+
+    Raises
+    ------
+    RuntimeError
+        It does, although `method` guarantees that it does not: an error in this package.
+    """
+    leaking = any(pair["groups"] or pair["duplicates"] for pair in leakage.values())
+    if leaking and method in GROUP_DISJOINT:
+        raise RuntimeError(f"split.method = {method} must be group-disjoint; got {leakage}")
+    return leaking
+
+
+def _describe_leakage(leakage: Mapping[str, Mapping[str, Any]]) -> str:
+    pair, worst = max(leakage.items(), key=lambda item: (item[1]["groups"], item[1]["duplicates"]))
+    examples = ", ".join(worst["examples"]["groups"][:3])
+    return (
+        "The split leaks: metrics are optimistically biased and are marked as leaking. Worst overlap: "
+        f"{pair}, {worst['groups']} groups{f' ({examples})' if examples else ''} and {worst['duplicates']} duplicates."
+    )

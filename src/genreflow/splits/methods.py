@@ -1,122 +1,107 @@
-"""The ways to split, by name: from tracks to the tracks of each part, and notes for people."""
+"""Split methods by name: each assigns tracks to parts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from genreflow.errors import ParameterError
 from genreflow.manifest.track import PARTS, Part, Track
 from genreflow.splits.assign import assign_folds, assign_groups
+from genreflow.splits.params import Fractions, Method, SplitParams
 
-Parts = dict[Part, list[str]]  # ids of the tracks of each part
-Fractions = tuple[float, float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a method may go by.
-
-    Parameters
-    ----------
-    groups : dict of str to str
-        By the track's id, what must not be divided.
-    fractions : tuple of three floats in [0, 1]
-        Shares of train, valid and test, which sum to 1.
-    seed : int >= 0
-    folds, fold : int
-        Of ``kfold``: how many, and which one tests, from 0.
-    """
-
-    groups: Mapping[str, str]
-    fractions: Fractions
-    seed: int
-    folds: int
-    fold: int
+Parts = dict[Part, list[str]]  # track ids by part
+# (tracks, group by track id, parameters) -> parts, and messages for users
+SplitMethod = Callable[[Sequence[Track], Mapping[str, str], SplitParams], tuple[Parts, list[str]]]
 
 
-def _group(tracks: Sequence[Track], options: Options) -> tuple[Parts, list[str]]:
-    return _by_group(tracks, options, options.fractions), []
+def _group(tracks: Sequence[Track], groups: Mapping[str, str], params: SplitParams) -> tuple[Parts, list[str]]:
+    return _assign(tracks, groups, params.fractions, params.seed), []
 
 
-def _published(tracks: Sequence[Track], options: Options) -> tuple[Parts, list[str]]:
-    parts = {part: [track.id for track in tracks if track.split == part] for part in PARTS}
+def _published(tracks: Sequence[Track], groups: Mapping[str, str], params: SplitParams) -> tuple[Parts, list[str]]:
+    parts: Parts = {part: [track.id for track in tracks if track.split == part] for part in PARTS}
     if not parts["train"] or not (parts["valid"] or parts["test"]):
-        named = ", ".join(f"{len(parts[part])} {part}" for part in PARTS)
+        sizes = ", ".join(f"{len(parts[part])} {part}" for part in PARTS)
         raise ParameterError(
-            f"split.method is published, but the column split of tracks.csv names {named} of {len(tracks)} usable "
-            "tracks; train and one of valid and test are needed, or split.method = group."
+            "split.method: must not be published unless the column split of tracks.csv has tracks in train and in "
+            f"valid or test; got {sizes} of {len(tracks)} usable tracks. Use split.method = group."
         )
     notes = []
-    if rest := sum(track.split is None for track in tracks):
-        notes.append(f"{rest} tracks are in no part of the published split and were left out.")
+    if unassigned := sum(track.split is None for track in tracks):
+        notes.append(f"{unassigned} tracks are in no part of the published split and were excluded.")
     if not parts["valid"]:
         training = [track for track in tracks if track.split == "train"]
-        parts |= _by_group(training, options, (*options.fractions[:2], 0.0)) | {"test": parts["test"]}
-        taken = len(parts["valid"])
-        notes.append(f"The published split has no valid part; {taken} tracks of train, by group, were made one.")
+        train, valid, _ = params.fractions
+        parts |= _assign(training, groups, (train, valid, 0.0), params.seed) | {"test": parts["test"]}
+        notes.append(
+            f"The published split has no validation part; {len(parts['valid'])} tracks were moved from train to valid, "
+            "by group."
+        )
     return parts, notes
 
 
-def _kfold(tracks: Sequence[Track], options: Options) -> tuple[Parts, list[str]]:
-    groups, genres = _groups_and_genres(tracks, options)
-    fold_of = assign_folds(groups, genres, folds=options.folds, seed=options.seed).tolist()
-    for test in range(options.folds):  # of all of them, or the mistake would be met in the last experiment
-        learnt = {genre for genre, fold in zip(genres, fold_of, strict=True) if fold not in _turn(test, options.folds)}
-        if lacking := sorted(set(genres) - learnt):
-            raise ParameterError(
-                f"split.method is kfold, but of {options.folds} folds genre {lacking[0]} has no track to train on when "
-                f"split.fold is {test}; three groups (artists) of each genre are needed, or split.method = group."
-            )
-    if empty := set(range(options.folds)) - set(fold_of):
-        raise ParameterError(
-            f"split.folds is {options.folds}, but there are {len(set(groups))} groups (artists) to share out, and "
-            f"{len(empty)} folds are empty; {options.folds - len(empty)} or fewer are right."
-        )
-    test, valid = _turn(options.fold, options.folds)
-    role = {test: "test", valid: "valid"}
+def _kfold(tracks: Sequence[Track], groups: Mapping[str, str], params: SplitParams) -> tuple[Parts, list[str]]:
+    own_groups, genres = [groups[track.id] for track in tracks], [track.genre for track in tracks]
+    fold_of = assign_folds(own_groups, genres, folds=params.folds, seed=params.seed).tolist()
+    _check_folds(fold_of, own_groups, genres, params.folds)
+    test, valid = _held_out_folds(params.fold, params.folds)
+    part_of: dict[int, Part] = {test: "test", valid: "valid"}
     parts: Parts = {part: [] for part in PARTS}
     for track, fold in zip(tracks, fold_of, strict=True):
-        parts[role.get(fold, "train")].append(track.id)
+        parts[part_of.get(fold, "train")].append(track.id)
     return parts, []
 
 
-def _turn(fold: int, folds: int) -> tuple[int, int]:
-    """The fold that tests and the one that validates."""
+def _check_folds(fold_of: Sequence[int], groups: Sequence[str], genres: Sequence[str], folds: int) -> None:
+    """Check every fold, not only the selected one, so that an error does not occur in the last of k experiments."""
+    for test in range(folds):
+        held_out = _held_out_folds(test, folds)
+        trained = {genre for genre, fold in zip(genres, fold_of, strict=True) if fold not in held_out}
+        if missing := sorted(set(genres) - trained):
+            raise ParameterError(
+                f"split.folds: every genre must have training tracks in each of the {folds} folds, for which it needs "
+                f"at least three groups (artists); genre {missing[0]} has none for split.fold = {test}. Add artists, "
+                "or use split.method = group."
+            )
+    if empty := set(range(folds)) - set(fold_of):
+        raise ParameterError(
+            f"split.folds: must be <= {folds - len(empty)} for {len(set(groups))} groups (artists); got {folds}."
+        )
+
+
+def _held_out_folds(fold: int, folds: int) -> tuple[int, int]:
+    """Return the test fold and the validation fold."""
     return fold, (fold + 1) % folds
 
 
-def _segment(tracks: Sequence[Track], options: Options) -> tuple[Parts, list[str]]:
+def _segment(tracks: Sequence[Track], groups: Mapping[str, str], params: SplitParams) -> tuple[Parts, list[str]]:
     ids = [track.id for track in tracks]
     note = (
-        "split.method = segment deals the segments of every track to all parts, as most published figures do; it is "
-        "good for comparison only."
+        "split.method = segment assigns the segments of every track to all parts, as in most published results; it is "
+        "for comparison only."
     )
-    return {part: ids if share else [] for part, share in zip(PARTS, options.fractions, strict=True)}, [note]
+    return {part: ids if share else [] for part, share in zip(PARTS, params.fractions, strict=True)}, [note]
 
 
-def _track(tracks: Sequence[Track], options: Options) -> tuple[Parts, list[str]]:
-    alone = replace(options, groups={track.id: track.id for track in tracks})
-    note = "split.method = track divides tracks whoever plays, as some published figures do; it is for comparison only."
-    return _by_group(tracks, alone, options.fractions), [note]
+def _track(tracks: Sequence[Track], groups: Mapping[str, str], params: SplitParams) -> tuple[Parts, list[str]]:
+    note = "split.method = track ignores artists, as in some published results; it is for comparison only."
+    return _assign(tracks, {track.id: track.id for track in tracks}, params.fractions, params.seed), [note]
 
 
-def _by_group(tracks: Sequence[Track], options: Options, fractions: Fractions) -> Parts:
-    groups, genres = _groups_and_genres(tracks, options)
-    part_of = assign_groups(groups, genres, fractions=fractions, seed=options.seed)
+def _assign(tracks: Sequence[Track], groups: Mapping[str, str], fractions: Fractions, seed: int) -> Parts:
+    index_of = assign_groups(
+        [groups[track.id] for track in tracks], [track.genre for track in tracks], fractions=fractions, seed=seed
+    )
     return {
-        part: [track.id for track, p in zip(tracks, part_of, strict=True) if p == i] for i, part in enumerate(PARTS)
+        part: [track.id for track, i in zip(tracks, index_of, strict=True) if i == index]
+        for index, part in enumerate(PARTS)
     }
 
 
-def _groups_and_genres(tracks: Sequence[Track], options: Options) -> tuple[list[str], list[str]]:
-    return [options.groups[track.id] for track in tracks], [track.genre for track in tracks]
-
-
-METHODS: dict[str, Callable[[Sequence[Track], Options], tuple[Parts, list[str]]]] = {
+METHODS: dict[Method, SplitMethod] = {
     "group": _group,
     "published": _published,
     "kfold": _kfold,
     "segment": _segment,
     "track": _track,
 }
-# Methods that promise that no group and no recording stands on two sides.
-HONEST = ("group", "kfold")
+# Methods that guarantee that no group and no recording is in two parts.
+GROUP_DISJOINT: tuple[Method, ...] = ("group", "kfold")

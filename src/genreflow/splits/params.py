@@ -1,24 +1,34 @@
 """Parameters of `split` in params.yaml."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from genreflow.frozen import FrozenModel
 
+Method = Literal["group", "published", "kfold", "segment", "track"]
+Fractions = tuple[float, float, float]
+
 
 class SplitParams(FrozenModel):
-    method: str = "group"
-    valid: float = Field(default=0.2, ge=0.05, le=0.5, description="share of the tracks that chooses models")
-    test: float = Field(default=0.2, ge=0.05, le=0.5, description="share of the tracks looked at once, at the end")
-    folds: int = Field(default=5, ge=3, le=100, description="of kfold: one tests, the next one validates")
-    fold: int = Field(default=0, ge=0, description="of kfold: the one that tests, from 0")
+    """How tracks are divided into train, validation and test parts; see `genreflow.splits.methods`."""
+
+    method: Method = Field(default="group", description="key of genreflow.splits.methods.METHODS")
+    valid: float = Field(default=0.2, ge=0.05, le=0.5, description="share of the tracks for model selection")
+    test: float = Field(default=0.2, ge=0, le=0.5, description="held-out share, evaluated once; 0: no test part")
+    folds: int = Field(default=5, ge=3, le=100, description="number of folds of kfold")
+    fold: int = Field(default=0, ge=0, description="test fold of kfold, from 0; the next fold is the validation part")
     seed: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")
-    def _leave_some_for_training(self) -> Self:
+    def _check(self) -> Self:
         if self.valid + self.test > 0.8:
-            raise ValueError("split.valid + split.test must leave at least 0.2 of the tracks for training")
+            raise ValueError(f"split.valid + split.test must be <= 0.8; got {self.valid + self.test:g}")
         if self.fold >= self.folds:
-            raise ValueError(f"split.fold is {self.fold}, but split.folds {self.folds} are numbered from 0")
+            raise ValueError(f"split.fold must be < split.folds ({self.folds}), counted from 0; got {self.fold}")
         return self
+
+    @property
+    def fractions(self) -> Fractions:
+        """Shares of train, valid and test, which sum to 1."""
+        return (1 - self.valid - self.test, self.valid, self.test)

@@ -1,104 +1,118 @@
-"""How a split shares out the tracks, and how much of one part stands in another."""
+"""Size and leakage of a split."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from genreflow.manifest.track import PARTS, Part, Track
 
 EXAMPLES = 5
-# Which part is held against which: what is measured, against what it must not have seen.
+# (evaluated part, part that the model has seen)
 PAIRS: tuple[tuple[Part, Part], ...] = (("test", "train"), ("test", "valid"), ("valid", "train"))
 
 
-def counts(
+def count_tracks(
     parts: Mapping[Part, Sequence[Track]],
     groups: Mapping[str, str],
     segments: Mapping[Part, Mapping[str, int]] | None = None,
-) -> dict:
-    """Count what each part has of each genre.
+) -> dict[str, dict[str, dict[str, int]]]:
+    """Count tracks, groups and segments by part and genre.
 
     Parameters
     ----------
     parts : dict of str to sequence of Track
     groups : dict of str to str
-        By the track's id.
+        Group by track id.
     segments : dict of str to dict of str to int, optional
-        By part, the segments that it has of each track (by id).
+        Number of segments by part and track id.
 
     Returns
     -------
     counts : dict
-        By part and genre, ``{"tracks", "groups"}`` and, where they were given, ``"segments"``.
+        ``{part: {genre: {"tracks", "groups"}}}``, with ``"segments"`` if `segments` is given.
     """
     genres = sorted({track.genre for tracks in parts.values() for track in tracks})
-    found = {}
+    counts: dict[str, dict[str, dict[str, int]]] = {}
     for part in PARTS:
         for genre in genres:
             inside = [track for track in parts[part] if track.genre == genre]
             row = {"tracks": len(inside), "groups": len({groups[track.id] for track in inside})}
             if segments is not None:
                 row["segments"] = sum(segments[part].get(track.id, 0) for track in inside)
-            found.setdefault(part, {})[genre] = row
-    return found
+            counts.setdefault(part, {})[genre] = row
+    return counts
 
 
-def leaks(
-    parts: Mapping[Part, Sequence[str]], groups: Mapping[str, str], same_recording: Mapping[str, str]
-) -> dict[str, dict]:
-    """Measure how much of one part stands in another.
+def measure_leakage(
+    parts: Mapping[Part, Sequence[str]], groups: Mapping[str, str], recordings: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Measure the overlap between the parts of a split.
 
     Parameters
     ----------
     parts : dict of str to sequence of str
-        Ids of tracks.
+        Track ids by part.
     groups : dict of str to str
-        By id, what must not be divided (`groups.merged_groups`).
-    same_recording : dict of str to str
-        By id, the name of the recording (`groups.recordings`).
+        Group by track id, see `merged_groups`.
+    recordings : dict of str to str
+        Recording by track id, see `recording_of`.
 
     Returns
     -------
-    leaks : dict
-        For each two parts that are not empty, ``"test in train"``, ``"test in valid"`` and ``"valid in train"``, a dict
-        of ``tracks`` (in the first), ``groups`` and ``duplicates`` (numbers of groups, and of tracks of the first with
-        another copy in the second), ``group_share``, ``duplicate_share`` and ``same_share`` (shares of the first's
-        tracks whose group, whose duplicate, and which themselves are in the second; in [0, 1]), and ``examples``.
-        All are 0 for a split that does not leak.
+    leakage : dict
+        One entry for each pair of non-empty parts, ``"test in train"``, ``"test in valid"`` and ``"valid in train"``:
+
+        tracks : int
+            Tracks of the first part.
+        groups : int
+            Groups that are in both parts.
+        duplicates : int
+            Tracks of the first part with another copy in the second.
+        group_share, duplicate_share, same_share : float in [0, 1]
+            Shares of the first part's tracks whose group, another copy of which, or which themselves are in the second.
+        examples : dict
+            Up to `EXAMPLES` ``groups``, ``duplicates`` (pairs of ids) and ``tracks``.
+
+        The numbers of a split without leakage are 0.
     """
-    found = {}
-    for measured, other in PAIRS:
-        if not parts[measured] or not parts[other]:
-            continue
-        copies: dict[str, list[str]] = {}
-        for track_id in parts[other]:
-            copies.setdefault(same_recording[track_id], []).append(track_id)
-        known = {groups[track_id] for track_id in parts[other]}
-        itself = set(parts[other])
-        by_group = [track_id for track_id in parts[measured] if groups[track_id] in known]
-        same = [track_id for track_id in parts[measured] if track_id in itself]
-        pairs = [
-            [track_id, copy]
-            for track_id in parts[measured]
-            for copy in [c for c in copies.get(same_recording[track_id], ()) if c != track_id][:1]
-        ]
-        shared, total = sorted({groups[track_id] for track_id in by_group}), len(parts[measured])
-        found[f"{measured} in {other}"] = {
-            "tracks": total,
-            "groups": len(shared),
-            "duplicates": len(pairs),
-            "group_share": len(by_group) / total,
-            "duplicate_share": len(pairs) / total,
-            "same_share": len(same) / total,
-            "examples": {"groups": shared[:EXAMPLES], "duplicates": pairs[:EXAMPLES], "tracks": same[:EXAMPLES]},
-        }
-    return found
+    return {
+        f"{evaluated} in {seen}": _overlap(parts[evaluated], parts[seen], groups, recordings)
+        for evaluated, seen in PAIRS
+        if parts[evaluated] and parts[seen]
+    }
 
 
-def table(found: Mapping[str, Mapping]) -> list[str]:
-    """`leaks` as aligned lines for people, the first of them the header."""
-    lines = [f"{'leak':<16}{'tracks':>8}{'groups':>8}{'group too':>11}{'duplicate too':>15}{'itself too':>12}"]
-    for pair, row in found.items():
+def _overlap(
+    evaluated: Sequence[str], seen: Sequence[str], groups: Mapping[str, str], recordings: Mapping[str, str]
+) -> dict[str, Any]:
+    copies: dict[str, list[str]] = {}
+    for track_id in seen:
+        copies.setdefault(recordings[track_id], []).append(track_id)
+    seen_groups, seen_ids = {groups[track_id] for track_id in seen}, set(seen)
+    by_group = [track_id for track_id in evaluated if groups[track_id] in seen_groups]
+    same = [track_id for track_id in evaluated if track_id in seen_ids]
+    duplicates = [
+        [track_id, copy]
+        for track_id in evaluated
+        for copy in [other for other in copies.get(recordings[track_id], ()) if other != track_id][:1]
+    ]
+    shared, total = sorted({groups[track_id] for track_id in by_group}), len(evaluated)
+    return {
+        "tracks": total,
+        "groups": len(shared),
+        "duplicates": len(duplicates),
+        "group_share": len(by_group) / total,
+        "duplicate_share": len(duplicates) / total,
+        "same_share": len(same) / total,
+        "examples": {"groups": shared[:EXAMPLES], "duplicates": duplicates[:EXAMPLES], "tracks": same[:EXAMPLES]},
+    }
+
+
+def leakage_table(leakage: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Format what `measure_leakage` returns as the aligned lines of a table, header first."""
+    lines = [f"{'overlap':<16}{'tracks':>8}{'groups':>8}{'same group':>12}{'duplicate':>11}{'same track':>12}"]
+    for pair, row in leakage.items():
         lines.append(
-            f"{pair:<16}{row['tracks']:>8}{row['groups']:>8}{row['group_share']:>11.1%}"
-            f"{row['duplicate_share']:>15.1%}{row['same_share']:>12.1%}"
+            f"{pair:<16}{row['tracks']:>8}{row['groups']:>8}{row['group_share']:>12.1%}"
+            f"{row['duplicate_share']:>11.1%}{row['same_share']:>12.1%}"
         )
     return lines

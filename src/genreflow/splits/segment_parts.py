@@ -1,4 +1,7 @@
-"""Dealing the segments of every track to all parts: the protocol of most published figures, which leaks."""
+"""Random assignment of the segments of every track to train, valid and test.
+
+Most published results use this protocol. It leaks: segments of one track are in all parts.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,8 +15,9 @@ from genreflow.manifest.track import PARTS, Part
 class SegmentParts:
     """Which segments of a track belong to which part.
 
-    It is chance, but the same on every machine and in any order of the tracks: all of it comes from SHA-256 of the
-    seed, the track's hash and the segment's number, and nothing from a random generator, whose stream may change.
+    The assignment is pseudo-random, but the same on every machine and for any order of the tracks: it depends only on
+    SHA-256 of the seed, the track's hash and the index of the segment, not on a random generator whose stream may
+    change between releases.
 
     Parameters
     ----------
@@ -26,31 +30,31 @@ class SegmentParts:
     seed: int
 
     def mask(self, part: Part, key: str, n: int) -> np.ndarray:
-        """Say which segments of a track a part has.
+        """Select the segments of a track that belong to a part.
 
-        The segments are shuffled and cut at the fractions, from an offset of chance: a part has ``n * fraction`` of
-        them, rounded up or down so that on average over the tracks its share is exact.
+        The segments are shuffled and divided by the fractions, starting at a random offset. A part gets ``n *
+        fraction`` segments, rounded up or down such that its expected share is exact.
 
         Parameters
         ----------
         part : {"train", "valid", "test"}
         key : str
-            The track's hash.
+            Hash of the track.
         n : int >= 0
-            Segments of the track, counted over all its pieces.
+            Number of segments of the track, over all of its pieces.
 
         Returns
         -------
         np.ndarray [shape=(n,), dtype=bool]
-            The masks of the three parts are disjoint and cover all segments. Segments that overlap (neighbours where
+            The masks of the three parts are disjoint and cover all segments. Overlapping segments (neighbours where
             ``segments.hop_seconds < segments.seconds``, and the last one, which is aligned to the end) share frames
-            whichever parts they are in, as they do in published work.
+            even across parts, as they do in published work.
         """
-        drawn = [self._draw(key, number) for number in range(n)]
-        place = (np.argsort(np.argsort(drawn, kind="stable")) + self._draw(key, "offset")) / max(n, 1)
-        return np.searchsorted(np.cumsum(self.fractions)[:-1], place, side="right") == PARTS.index(part)
+        uniform = [self._uniform(key, number) for number in range(n)]
+        rank = (np.argsort(np.argsort(uniform, kind="stable")) + self._uniform(key, "offset")) / max(n, 1)
+        return np.searchsorted(np.cumsum(self.fractions)[:-1], rank, side="right") == PARTS.index(part)
 
-    def _draw(self, key: str, number: object) -> float:
-        """A number in [0, 1) that looks random."""
+    def _uniform(self, key: str, number: object) -> float:
+        """Return a pseudo-random number in [0, 1)."""
         digest = hashlib.sha256(f"{self.seed}/{key}/{number}".encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48  # 48 bits are exact in a float

@@ -1,4 +1,4 @@
-"""Splits: which tracks train, which validate, which test - no artist and no recording on two sides."""
+"""A train/valid/test split, as written to split.json."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,33 +18,34 @@ from genreflow.splits.segment_parts import SegmentParts
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The parts of a manifest.
+    """The train, valid and test parts of a manifest.
 
     Parameters
     ----------
     method : str
         A key of `genreflow.splits.methods.METHODS`.
     train, valid, test : tuple of str
-        Ids of tracks, sorted. Tracks that the audit leaves out are in none.
+        Track ids, sorted. Tracks excluded by the audit are in no part.
     evaluation_part : {"test", "valid"}
-        Where a model is measured: ``valid`` only when the split has no test part, and then a note says so.
+        Part on which models are evaluated: ``valid`` only if there is no test part.
     leaking : bool
-        True when a group or a recording stands on two sides: figures flatter, and must be marked wherever they appear.
+        True if a group or a recording is in two parts. Metrics are then optimistically biased and must be marked
+        wherever they appear; see `prefixed` and `tags`.
     groups_known : bool
-        As in the manifest.
+        See `Manifest`.
     groups : dict of str to str
-        By the id of every track in a part, what the split must not divide: its artist, merged with those that share
-        a recording. Whoever needs groups after the split takes these.
+        Group by track id, for all tracks of the three parts: the artist, merged with artists that share a recording.
+        Code that needs groups after the split uses these.
     report : dict
-        By part, ``{genre: {"tracks", "groups"}}``.
+        ``{part: {genre: {"tracks", "groups"}}}``, see `genreflow.splits.report.count_tracks`.
     leaks : dict
-        How much of one part stands in another, as `split_report.leaks` gives it.
+        See `genreflow.splits.report.measure_leakage`.
     segments : SegmentParts or None
-        Of ``segment``, by which every track is in every part: which of its segments are in which.
+        Only for method ``segment``, where every track is in every part: assigns its segments to the parts.
     folds, fold : int or None
-        Of ``kfold``.
+        Only for method ``kfold``: number of folds, and index of the test fold.
     notes : tuple of str
-        Sentences for people.
+        Messages for users.
     """
 
     method: str
@@ -54,8 +56,8 @@ class Split:
     leaking: bool
     groups_known: bool
     groups: dict[str, str]
-    report: dict
-    leaks: dict
+    report: dict[str, Any]
+    leaks: dict[str, Any]
     segments: SegmentParts | None = None
     folds: int | None = None
     fold: int | None = None
@@ -63,63 +65,68 @@ class Split:
 
     @property
     def parts(self) -> dict[Part, tuple[str, ...]]:
-        return {part: getattr(self, part) for part in PARTS}
+        """Track ids by part."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
 
     @property
     def evaluation_tracks(self) -> tuple[str, ...]:
-        """Ids of the tracks on which a model is measured."""
+        """Ids of the tracks on which models are evaluated."""
         return self.parts[self.evaluation_part]
 
-    def chosen(self, part: Part) -> Callable[[str, int], np.ndarray] | None:
-        """Which segments of a track belong to a part.
+    def segment_mask(self, part: Part) -> Callable[[str, int], np.ndarray] | None:
+        """Return the function that selects the segments of a part.
 
         Returns
         -------
         callable or None
-            From a track's hash and its number of segments to a mask of them; None where a part has all segments of
-            its tracks, which is so of every method but ``segment``.
+            Maps a track's hash and its number of segments to a boolean mask [shape=(n,)]; None if the part has all
+            segments of its tracks, as for every method but ``segment``.
         """
         return None if self.segments is None else partial(self.segments.mask, part)
 
-    def marked(self, name: str, *, joint: str = "_") -> str:
-        """`name`, of a figure or whatever else is measured with this split: one that leaks stands in front of it."""
-        return f"leaking{joint}{name}" if self.leaking else name
+    def prefixed(self, name: str, *, sep: str = "_") -> str:
+        """Return the name of a metric, run or part, with the prefix ``leaking`` if the split leaks."""
+        return f"leaking{sep}{name}" if self.leaking else name
 
     @property
-    def mark(self) -> dict[str, str]:
-        """What tags of runs and rows of tables get: ``{"leaking": "true"}``, or nothing."""
+    def tags(self) -> dict[str, str]:
+        """Tags of runs and columns of tables: ``{"leaking": "true"}`` if the split leaks, else empty."""
         return {"leaking": "true"} if self.leaking else {}
 
     @property
     def hash(self) -> str:
-        """Sixteen hex digits that name who is in which part."""
-        content = [self.train, self.valid, self.test]
+        """Sixteen hex digits that identify the assignment of tracks (and segments) to parts."""
+        content: list[Any] = [self.train, self.valid, self.test]
         if self.segments is not None:
             content.append(asdict(self.segments))
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
+        """Write as JSON."""
         fields = asdict(self)
-        lists = {part: fields.pop(part) for part in PARTS}
-        write_json(path, {"hash": self.hash, **fields, **lists})
+        for part in PARTS:  # the long lists come last
+            fields[part] = fields.pop(part)
+        write_json(path, {"hash": self.hash} | fields)
 
     @classmethod
     def load(cls, path: Path) -> "Split":
-        """Read what `save` wrote.
+        """Read a split that `save` wrote.
 
         Raises
         ------
         ParameterError
-            If there is no such file, or it is no split.
+            The file is missing or is not a split.
         """
         try:
-            fields = json.loads(Path(path).read_text("utf-8"))
+            fields: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
             del fields["hash"]
             if fields["segments"] is not None:
                 fractions = tuple(fields["segments"].pop("fractions"))
                 fields["segments"] = SegmentParts(fractions=fractions, **fields["segments"])
-            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+            for name in (*PARTS, "notes"):
+                fields[name] = tuple(fields[name])
+            return cls(**fields)
         except FileNotFoundError:
-            raise ParameterError(f"There is no split {path}; run `dvc repro split`.") from None
+            raise ParameterError(f"{path}: must be a split, but does not exist. Run `dvc repro split`.") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise ParameterError(f"{path} is not a split ({error!r}); run `dvc repro split`.") from None
+            raise ParameterError(f"{path}: must be a split; got {error!r}. Run `dvc repro split`.") from None

@@ -7,16 +7,12 @@ from genreflow.datasets.sources import DOWNLOADED, check_sources
 from genreflow.errors import ParameterError
 from genreflow.files import write_text
 from genreflow.params import load_params
-from genreflow.splits.methods import METHODS
 from genreflow.stages import CHECKED, run_stage
 
 
 def main() -> None:
-    params = load_params()
-    data, method = params.data, params.split.method
+    data = load_params().data
     check_sources(data.source, subset=data.subset, components=data.sources)
-    if method not in METHODS:
-        raise ParameterError(f"params.yaml: split.method is {method!r}; one of {', '.join(METHODS)} is right.")
     if {data.source, *(part.source for part in data.sources)} & set(DOWNLOADED):
         try:  # DVC does not start a stage whose dependency is not there
             data.path.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ def main() -> None:
     heard = data.segments_of(part, length=bundle.segment_frames, hop=bundle.segment_hop)
     tracks = [data.manifest.by_id[track_id] for track_id in heard]
     labels = np.array([genres.index(track.genre) for track in tracks])
-    found = answers(predictor, data.store, [track.hash for track in tracks], chosen=split.chosen(part))
+    found = answers(predictor, data.store, [track.hash for track in tracks], chosen=split.segment_mask(part))
     groups = np.unique([split.groups[track.id] for track in tracks], return_inverse=True)[1]
 
     by_track = evaluate(found.by_track, labels, genres=genres, clusters=groups if data.manifest.groups_known else None)
@@ -32,7 +32,7 @@ def main() -> None:
     write_json(
         EVALUATION,
         {
-            "part": split.marked(part),
+            "part": split.prefixed(part),
             "split": split.method,
             "leaking": split.leaking,
             "notes": split.notes,
@@ -42,23 +42,23 @@ def main() -> None:
         },
     )
     headline = {unit: {name: round(figures[name], 4) for name in HEADLINE} for unit, figures in units.items()}
-    write_json(METRICS, {split.marked(part): headline})
+    write_json(METRICS, {split.prefixed(part): headline})
     rows = [
         {
             "track": track.id,
             "actual": track.genre,
             "predicted": genres[probabilities.argmax()],
             "confidence": round(float(probabilities.max()), 4),
-            **split.mark,
+            **split.tags,
         }
         for track, probabilities in zip(tracks, found.by_track, strict=True)
     ]
     write_json(PREDICTIONS, rows)
     # The plot shows nothing but genres, so that a leaking split has to stand on them.
-    named = [{axis: split.marked(row[axis], joint=" ") for axis in ("actual", "predicted")} for row in rows]
+    named = [{axis: split.prefixed(row[axis], sep=" ") for axis in ("actual", "predicted")} for row in rows]
     write_csv(CONFUSION, ("actual", "predicted"), named)
     say(
-        f"{split.marked(part, joint=' ')}: {by_track['accuracy']:.1%} of {by_track['n']} tracks "
+        f"{split.prefixed(part, sep=' ')}: {by_track['accuracy']:.1%} of {by_track['n']} tracks "
         f"(95 %: {by_track['accuracy_low']:.1%} to {by_track['accuracy_high']:.1%}), "
         f"{by_segment['accuracy']:.1%} of segments; the commonest genre alone would have {majority:.1%}"
     )

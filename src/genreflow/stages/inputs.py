@@ -55,7 +55,7 @@ class Data:
 
     def segments_of(self, part: Part, *, length: int, hop: int) -> dict[str, int]:
         """Segments of `length` frames that a part has, by the id of its tracks; those that have none are left out."""
-        chosen, found = self.split.chosen(part), {}
+        chosen, found = self.split.segment_mask(part), {}
         for track in self.usable(self.split.parts[part]):
             n = count_segments(self.store.lengths(track.hash), length, hop)
             found[track.id] = n if chosen is None else int(chosen(track.hash, n).sum())

@@ -55,7 +55,7 @@ def main() -> None:
     elif pointer is None:
         raise GenreflowError(f"There is no champion, and version {version} cannot be one: {report.reason}")
     write_json(GATE, {"version": version, **report.to_dict()})
-    say(f"{data.split.marked('version', joint=' ')} {version}: {report.reason}")
+    say(f"{data.split.prefixed('version', sep=' ')} {version}: {report.reason}")
 
 
 def _champion(registry: Registry, pointer: Pointer | None, directory: Path) -> Bundle | None:

@@ -7,24 +7,15 @@ from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import PARTS
 from genreflow.params import load_params
 from genreflow.splits.make import make_split
-from genreflow.splits.report import counts, table
+from genreflow.splits.report import count_tracks, leakage_table
 from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_REPORT, run_stage, say
 from genreflow.stages.inputs import Data
 
 
 def main() -> None:
     params = load_params()
-    chosen = params.split
     manifest = Manifest.load(MANIFEST)
-    split = make_split(
-        manifest,
-        Audit.load(AUDIT),
-        method=chosen.method,
-        fractions=(1 - chosen.valid - chosen.test, chosen.valid, chosen.test),
-        seed=chosen.seed,
-        folds=chosen.folds,
-        fold=chosen.fold,
-    )
+    split = make_split(manifest, Audit.load(AUDIT), params.split)
     data = Data(manifest, split, FeatureStore.open(FEATURES))
     length, hop = (data.store.spec.frames(s) for s in (params.segments.seconds, params.segments.hop_seconds))
     segments = {part: data.segments_of(part, length=length, hop=hop) for part in PARTS}
@@ -35,14 +26,14 @@ def main() -> None:
         "leaking": split.leaking,
         "groups_known": split.groups_known,
         "leaks": split.leaks,
-        "parts": counts(tracks, split.groups, segments),
+        "parts": count_tracks(tracks, split.groups, segments),
         "notes": split.notes,
     }
     write_json(SPLIT_REPORT, report)
     fold = "" if split.fold is None else f" (fold {split.fold} of {split.folds} tests)"
     sizes = f"{len(split.train)} tracks to train, {len(split.valid)} to validate, {len(split.test)} to test"
-    say(split.marked(f"{split.method}{fold}: {sizes}", joint=" "))
-    for line in table(split.leaks):
+    say(split.prefixed(f"{split.method}{fold}: {sizes}", sep=" "))
+    for line in leakage_table(split.leaks):
         say(line)
     for note in split.notes:
         say(f"note: {note}")

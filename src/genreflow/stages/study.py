@@ -75,7 +75,7 @@ def work(*, lead: bool) -> Iterator[Finished]:
         params.train.model_dump(exclude={"epochs"}),
         [goals.objectives, goals.limits],
     )
-    name = data.split.marked(name, joint="-")
+    name = data.split.prefixed(name, sep="-")
     tell = _teller(data, lead=lead)
     url = params.compute.storage or os.environ.get(STORAGE_VARIABLE)
     storage = open_storage(url or f"sqlite:///{project_root(PROJECT) / 'optuna.db'}")
@@ -90,12 +90,12 @@ def work(*, lead: bool) -> Iterator[Finished]:
 
     client = open_client(PROJECT)
     experiment = ensure_experiment(client, PROJECT)
-    tags = lineage_tags(PROJECT, **data.hashes, **data.split.mark)
+    tags = lineage_tags(PROJECT, **data.hashes, **data.split.tags)
     described = {"params": _described(params), "tags": tags, "lead": lead, "turn": partial(turn, storage)}
     with study_run(client, experiment.experiment_id, name, **described) as run:
         study = open_study(search, goals, storage, name=name, about=about, start_from=start_from)
         dataset = data.lineage(params.data.path)
-        trials = StudyTrials(run, tags=tags, name=data.split.marked("trial", joint=" "), dataset=dataset)
+        trials = StudyTrials(run, tags=tags, name=data.split.prefixed("trial", sep=" "), dataset=dataset)
         try:
             with _beside(workers - 1, tell):
                 run_study(
@@ -133,7 +133,7 @@ def _objective(params: Params, data: Data, goals: "Goals") -> Callable:
 def _teller(data: Data, *, lead: bool) -> Callable[[str], None]:
     """Lines of progress, marked where the split leaks and where another worker speaks."""
     worker = "" if lead else f"[worker {os.getpid()}] "
-    return lambda line: say(worker + data.split.marked(line, joint=" "))
+    return lambda line: say(worker + data.split.prefixed(line, sep=" "))
 
 
 def _described(params: Params) -> dict[str, object]:

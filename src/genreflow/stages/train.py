@@ -38,7 +38,7 @@ def main() -> None:
     }
     client = open_client(PROJECT)
     experiment = ensure_experiment(client, PROJECT)
-    tags = lineage_tags(PROJECT, **data.hashes, **data.split.mark)
+    tags = lineage_tags(PROJECT, **data.hashes, **data.split.tags)
     lineage = {
         **tags,
         "params_hash": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16],
@@ -50,7 +50,7 @@ def main() -> None:
         "valid_tracks": sorted(track.hash for track in data.usable(data.split.valid)),
     }
     name = f"refit {best['study']}"
-    validation = data.split.marked("validation", joint=" ")
+    validation = data.split.prefixed("validation", sep=" ")
     with start_run(client, experiment.experiment_id, name, params=chosen, tags={**tags, "study": best["study"]}) as run:
         client.log_inputs(run.run_id, [data.lineage(params.data.path).as_input(tags)])
 
@@ -77,11 +77,11 @@ def main() -> None:
         run.log_metrics({f"best_{metric}": value for metric, value in result.best.items()} | facts)
     write_csv(
         CURVES,
-        ("epoch", *result.history, *data.split.mark),
+        ("epoch", *result.history, *data.split.tags),
         [
             {
                 "epoch": epoch + 1,
-                **data.split.mark,
+                **data.split.tags,
                 **{metric: values[epoch] for metric, values in result.history.items()},
             }
             for epoch in range(result.epochs)

@@ -23,7 +23,7 @@ def _report(done: Finished) -> None:
         objectives=[Objective.named(name) for name in done.goals.objectives],
         front=best.front,
         chosen=best.number,
-        mark=split.marked("", joint=" "),
+        mark=split.prefixed("", sep=" "),
     )
     log_folder(done.run, STUDY)
     found = {"architecture": best.configuration.architecture, "val_track_accuracy": best.track_accuracy}
@@ -33,12 +33,12 @@ def _report(done: Finished) -> None:
     )
     record = study_record(study, done.goals)
     write_json(TRIALS, {**record, "leaking": split.leaking, "mlflow_run": done.run.run_id})
-    write_csv(TRIALS_CSV, (*rows[0], *split.mark), [{**row, **split.mark} for row in rows])
+    write_csv(TRIALS_CSV, (*rows[0], *split.tags), [{**row, **split.tags} for row in rows])
     write_json(BEST, {"study": study.study_name, "leaking": split.leaking, **best.to_dict()})
     say(f"{', '.join(f'{count} {how}' for how, count in ended.items() if count)}; plots in {STUDY}")
     say(
         f"best: trial {best.number}, {best.configuration.architecture}, track accuracy {best.track_accuracy:.3f} on "
-        f"{split.marked('validation', joint=' ')}"
+        f"{split.prefixed('validation', sep=' ')}"
     )
 
 

@@ -91,7 +91,7 @@ def segment_set(
         When no track of the part is left.
     """
     label_of = {genre: label for label, genre in enumerate(manifest.genres)}
-    chosen = split.chosen(part)
+    chosen = split.segment_mask(part)
     pieces, labels, track_index = [], [], []
     for track in (manifest.by_id[track_id] for track_id in split.parts[part]):
         if track.hash not in store:

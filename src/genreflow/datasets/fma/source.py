@@ -16,7 +16,7 @@ from genreflow.datasets.labels import artist_key
 from genreflow.datasets.request import Request
 from genreflow.errors import ParameterError
 from genreflow.manifest.manifest import Manifest
-from genreflow.manifest.track import Part, Track, ungrouped
+from genreflow.manifest.track import Part, Track, singleton_group
 
 LAYOUT = "fma_metadata/ (tracks.csv, genres.csv) beside fma_small/, fma_medium/, fma_large/ or fma_full/"
 _PARTS: dict[str, Part] = {"training": "train", "validation": "valid", "test": "test"}
@@ -56,7 +56,7 @@ def fma(path: Path, destination: Path, request: Request) -> Manifest:
     tracks, more = find(metadata, clips, subset, request)
     chosen = choose(tracks, request, where=str(path))
     measured = measure(chosen, clips, destination, request)
-    return Manifest.of("fma", measured, notes=[*notes, *more])
+    return Manifest.from_tracks("fma", measured, notes=[*notes, *more])
 
 
 def find(metadata: Path, clips: Path, subset: str | None, request: Request) -> tuple[list[Track], list[str]]:
@@ -102,7 +102,7 @@ def find(metadata: Path, clips: Path, subset: str | None, request: Request) -> t
                 id=track_id,
                 genre=genre,
                 path=name,
-                group=group or ungrouped(track_id),
+                group=group or singleton_group(track_id),
                 group_source="published" if group else "track",
                 split=_PARTS.get(row.split),
             )

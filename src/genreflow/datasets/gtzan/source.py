@@ -15,7 +15,7 @@ from genreflow.datasets.labels import with_artist
 from genreflow.datasets.request import Request
 from genreflow.errors import ParameterError
 from genreflow.manifest.manifest import Manifest
-from genreflow.manifest.track import Track, ungrouped
+from genreflow.manifest.track import Track, singleton_group
 
 # Where a copy has the folders of its genres: in mirdata's home, in the archive, and on Kaggle.
 _HOMES = ("", "genres", "gtzan_genre/genres", "genres_original", "Data/genres_original")
@@ -60,7 +60,7 @@ def gtzan(path: Path, destination: Path, request: Request, *, archive: Archive |
     tracks = choose(tracks, request, where=str(path))
     measured = measure(tracks, home, destination, request)
     notes += _compare([home / track.path for track in tracks], path, archive, n_jobs=request.n_jobs)
-    return Manifest.of("gtzan", measured, notes=notes)
+    return Manifest.from_tracks("gtzan", measured, notes=notes)
 
 
 def _home(path: Path) -> Path | None:
@@ -133,7 +133,7 @@ def _place(files: Mapping[str, str], path: Path, home: Path, request: Request) -
             id=track_id,
             genre=(row and row.genre) or name.partition("/")[0],
             path=name,
-            group=ungrouped(track_id),
+            group=singleton_group(track_id),
             group_source="track",
             split=parts.get(track_id),
         )

@@ -1,6 +1,5 @@
 """The manifest file, tracks.csv, and the names of genres and artists."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,74 +7,11 @@ import pytest
 from genreflow.datasets.labels import artist_key, genre_key
 from genreflow.datasets.track_table import Row, TrackTable
 from genreflow.errors import ParameterError
-from genreflow.manifest.manifest import Manifest
-from genreflow.manifest.track import Track
-
-
-def make_track(number: int, **fields) -> Track:
-    given = {"id": f"t{number}", "genre": "a", "path": f"t{number}.wav", "group": "g", "group_source": "tag"}
-    return Track(**{**given, **fields})
 
 
 def make_table(tmp_path: Path, text: str) -> TrackTable:
     (tmp_path / "tracks.csv").write_text(text, encoding="utf-8")
     return TrackTable.read(tmp_path / "tracks.csv")
-
-
-def test_manifest_comes_back_as_it_was(tmp_path):
-    tracks = [
-        make_track(2, genre="b", entries=((0, 5), (5, 9)), hash="x", peak=0.5),
-        make_track(1, error={"code": "undecodable", "message": "t1 é “broken”"}, split="test"),
-    ]
-    manifest = Manifest.of("folder", tracks, spec_hints={"n_mels": 96}, notes=["A note."])
-    manifest.save(tmp_path / "deep/manifest.json")
-    assert Manifest.load(tmp_path / "deep/manifest.json") == manifest
-    assert [track.id for track in manifest.tracks] == ["t1", "t2"]
-    assert manifest.genres == ("a", "b")
-    text = (tmp_path / "deep/manifest.json").read_text()
-    assert "“broken”" in text
-    assert json.loads(text)["hash"] == manifest.hash
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["manifest.json"]
-
-
-def test_hash_names_the_content_and_not_the_notes():
-    tracks = [make_track(number) for number in range(3)]
-    manifest = Manifest.of("folder", tracks)
-    assert Manifest.of("folder", tracks[::-1], notes=["other"]).hash == manifest.hash
-    assert Manifest.of("folder", [*tracks[:2], make_track(2, genre="z")]).hash != manifest.hash
-    assert Manifest.of("folder", tracks, spec_hints={"n_mels": 1}).hash != manifest.hash
-
-
-@pytest.mark.parametrize(("alone", "known", "word"), [(0, True, None), (2, True, "alone"), (3, False, "may flatter")])
-def test_groups_are_known_when_nearly_all_are(alone, known, word):
-    tracks = [make_track(number, group_source="track" if number < alone else "tag") for number in range(20)]
-    manifest = Manifest.of("folder", tracks)
-    assert manifest.groups_known is known
-    assert [word in note for note in manifest.notes] == ([True] if word else [])
-
-
-def test_writing_replaces_the_file_and_never_edits_it(tmp_path):
-    path, cached = tmp_path / "manifest.json", tmp_path / "cached"
-    Manifest.of("folder", [make_track(1)]).save(path)
-    cached.hardlink_to(path)
-    before = cached.read_bytes()
-    Manifest.of("folder", [make_track(2)]).save(path)
-    assert cached.read_bytes() == before != path.read_bytes()
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2, "tracks": 3}', '{"version": 2, "tracks": [{}]}'])
-def test_what_is_no_manifest_is_refused(tmp_path, text):
-    (tmp_path / "m.json").write_text(text)
-    with pytest.raises(ParameterError, match=r"m\.json is not a manifest"):
-        Manifest.load(tmp_path / "m.json")
-
-
-def test_missing_and_other_manifests_are_refused(tmp_path):
-    with pytest.raises(ParameterError, match="There is no manifest"):
-        Manifest.load(tmp_path / "m.json")
-    (tmp_path / "m.json").write_text('{"version": 999}')
-    with pytest.raises(ParameterError, match="version 999"):
-        Manifest.load(tmp_path / "m.json")
 
 
 def test_table_reads_other_names_and_separators(tmp_path):
