@@ -25,7 +25,7 @@ import soundfile as sf
 import soxr
 import yaml
 
-from genreflow.audio import load
+from genreflow.audio.decode import load
 from genreflow.audit.duplicates import NearDuplicate, near_duplicates
 from genreflow.datasets.demo import compose
 from genreflow.datasets.filterbank import make_filter_bank

@@ -22,7 +22,7 @@ import librosa
 import numpy as np
 import soundfile as sf
 
-from genreflow.audio import load
+from genreflow.audio.decode import load
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.features import logmel
 from genreflow.features.logmel import LogMel, logmel_pieces

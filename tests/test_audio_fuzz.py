@@ -12,7 +12,7 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genreflow.audio import inspect, iter_mono, probe
+from genreflow.audio.decode import inspect, iter_mono, probe
 from genreflow.audio.headers import read_claims
 from genreflow.errors import AudioError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from genreflow.audio import inspect
+from genreflow.audio.decode import inspect
 from genreflow.audio.headers import Claims, read_claims
 
 

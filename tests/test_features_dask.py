@@ -158,7 +158,7 @@ def test_a_worker_that_comes_late_works_too(tmp_path, compute):
 def test_a_worker_that_sees_another_folder_is_named(tmp_path, monkeypatch, two_workers, compute):
     (tmp_path / "store").mkdir()
     monkeypatch.chdir(tmp_path / "store")
-    with pytest.raises(ParameterError, match=r"worker tcp://.* cannot write to /proc/self/cwd .*same path"):
+    with pytest.raises(ParameterError, match=r"Dask worker tcp://.*: directory /proc/self/cwd must be shared"):
         update("/proc/self/cwd", SPEC, [("a", 1)], compute, scheduler=two_workers.address, progress=False)
     assert not list((tmp_path / "store").iterdir())
 
@@ -167,11 +167,11 @@ def test_a_worker_that_sees_another_folder_is_named(tmp_path, monkeypatch, two_w
 @pytest.mark.parametrize(
     ("preload", "message"),
     [
-        ("import genreflow; genreflow.__version__ = '0.0.7'", r"has genreflow 0\.0\.7 and this machine"),
-        ("import sys; sys.modules['genreflow'] = None", "cannot run genreflow .*must be installed"),
+        ("import genreflow; genreflow.__version__ = '0.0.7'", r"genreflow must be .*; got 0\.0\.7"),
+        ("import sys; sys.modules['genreflow'] = None", "genreflow .* must be installed"),
         (
             "import genreflow.features.spec as s; s.FEATURE_VERSION = 0",
-            f"has feature code 0 and this machine {FEATURE_VERSION}",
+            f"feature version must be {FEATURE_VERSION}, .*; got 0",
         ),
     ],
 )
@@ -186,13 +186,16 @@ def test_a_worker_with_other_code_is_named(tmp_path, compute, preload, message):
 def test_an_address_without_scheduler_is_named(tmp_path, monkeypatch, compute):
     monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://x", "not an address"):
-        with pytest.raises(ParameterError, match=f"No Dask scheduler answers at {address}"):
+        with pytest.raises(ParameterError, match=f"Dask scheduler {address}: "):
             update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=address, progress=False)
 
 
 def test_a_scheduler_without_workers_is_named(tmp_path, monkeypatch, compute):
     monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 1)
-    with running(tmp_path / "elsewhere") as started, pytest.raises(ParameterError, match="has no workers"):
+    with (
+        running(tmp_path / "elsewhere") as started,
+        pytest.raises(ParameterError, match="must have at least one worker"),
+    ):
         update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=started.address, progress=False)
 
 
@@ -206,7 +209,7 @@ def test_without_dask_the_extra_is_named(tmp_path, monkeypatch, compute):
 def test_a_job_that_ends_its_workers_is_reported(tmp_path):
     with (
         running(tmp_path / "elsewhere", workers=1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as started,
-        pytest.raises(GenreflowError, match="One job ended 1 Dask workers"),
+        pytest.raises(GenreflowError, match=r"Dask worker tcp://.*: was killed"),
     ):
         update(tmp_path / "store", SPEC, [("a", 1)], os._exit, scheduler=started.address, progress=False)
     assert not list((tmp_path / "store").glob("shard-*"))
@@ -217,5 +220,5 @@ def test_a_scheduler_that_goes_away_is_reported(tmp_path):
     with running(tmp_path / "elsewhere", workers=1) as started:
         wait = lambda: [*(tmp_path / "store").glob(".*.tmp")]  # noqa: E731
         threading.Thread(target=lambda: (wait_for(wait), time.sleep(1), started.processes[0].kill())).start()
-        with pytest.raises(GenreflowError, match="went away"):
+        with pytest.raises(GenreflowError, match=r"Dask scheduler tcp://.*: the connection was lost"):
             update(tmp_path / "store", SPEC, [("a", 60)], time.sleep, scheduler=started.address, progress=False)

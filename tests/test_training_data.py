@@ -12,7 +12,7 @@ from genreflow.errors import GenreflowError
 from genreflow.features import store as stores
 from genreflow.features.spec import FeatureSpec
 from genreflow.inference.predictor import Predictor
-from genreflow.inference.tracks import answers
+from genreflow.inference.tracks import predict_tracks
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import PARTS, Track
 from genreflow.splits.make import make_split
@@ -174,9 +174,9 @@ def test_answers_are_to_the_chosen_segments_only(tmp_path):
     tracks = {key: rng.integers(0, 256, (frames, TOY_SPEC.n_mels), dtype="uint8") for key in ("x", "y")}
     stores.update(tmp_path / "store", TOY_SPEC, tracks.items(), _alone, n_jobs=1, progress=False)
     store = stores.FeatureStore.open(tmp_path / "store")
-    every = answers(predictor, store, ["x", "y"])
+    every = predict_tracks(predictor, store, ["x", "y"])
     deal = SegmentParts(fractions=EXACT, seed=1)
-    some = answers(predictor, store, ["x", "y"], chosen=lambda key, n: deal.mask("train", key, n))
+    some = predict_tracks(predictor, store, ["x", "y"], segment_mask=lambda key, n: deal.mask("train", key, n))
     mask = np.concatenate([deal.mask("train", key, 6) for key in ("x", "y")])
     np.testing.assert_array_equal(some.by_segment, every.by_segment[mask])
     np.testing.assert_array_equal(some.track_index, every.track_index[mask])

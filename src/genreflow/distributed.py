@@ -1,40 +1,91 @@
-"""Work on a Dask cluster: connect to its scheduler, spread jobs over its workers, gather what they return."""
+"""Jobs on a Dask cluster: connect to its scheduler, check its workers, spread the jobs, gather their results."""
 
-from collections.abc import Callable, Iterable, Iterator
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+import genreflow
 from genreflow.errors import GenreflowError, ParameterError
 
+if TYPE_CHECKING:
+    from distributed import Client
+
+J = TypeVar("J")
+R = TypeVar("R")
+Describe = Callable[[Path], Mapping[str, object]]
+
 _CONNECT_SECONDS = 10
-# Jobs sent for each thread of the cluster, so that none waits for its next one; what is held here is bounded by them.
-_JOBS_A_THREAD = 2
+# Jobs submitted for each thread of the cluster: while it runs one, the next is there. It also bounds the results that
+# wait in this process.
+_JOBS_PER_THREAD = 2
 
 
-@contextmanager
-def connected(scheduler: str) -> Iterator[Any]:
-    """Connect to a scheduler with workers; the block's client is closed behind it.
+def run_jobs(
+    scheduler: str,
+    run: Callable[[J], R],
+    jobs: Iterable[J],
+    *,
+    describe: Describe,
+    path: Path,
+    expected: Mapping[str, object],
+) -> Iterator[R]:
+    """Run jobs on the workers of a Dask cluster, a bounded number at a time.
+
+    When a worker dies, its jobs run again on another. When the iterator is closed, pending jobs are cancelled.
+
+    Parameters
+    ----------
+    scheduler : str
+        Address of the scheduler, such as ``tcp://host:8786``.
+    run : callable
+        From a job to its result. It is pickled, as jobs and results are.
+    jobs : iterable
+    describe : callable
+        A top-level function that returns, on a worker, what results depend on: values by their names.
+    path : Path
+        Argument of `describe`: absolute path of the file or directory that the workers must see.
+    expected : mapping of str to object
+        What `describe` must return there. The versions of Python and genreflow are compared as well.
+
+    Yields
+    ------
+    object
+        Results, in the order of completion.
 
     Raises
     ------
     ParameterError
-        Dask is not installed, no scheduler answers, or it has no workers.
+        Dask is not installed, the scheduler does not answer or has no workers, or a worker cannot import genreflow or
+        differs from what is expected.
     GenreflowError
-        In the block, one job ended several workers, or the scheduler went away.
+        A job killed several workers, or the connection to the scheduler was lost.
     """
+    expected = {**_versions(), **expected}
+    with _connect(scheduler) as client:
+        _check_workers(client, describe, path, expected)
+        yield from _map_unordered(client, _CheckedJob(run, describe, path, tuple(expected.items())), jobs)
+
+
+@contextmanager
+def _connect(scheduler: str) -> Iterator["Client"]:
+    """Connect to a scheduler that has workers, and translate Dask's exceptions in the block."""
     try:
         from distributed import CancelledError, Client, KilledWorker
     except ImportError as error:
         raise ParameterError(
-            f"The Dask scheduler {scheduler} is named, but Dask is not installed; "
-            "`pip install genreflow[dask]` here and where its workers run adds it."
+            f"Dask scheduler {scheduler}: Dask must be installed; run `pip install genreflow[dask]` here and where the "
+            "workers run."
         ) from error
     try:
         client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ParameterError(
-            f"No Dask scheduler answers at {scheduler}; the address that `dask scheduler` prints, such as "
-            "tcp://host:8786, is right, and none computes on this machine."
+            f"Dask scheduler {scheduler}: must be the address of a running scheduler, such as tcp://host:8786; got no "
+            "answer. Without a scheduler, this machine computes."
         ) from error
     with client:
         try:
@@ -42,29 +93,76 @@ def connected(scheduler: str) -> Iterator[Any]:
                 client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
             except TimeoutError as error:
                 raise ParameterError(
-                    f"The Dask scheduler at {scheduler} has no workers; `dask worker {scheduler}` starts one."
+                    f"Dask scheduler {scheduler}: must have at least one worker; got none. "
+                    f"`dask worker {scheduler}` starts one."
                 ) from error
             yield client
         except KilledWorker as error:
             raise GenreflowError(
-                f"One job ended {error.allowed_failures + 1} Dask workers, the last of them "
-                f"{error.last_worker.address}; its log may say why, too little memory being the commonest reason."
+                f"Dask worker {error.last_worker.address}: was killed, the last of {error.allowed_failures + 1} by the "
+                "same job; see its log. The most common cause is too little memory."
             ) from error
         except (CancelledError, OSError) as error:
             if client.status == "running":
-                raise  # not the scheduler: a worker's disk is full, say
+                raise  # not the connection, but for example a full disk of a worker
             raise GenreflowError(
-                f"The Dask scheduler at {scheduler} went away; another run finds what was finished."
+                f"Dask scheduler {scheduler}: the connection was lost; run the command again, finished jobs are reused."
             ) from error
 
 
-def spread(client: Any, run: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
-    """Run jobs on the workers of a client, a bounded number at a time, and yield what they return as it comes."""
+def _versions() -> dict[str, object]:
+    return {"Python": ".".join(platform.python_version_tuple()[:2]), "genreflow": genreflow.__version__}
+
+
+def _describe_worker(describe: Describe, path: Path) -> dict[str, object]:
+    return {**_versions(), **describe(path)}
+
+
+def _check_workers(client: "Client", describe: Describe, path: Path, expected: Mapping[str, object]) -> None:
+    for address, found in client.run(_describe_worker, describe, path, on_error="return").items():
+        if isinstance(found, Exception):
+            raise ParameterError(
+                f"Dask worker {address}: genreflow {genreflow.__version__} must be installed and {path} be readable "
+                f"under the same path; got {type(found).__name__}: {found}"
+            ) from found
+        _check_equal(address, found, expected)
+
+
+def _check_equal(address: str, found: Mapping[str, object], expected: Mapping[str, object]) -> None:
+    for name, value in expected.items():
+        if found.get(name) != value:
+            raise ParameterError(
+                f"Dask worker {address}: {name} must be {value}, as on this machine; got {found.get(name)}."
+            )
+
+
+@dataclass(frozen=True)
+class _CheckedJob(Generic[J, R]):
+    """Runs jobs on a worker, and checks it first: it may have joined after the others were checked."""
+
+    run: Callable[[J], R]
+    describe: Describe
+    path: Path
+    expected: tuple[tuple[str, object], ...]
+
+    def __call__(self, job: J) -> R:
+        _check_this_worker(self.describe, self.path, self.expected)
+        return self.run(job)
+
+
+@lru_cache(maxsize=1)
+def _check_this_worker(describe: Describe, path: Path, expected: tuple[tuple[str, object], ...]) -> None:
+    from distributed import get_worker
+
+    _check_equal(get_worker().address, _describe_worker(describe, path), dict(expected))
+
+
+def _map_unordered(client: "Client", run: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
     from distributed import as_completed
 
     results = as_completed(loop=client.loop)
     for job in jobs:
-        while results.count() >= _JOBS_A_THREAD * max(1, sum(client.nthreads().values())):
+        while results.count() >= _JOBS_PER_THREAD * max(1, sum(client.nthreads().values())):
             yield next(results).result()
         results.add(client.submit(run, job, pure=False))
     for future in results:

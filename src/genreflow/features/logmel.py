@@ -179,7 +179,7 @@ def logmel_pieces(source: Source, logmel: LogMel) -> list[np.ndarray]:
     Raises
     ------
     AudioError
-        As `genreflow.audio.iter_mono` does.
+        As `genreflow.audio.decode.iter_mono` does.
     """
     blocks = iter_mono(source, sample_rate=logmel.spec.sample_rate, block_seconds=logmel.spec.clip_seconds)
     return [np.concatenate(list(logmel.frames(blocks)))]

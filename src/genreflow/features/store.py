@@ -169,7 +169,7 @@ def update(
     Raises
     ------
     ParameterError, GenreflowError
-        Of `scheduler`, as `features.dask_jobs.run_on_cluster` does.
+        Of `scheduler`, as `features.dask_jobs.compute_shards_on_dask` does.
     """
     from tqdm import tqdm  # here, since every worker process loads this module
 
@@ -223,10 +223,10 @@ def _compute(
     if not missing:
         return
     if scheduler:
-        from genreflow.features.dask_jobs import run_on_cluster
+        from genreflow.features.dask_jobs import compute_shards_on_dask
 
         doubtful = []
-        for places, faults in run_on_cluster(scheduler, directory, spec, _jobs(missing, payloads), compute):
+        for places, faults in compute_shards_on_dask(scheduler, directory, spec, _jobs(missing, payloads), compute):
             doubtful += faults
             yield places, {}
         # Whether a track can be used is decided here: a worker may lack ffmpeg, or the disk that the track is on.

@@ -123,7 +123,7 @@ def classify_files(
     ------
     ParameterError
         `output` has another suffix, is ``.parquet`` without pyarrow, or is being written by another process; the
-        scheduler is of no use, as `genreflow.inference.dask_batch.iter_on_cluster` says.
+        scheduler is of no use, as `genreflow.inference.dask_batch.iter_results_on_dask` says.
     GenreflowError
         The bundle cannot be loaded.
     """
@@ -161,10 +161,10 @@ def _results(files: list[Path], predictor: Predictor, n_jobs: int, scheduler: st
     if not scheduler or not files:
         yield from iter_results(files, predictor, n_jobs=n_jobs)
         return
-    from genreflow.inference.dask_batch import iter_on_cluster
+    from genreflow.inference.dask_batch import iter_results_on_dask
 
     doubtful = []
-    for result in iter_on_cluster(scheduler, files, predictor.bundle):
+    for result in iter_results_on_dask(scheduler, files, predictor.bundle):
         # Whether a file can be read is decided here: a worker may lack ffmpeg, or the disk that the file is on.
         if result.get("error", {}).get("code") in ("undecodable", "unreadable"):
             doubtful.append(Path(result["file"]))

@@ -1,89 +1,65 @@
-"""Files of a batch on the workers of a Dask cluster, which see them and the bundle under the same paths."""
+"""The files of a batch on a Dask cluster whose workers see them and the bundle under the same paths."""
 
 import os
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
-import genreflow
 from genreflow.bundle import Bundle
-from genreflow.distributed import connected, spread
-from genreflow.errors import GenreflowError, ParameterError
+from genreflow.distributed import run_jobs
 from genreflow.features.spec import FEATURE_VERSION
 from genreflow.inference.batch import classify_file
 from genreflow.inference.predictor import Predictor
 
-# Files in a job: what a killed worker loses, against what a job costs.
-JOB_FILES = 8
+# Files per job: more of them save overhead, fewer lose less when a worker dies.
+FILES_PER_JOB = 8
 
 
-def iter_on_cluster(scheduler: str, files: Sequence[Path], bundle: Bundle) -> Iterator[dict]:
-    """Classify files on a Dask cluster; a job whose worker dies is done again by another.
+def iter_results_on_dask(scheduler: str, files: Sequence[Path], bundle: Bundle) -> Iterator[dict]:
+    """Classify files on the workers of a Dask cluster; a job whose worker dies runs again on another.
 
     Parameters
     ----------
     scheduler : str
-        Address of its scheduler, such as ``tcp://host:8786``.
+        Address of the scheduler, such as ``tcp://host:8786``.
     files : sequence of path
     bundle : Bundle
 
     Yields
     ------
     dict
-        As `genreflow.inference.batch.iter_results` does, in no order.
+        As `genreflow.inference.batch.iter_results` does, in the order of completion.
 
     Raises
     ------
-    ParameterError
-        Dask is not installed, no scheduler answers, it has no workers, or one of them does not see this bundle or has
-        another version of genreflow.
-    GenreflowError
-        One job ended several workers, or the scheduler went away.
+    ParameterError, GenreflowError
+        As `genreflow.distributed.run_jobs`: among others, a worker does not see this bundle under the same path.
     """
     directory = bundle.directory.resolve()
-    here = (genreflow.__version__, FEATURE_VERSION, bundle.hash)
-    with connected(scheduler) as client:
-        for worker, there in client.run(_surroundings, directory, on_error="return").items():
-            if isinstance(there, Exception):
-                raise ParameterError(
-                    f"The Dask worker {worker} cannot load {directory} ({type(there).__name__}: {there}); genreflow "
-                    f"{here[0]} must be installed where it runs, and the bundle be there under the same path."
-                ) from there
-            _check_alike(worker, there, here, directory)
-        # Names as they were given, and where they are: the workers were started elsewhere.
-        named = [(str(file), os.path.abspath(file)) for file in files]
-        jobs = (named[begin : begin + JOB_FILES] for begin in range(0, len(named), JOB_FILES))
-        for results in spread(client, _Job(directory, here), jobs):
-            yield from results
+    # The names as given, for the results, and the absolute paths: the workers have other working directories.
+    named = [(str(file), os.path.abspath(file)) for file in files]
+    jobs = (named[begin : begin + FILES_PER_JOB] for begin in range(0, len(named), FILES_PER_JOB))
+    run = partial(_classify, directory, bundle.hash)
+    expected = _requirements(directory, bundle.hash)
+    for results in run_jobs(scheduler, run, jobs, describe=_describe, path=directory, expected=expected):
+        yield from results
 
 
-class _Job:
-    """Classifies some files on a worker, which may have come after the others were looked at."""
-
-    def __init__(self, directory: Path, here: tuple) -> None:
-        self.directory, self.here = directory, here
-
-    def __call__(self, files: list[tuple[str, str]]) -> list[dict]:
-        predictor = _predictor(self.directory, self.here)
-        return [classify_file(predictor, Path(path)) | {"file": name} for name, path in files]
+def _classify(directory: Path, bundle_hash: str, files: list[tuple[str, str]]) -> list[dict]:
+    predictor = _predictor(directory, bundle_hash)
+    return [classify_file(predictor, Path(path)) | {"file": name} for name, path in files]
 
 
 @lru_cache(maxsize=1)
-def _predictor(directory: Path, here: tuple) -> Predictor:
-    from distributed import get_worker
-
-    _check_alike(get_worker().address, _surroundings(directory), here, directory)
+def _predictor(directory: Path, bundle_hash: str) -> Predictor:
+    """Load the bundle once per process; the hash is there to load one that replaced it."""
     return Predictor(directory)
 
 
-def _surroundings(directory: Path) -> tuple:
-    return genreflow.__version__, FEATURE_VERSION, Bundle.load(directory).hash
+def _describe(directory: Path) -> dict[str, object]:
+    """Return what predictions depend on."""
+    return _requirements(directory, Bundle.load(directory).hash)
 
 
-def _check_alike(worker: str, there: tuple, here: tuple, directory: Path) -> None:
-    for name, mine, its in zip(("genreflow", "feature code", f"the bundle {directory}"), here, there, strict=True):
-        if mine != its:
-            raise GenreflowError(
-                f"The Dask worker {worker} has {name} {its} and this machine {mine}; answers are the same everywhere "
-                "only if these are."
-            )
+def _requirements(directory: Path, bundle_hash: str) -> dict[str, object]:
+    return {"feature version": FEATURE_VERSION, f"bundle {directory}": bundle_hash}

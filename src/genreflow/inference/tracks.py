@@ -1,4 +1,4 @@
-"""The answers of a bundle, as it will be served, to tracks whose features are in the store."""
+"""Predictions for tracks whose features are in a feature store, as the service would give them for the audio."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,16 @@ from genreflow.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Answers to some tracks.
+class TrackPredictions:
+    """Class probabilities of tracks and of their segments.
 
     Parameters
     ----------
-    by_segment : np.ndarray [shape=(n_segments, c)]
-        Probabilities.
+    by_segment : np.ndarray [shape=(n_segments, n_classes), dtype=float64], in [0, 1]
     track_index : np.ndarray [shape=(n_segments,), dtype=int]
-        The track of each segment.
-    by_track : np.ndarray [shape=(n_tracks, c)]
-        Mean of the probabilities over a track's segments.
+        The track of each segment: a row of `by_track`.
+    by_track : np.ndarray [shape=(n_tracks, n_classes), dtype=float64], in [0, 1]
+        Mean of the probabilities of a track's segments.
     """
 
     by_segment: np.ndarray
@@ -30,14 +29,14 @@ class Answers:
     by_track: np.ndarray
 
 
-def answers(
+def predict_tracks(
     predictor: Predictor,
     store: FeatureStore,
     keys: Sequence[str],
     *,
-    chosen: Callable[[str, int], np.ndarray] | None = None,
-) -> Answers:
-    """Classify tracks of a feature store with the net and temperature of a bundle.
+    segment_mask: Callable[[str, int], np.ndarray] | None = None,
+) -> TrackPredictions:
+    """Classify tracks of a feature store.
 
     Parameters
     ----------
@@ -45,14 +44,25 @@ def answers(
         Its feature spec must be the store's.
     store : FeatureStore
     keys : sequence of str
-        Keys of the store, one a track.
-    chosen : callable, optional
-        From a track's key and its number of segments to a mask of those that count, at least one; by default all do.
+        Keys of the tracks in the store; at least one.
+    segment_mask : callable, optional
+        From the key of a track and its number of segments to a boolean mask of the segments to use, at least one; by
+        default all are used.
+
+    Returns
+    -------
+    TrackPredictions
+        Tracks in the order of `keys`.
+
+    Raises
+    ------
+    KeyError
+        A key is not in the store.
     """
     rows = [softmax(np.concatenate(list(_logits(predictor, store, key))), predictor.bundle.temperature) for key in keys]
-    if chosen is not None:
-        rows = [row[chosen(key, len(row))] for key, row in zip(keys, rows, strict=True)]
-    return Answers(
+    if segment_mask is not None:
+        rows = [row[segment_mask(key, len(row))] for key, row in zip(keys, rows, strict=True)]
+    return TrackPredictions(
         by_segment=np.concatenate(rows),
         track_index=np.repeat(np.arange(len(rows)), [len(row) for row in rows]),
         by_track=np.stack([row.mean(axis=0) for row in rows]),
@@ -61,6 +71,6 @@ def answers(
 
 def _logits(predictor: Predictor, store: FeatureStore, key: str) -> Iterator[np.ndarray]:
     bundle = predictor.bundle
-    for piece in store.pieces(key):  # segments never cross the pieces of a track
+    for piece in store.pieces(key):  # no segment spans two pieces
         for _, segments, _ in iter_segments([piece], length=bundle.segment_frames, hop=bundle.segment_hop):
             yield predictor.logits(segments)

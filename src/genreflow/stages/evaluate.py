@@ -5,7 +5,7 @@ import numpy as np
 from genreflow.evaluation.metrics import evaluate
 from genreflow.files import write_csv, write_json
 from genreflow.inference.predictor import Predictor
-from genreflow.inference.tracks import answers
+from genreflow.inference.tracks import predict_tracks
 from genreflow.stages import CANDIDATE, CONFUSION, EVALUATION, METRICS, PREDICTIONS, run_stage, say
 from genreflow.stages.inputs import Data
 
@@ -22,7 +22,9 @@ def main() -> None:
     heard = data.segments_of(part, length=bundle.segment_frames, hop=bundle.segment_hop)
     tracks = [data.manifest.by_id[track_id] for track_id in heard]
     labels = np.array([genres.index(track.genre) for track in tracks])
-    found = answers(predictor, data.store, [track.hash for track in tracks], chosen=split.segment_mask(part))
+    found = predict_tracks(
+        predictor, data.store, [track.hash for track in tracks], segment_mask=split.segment_mask(part)
+    )
     groups = np.unique([split.groups[track.id] for track in tracks], return_inverse=True)[1]
 
     by_track = evaluate(found.by_track, labels, genres=genres, clusters=groups if data.manifest.groups_known else None)

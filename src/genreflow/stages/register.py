@@ -7,7 +7,7 @@ from genreflow.bundle import Bundle
 from genreflow.errors import GenreflowError
 from genreflow.files import read_json, write_json
 from genreflow.inference.predictor import Predictor
-from genreflow.inference.tracks import answers
+from genreflow.inference.tracks import predict_tracks
 from genreflow.params import load_params
 from genreflow.registry.gate import decide
 from genreflow.registry.model_registry import Registry
@@ -76,7 +76,7 @@ def _correct(champion: Bundle | None, data: Data, predictions: dict) -> dict[str
     predictor = Predictor(champion.directory)
     tracks = [data.manifest.by_id[track_id] for track_id in predictions]
     if champion.spec == data.store.spec:
-        found = answers(predictor, data.store, [track.hash for track in tracks]).by_track
+        found = predict_tracks(predictor, data.store, [track.hash for track in tracks]).by_track
         named = [champion.labels[answer] for answer in found.argmax(axis=1)]
     elif data.manifest.source != "spectrograms":
         # Other features than the store's: the champion hears the music itself. The likeliest genre comes first.
