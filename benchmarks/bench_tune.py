@@ -41,8 +41,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     arguments = parser.parse_args()
     import_keras()
+    from genreflow.files import write_json
     from genreflow.models import build_model
-    from genreflow.reporting.study import Objective, draw_study
+    from genreflow.reporting.study import load_study, write_report
     from genreflow.tracking.store import ensure_experiment, open_client
     from genreflow.tracking.study import study_run
     from genreflow.tracking.summary import log_folder
@@ -51,7 +52,7 @@ def main() -> None:
     from genreflow.training.fit import fit
     from genreflow.training.options import FitOptions
     from genreflow.tuning.objectives import Goals
-    from genreflow.tuning.results import best_trial
+    from genreflow.tuning.results import study_record
     from genreflow.tuning.search_space import Search
     from genreflow.tuning.storage import open_storage, turn
     from genreflow.tuning.study import Outcome, open_study, run_study
@@ -111,14 +112,9 @@ def main() -> None:
             with clock.on("what was left to write"):
                 trials.close()
             with clock.on("plots"):
-                best = best_trial(study, goals)
-                draw_study(
-                    study,
-                    Path(folder, "study"),
-                    objectives=[Objective.named("track_accuracy")],
-                    front=best.front,
-                    chosen=best.number,
-                )
+                path = Path(folder, "trials.json")
+                write_json(path, {**study_record(study, goals), "leaking": False, "mlflow_run": run.run_id})
+                write_report(load_study(path), Path(folder, "study"))
                 log_folder(run, Path(folder, "study"))
         whole = time.perf_counter() - begin
     fits = clock.seconds["fits"]

@@ -1,7 +1,7 @@
 """training and validation tracks -> hyperparameters, by an Optuna study whose trials are runs in MLflow."""
 
 from genreflow.files import write_csv, write_json
-from genreflow.stages import BEST, STUDY, TRIALS, TRIALS_CSV, run_stage, say
+from genreflow.stages import BEST, TRIALS, TRIALS_CSV, run_stage, say
 from genreflow.stages.study import Finished, work
 
 
@@ -11,21 +11,11 @@ def main() -> None:
 
 
 def _report(done: Finished) -> None:
-    from genreflow.reporting.study import Objective, draw_study
-    from genreflow.tracking.summary import log_folder, show_best
+    from genreflow.tracking.summary import show_best
     from genreflow.tuning.results import best_trial, counts, study_record, table
 
     study, split = done.study, done.data.split
     best, ended, rows = best_trial(study, done.goals), counts(study), table(study, done.goals)
-    draw_study(
-        study,
-        STUDY,
-        objectives=[Objective.named(name) for name in done.goals.objectives],
-        front=best.front,
-        chosen=best.number,
-        mark=split.prefixed("", sep=" "),
-    )
-    log_folder(done.run, STUDY)
     found = {"architecture": best.configuration.architecture, "val_track_accuracy": best.track_accuracy}
     run_id = next(row["run_id"] for row in rows if row["number"] == best.number)
     show_best(
@@ -35,7 +25,7 @@ def _report(done: Finished) -> None:
     write_json(TRIALS, {**record, "leaking": split.leaking, "mlflow_run": done.run.run_id})
     write_csv(TRIALS_CSV, (*rows[0], *split.tags), [{**row, **split.tags} for row in rows])
     write_json(BEST, {"study": study.study_name, "leaking": split.leaking, **best.to_dict()})
-    say(f"{', '.join(f'{count} {how}' for how, count in ended.items() if count)}; plots in {STUDY}")
+    say(f"{', '.join(f'{count} {how}' for how, count in ended.items() if count)}")
     say(
         f"best: trial {best.number}, {best.configuration.architecture}, track accuracy {best.track_accuracy:.3f} on "
         f"{split.prefixed('validation', sep=' ')}"

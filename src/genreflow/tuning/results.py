@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
-from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from genreflow.errors import GenreflowError
+from genreflow.tuning.importance import ARCHITECTURE, importances, own_name, own_params
 from genreflow.tuning.objectives import ACCURACY, COSTS, Goals, choose, finished, front
 from genreflow.tuning.search_space import Configuration, Search
 from genreflow.tuning.storage import INFEASIBLE, began_as, endings
@@ -125,6 +125,8 @@ def study_record(study: optuna.Study, goals: Goals) -> dict:
         - ``objectives`` : list of str, ``track_accuracy`` first
         - ``pareto_front`` : list of int, numbers of the trials on the Pareto front, the most accurate first
         - ``chosen`` : int or None, number of the trial that `best_trial` selects
+        - ``importances`` : dict of str to float, by hyperparameter; see `genreflow.tuning.importance`
+        - ``log_scale`` : list of str, hyperparameters searched on a logarithmic scale
         - ``trials`` : list of dict, in the order of their numbers, each with
 
           - ``number`` : int
@@ -132,8 +134,7 @@ def study_record(study: optuna.Study, goals: Goals) -> dict:
           - ``architecture`` : str or None
           - ``values`` : dict of str to float, by objective; empty unless the trial finished
           - ``costs`` : dict of str to float, the measured ones of ``parameters``, ``latency_ms``, ``memory_mb``
-          - ``params``, ``distributions`` : dict by Optuna's parameter name; a distribution as
-            `optuna.distributions.distribution_to_json` writes it, parsed
+          - ``params`` : dict of str to any, hyperparameters without the prefix of their architecture
           - ``curve`` : list of float or None, track accuracy on validation after each epoch
           - ``constraints`` : dict of str to float, > 0 where violated, as a share of the limit
           - ``infeasible`` : str or None, which limits it exceeds
@@ -149,6 +150,15 @@ def study_record(study: optuna.Study, goals: Goals) -> dict:
         "objectives": list(goals.objectives),
         "pareto_front": [trial.number for trial in front(finished_trials, goals)],
         "chosen": choose(finished_trials, goals).number if finished_trials else None,
+        "importances": importances(finished_trials),
+        "log_scale": sorted(
+            {
+                own_name(name, trial)
+                for trial in trials
+                for name, distribution in trial.distributions.items()
+                if getattr(distribution, "log", False)
+            }
+        ),
         "trials": [_trial_record(trial, goals, state=how.get(trial.number)) for trial in trials],
     }
 
@@ -162,8 +172,7 @@ def _trial_record(trial: FrozenTrial, goals: Goals, *, state: str | None) -> dic
         "architecture": attributes.get("architecture") or trial.params.get("architecture"),
         "values": dict(zip(goals.objectives, values, strict=False)),
         "costs": {cost: attributes[cost] for cost in COSTS if cost in attributes},
-        "params": dict(trial.params),
-        "distributions": {name: json.loads(distribution_to_json(of)) for name, of in trial.distributions.items()},
+        "params": {name: value for name, value in own_params(trial).items() if name != ARCHITECTURE},
         "curve": [value if math.isfinite(value) else None for value in attributes.get(CURVE, ())],
         "constraints": dict(trial.constraints),
         "infeasible": attributes.get(INFEASIBLE),

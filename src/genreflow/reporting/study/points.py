@@ -1,66 +1,80 @@
-"""Trials as points: one look for each pair of architecture and outcome, the same in every plot."""
+"""Trials as points: one style for each pair of architecture and state, the same in all plots."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from genreflow.reporting.study.charts import Series, number
-from genreflow.reporting.study.rows import OUTCOMES, Objective, Row, known_costs
+from genreflow.reporting.study.charts import Series
+from genreflow.reporting.study.data import ACCURACY, STATES, Objective, Study, Trial, costs_of
+from genreflow.reporting.study.formatting import format_number
 
-VALUELESS = ("infeasible", "failed", "interrupted")
-
-
-def about(row: Row, objectives: Sequence[Objective]) -> str:
-    """What stands on a trial's point, in lines."""
-    known = [o for o in (objectives[0], *known_costs([row], objectives)) if o.name in row.values]
-    ending = {"pruned": f"pruned after {len(row.curve)} epochs", "complete": "chosen" if row.chosen else ""}
-    head = ", ".join(filter(None, (f"trial {row.number}", row.architecture, ending.get(row.outcome, row.outcome))))
-    return "\n".join([head, *(f"{o.title}: {number(row.values[o.name])}" for o in known), *filter(None, [row.reason])])
+# States of trials that may have no accuracy and are drawn nevertheless.
+WITHOUT_ACCURACY = ("infeasible", "failed", "interrupted")
 
 
-def alike(rows: Sequence[Row]) -> list[list[Row]]:
-    """Groups of trials that look alike: those of the front above others, the chosen one alone and on top."""
+def hover_text(trial: Trial, objectives: Sequence[Objective]) -> str:
+    """Return the lines shown over a trial's point: number, architecture, state, values, violated constraints."""
+    state = {"pruned": f"pruned after {len(trial.curve)} epochs", "finished": "chosen" if trial.chosen else ""}
+    head = [f"trial {trial.number}", trial.architecture, state.get(trial.state, trial.state)]
+    values = [
+        f"{of.title}: {format_number(trial.values[of.name])}"
+        for of in (objectives[0], *costs_of([trial], objectives))
+        if of.name in trial.values
+    ]
+    return "\n".join([", ".join(filter(None, head)), *values, *filter(None, [trial.reason])])
+
+
+def group_by_style(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Group trials that are drawn in the same style, in drawing order: Pareto-optimal ones last but the chosen one."""
     groups = defaultdict(list)
-    for row in sorted(rows, key=lambda row: (row.chosen, row.front)):
-        groups[row.chosen, row.front, row.architecture, row.outcome].append(row)
+    for trial in sorted(trials, key=lambda trial: (trial.chosen, trial.pareto_optimal)):
+        groups[trial.chosen, trial.pareto_optimal, trial.architecture, trial.state].append(trial)
     return list(groups.values())
 
 
 def points(
-    rows: Sequence[Row], x: Callable[[Row], float], y: Callable[[Row], float], objectives: Sequence[Objective]
+    trials: Sequence[Trial], x: Callable[[Trial], float], y: Callable[[Trial], float], objectives: Sequence[Objective]
 ) -> list[Series]:
-    """A point for each trial; a star for the chosen one."""
+    """Return one point for each trial; the chosen one is a star.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+    x, y : callable
+        From a trial to its coordinates.
+    objectives : sequence of Objective
+    """
     return [
         Series(
-            x=[x(row) for row in own],
-            y=[y(row) for row in own],
-            texts=[about(row, objectives) for row in own],
-            colour=look.colour,
-            symbol="star" if look.chosen else OUTCOMES[look.outcome],
-            size=18 if look.chosen else 11 if look.front else 8,
-            opacity=1.0 if look.outcome == "complete" else 0.85,
-            architecture=look.architecture,
-            outcome=look.outcome,
-            ring=look.chosen or look.front,
+            x=[x(trial) for trial in group],
+            y=[y(trial) for trial in group],
+            hover=[hover_text(trial, objectives) for trial in group],
+            colour=first.colour,
+            symbol="star" if first.chosen else STATES[first.state],
+            size=18 if first.chosen else 11 if first.pareto_optimal else 8,
+            opacity=1.0 if first.state == "finished" else 0.85,
+            architecture=first.architecture,
+            state=first.state,
+            outlined=first.chosen or first.pareto_optimal,
         )
-        for own in alike(rows)
-        for look in own[:1]
+        for group in group_by_style(trials)
+        for first in group[:1]
     ]
 
 
-def ring(rows: Sequence[Row], objectives: Sequence[Objective]) -> str:
-    """What sets the trials of the front apart; empty if there is none but the chosen one."""
-    if not any(row.front and not row.chosen for row in rows):
+def outline_meaning(study: Study) -> str:
+    """Return what outlined markers are; empty if only the chosen trial has one."""
+    if not any(trial.pareto_optimal and not trial.chosen for trial in study.trials):
         return ""
-    return "Pareto-optimal" if len(objectives) > 1 else "most accurate"
+    return "Pareto-optimal" if len(study.objectives) > 1 else "most accurate"
 
 
-def floor_of(scored: Sequence[Row], accuracy: str) -> float:
-    """A height below all accuracies, for the trials that have none."""
-    values = [row.values[accuracy] for row in scored]
+def baseline(scored: Sequence[Trial]) -> float:
+    """Return a height below all accuracies, where trials without one are drawn."""
+    values = [trial.values[ACCURACY] for trial in scored]
     return min(values) - max(0.02, 0.08 * (max(values) - min(values)))
 
 
-def lower_edge(shown: Sequence[Row], accuracy: str) -> str:
-    """A sentence on the trials that stand there for want of an accuracy; empty if there are none."""
-    kinds = dict.fromkeys(row.outcome for row in shown if accuracy not in row.values)
-    return f" At the lower edge: {', '.join(kinds)} trials, which have no accuracy." if kinds else ""
+def baseline_note(drawn: Sequence[Trial]) -> str:
+    """Return a sentence on the trials that are drawn at the baseline; empty if there are none."""
+    states = dict.fromkeys(trial.state for trial in drawn if ACCURACY not in trial.values)
+    return f" At the lower edge: {', '.join(states)} trials, which have no accuracy." if states else ""

@@ -1,0 +1,39 @@
+"""Trials of the study -> its report, which is also added to the study's MLflow run."""
+
+import logging
+
+from genreflow.errors import GenreflowError
+from genreflow.reporting.study import load_study, write_report
+from genreflow.stages import STUDY, TRIALS, run_stage
+from genreflow.stages.inputs import PROJECT
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    study = load_study(TRIALS)
+    write_report(study, STUDY)
+    logger.info("%d trials drawn in %s", len(study.trials), STUDY)
+    if study.mlflow_run:
+        log_report(study.mlflow_run)
+
+
+def log_report(run_id: str) -> None:
+    """Add the report to the artifacts of an MLflow run; without MLflow, the report is complete all the same."""
+    from mlflow.exceptions import MlflowException
+
+    from genreflow.tracking.runs import LoggedRun
+    from genreflow.tracking.store import open_client
+    from genreflow.tracking.summary import log_folder
+
+    try:
+        client = open_client(PROJECT)
+        experiment_id = client.get_run(run_id).info.experiment_id
+    except (GenreflowError, MlflowException) as error:
+        logger.warning("the report was not added to the MLflow run %s: %s", run_id, " ".join(str(error).split()))
+        return
+    log_folder(LoggedRun(client, experiment_id, run_id), STUDY)
+
+
+if __name__ == "__main__":
+    run_stage(main)
