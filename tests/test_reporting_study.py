@@ -25,7 +25,7 @@ from genreflow.reporting.study.views import history, trade_off
 from genreflow.tuning.objectives import Goals
 from genreflow.tuning.results import study_record
 
-# A deprecation warning of a library would be shown in the user's terminal; `open_storage` ignores the experimental ones.
+# A library's deprecation warning would be shown in the user's terminal; `open_storage` ignores experimental ones.
 pytestmark = [
     pytest.mark.filterwarnings("error"),
     pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
