@@ -1,13 +1,15 @@
-"""The `genreflow` command: quick where it can be, one sentence where something is wrong."""
+"""The `genreflow` command: options, output, exit codes, and errors in one sentence."""
 
 import json
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from genreflow import cli
+from genreflow.audit.params import AuditParams
 from genreflow.errors import GenreflowError
 
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "dvc", "librosa", "onnxruntime", "bentoml", "pandas", "numpy")
@@ -29,30 +31,76 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "named"),
     [
-        (["classify", "nowhere.wav"], ["nowhere.wav", "does not exist"]),
-        (["classify", "."], ["No audio", "wav"]),
-        (["audit", "nowhere"], ["nowhere", "does not exist"]),
-        (["models", "transformer"], ["transformer", "efficient"]),
-        (["models", "--shape", "80"], ["--shape", "80x80"]),
-        (["registry", "rollback"], ["no champion yet"]),
-        (["registry", "promote", "3"], ["no version 3"]),
+        (["classify", "nowhere.wav"], "nowhere.wav"),
+        (["classify", "."], "wav"),
+        (["audit", "nowhere"], "nowhere"),
+        (["models", "transformer"], "transformer"),
+        (["models", "--shape", "80"], "--shape"),
+        (["registry", "rollback"], "champion"),
+        (["registry", "promote", "3"], "3"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, tmp_path, monkeypatch, capfd):
+def test_an_error_is_one_sentence_on_standard_error(arguments, named, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["genreflow", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
-    said = capfd.readouterr().err.strip().splitlines()
-    assert len(said) == 1, said
-    for word in words:
-        assert word in said[0]
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith("genreflow: ")
+    assert line.endswith(".")
+    assert named in line
 
 
-def test_a_missing_bundle_says_what_brings_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["audit", "--silence-db", "3", "."], "--silence-db"),
+        (["audit", "--clipped-share", "1.5", "."], "--clipped-share"),
+        (["audit", "--min-seconds", "-1", "."], "--min-seconds"),
+        (["classify", "--jobs", "0", "."], "--jobs"),
+        (["reproduce", "--minutes-per-system", "0"], "--minutes-per-system"),
+        (["models", "--classes", "1"], "--classes"),
+    ],
+)
+def test_an_option_out_of_range_is_named(arguments, named):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert named in result.stderr
+
+
+def test_options_of_audit_are_those_of_its_parameter_model():
+    options = {option.name: option for option in cli.cli.commands["audit"].params}
+    for name, field in AuditParams.model_fields.items():
+        assert options[name].default == field.default
+        assert options[name].help.lower().startswith(field.description.lower())
+    assert (options["clipped_share"].type.min, options["clipped_share"].type.max) == (0, 1)
+    assert (options["min_seconds"].type.min, options["min_seconds"].type.max) == (0, None)
+    assert options["near_duplicates"].secondary_opts == ["--no-near-duplicates"]
+
+
+def commands(group=cli.cli, *names):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *names, name)
+        else:
+            yield (*names, name)
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_option_is_described(command):
+    found = cli.cli
+    for name in command:
+        found = found.commands[name]
+    assert found.help
+    assert [option.name for option in found.params if isinstance(option, click.Option) and not option.help] == []
+    assert len(found.get_short_help_str(limit=60)) < 60, "cut in the list of commands"
+    assert run(*command, "--help").exit_code == 0
+
+
+def test_a_missing_bundle_is_reported_with_the_command_that_creates_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "song.wav").write_bytes(b"")
     result = run("classify", "song.wav")
@@ -73,7 +121,7 @@ def test_models_are_listed_with_their_parameters():
         ("input", [row["image"] for row in rows.values()]),
         ("origin", [row["origin"] for row in rows.values()]),
     ):
-        at = head.index(title)  # columns are aligned
+        at = head.index(title)
         assert [line[at : at + len(cell)] for line, cell in zip(lines, cells, strict=True)] == cells
     assert "61,071" in printed
     assert rows["parallel_cnn"]["protocol"]["options"]["epochs"] == 50
@@ -86,7 +134,7 @@ def test_models_are_listed_with_their_parameters():
     }
 
 
-def test_one_model_shows_its_layers_for_the_shape_asked_for():
+def test_one_model_is_described_for_a_given_shape():
     printed = run("models", "parallel_cnn", "--shape", "172x128", "--classes", "10").stdout
     assert "172, 128" in printed
     assert "8 genres, segments of 2 s every 2 s, 80 % of the segments train" in printed
@@ -96,7 +144,7 @@ def test_one_model_shows_its_layers_for_the_shape_asked_for():
     assert "conv2d" in printed
 
 
-def test_a_folder_is_audited_without_writing_anything(tmp_path, monkeypatch):
+def test_audit_writes_nothing_into_the_folder(tmp_path, monkeypatch):
     import numpy as np
     import soundfile
 
@@ -107,7 +155,7 @@ def test_a_folder_is_audited_without_writing_anything(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             noise = np.random.default_rng(10 * ord(genre) + number).uniform(-0.5, 0.5, 22050 * 2)
             soundfile.write(path, noise * (0 if (genre, number) == ("b", 1) else 1), 22050)
-    (tmp_path / "music" / "a" / "broken.mp3").write_bytes(b"not music")
+    (tmp_path / "music" / "a" / "broken.mp3").write_bytes(b"not audio")
     before = sorted(tmp_path.rglob("*"))
     report = json.loads(run("audit", "music", "--json").stdout)
     assert {fault["code"] for fault in report["faults"]} == {"undecodable", "silent"}
@@ -115,7 +163,7 @@ def test_a_folder_is_audited_without_writing_anything(tmp_path, monkeypatch):
     assert "Left out" in run("audit", "music").stdout
 
 
-def test_an_empty_registry_says_so(tmp_path, monkeypatch):
+def test_an_empty_registry_is_listed_as_such(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "No model is registered yet" in run("registry", "list").stdout
     assert json.loads(run("registry", "list", "--json").stdout) == []

@@ -64,19 +64,28 @@ class Params(FrozenModel):
     compute: ComputeParams = ComputeParams()
 
     @model_validator(mode="after")
-    def _segments_fit(self) -> Self:
-        if (self.segments.coefficients or 0) > self.features.n_mels:
-            raise ValueError(
-                f"segments.coefficients must be <= features.n_mels ({self.features.n_mels}); got "
-                f"{self.segments.coefficients}"
-            )
-        for name in self.tune.architectures if self.segments.image else ():
+    def _coefficients_fit_the_bands(self) -> Self:
+        coefficients, bands = self.segments.coefficients, self.features.n_mels
+        if coefficients is not None and coefficients > bands:
+            raise ValueError(f"segments.coefficients must be <= features.n_mels ({bands}); got {coefficients}")
+        return self
+
+    @model_validator(mode="after")
+    def _image_fits_the_architectures(self) -> Self:
+        image = self.segments.image
+        if image is None:
+            return self
+        for name in self.tune.architectures:
             smallest = MODELS[name].smallest
-            if any(given < least for given, least in zip(self.segments.image, smallest, strict=True)):
+            if image[0] < smallest[0] or image[1] < smallest[1]:
                 raise ValueError(
                     f"segments.image must be at least {list(smallest)} for {name} of tune.architectures; got "
-                    f"{list(self.segments.image)}"
+                    f"{list(image)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _searched_parameters_exist(self) -> Self:
         for name in self.tune.search:
             self._knob(name)
         return self

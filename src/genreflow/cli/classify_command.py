@@ -1,0 +1,123 @@
+"""`genreflow classify`: inference on files, without a server."""
+
+import json
+from pathlib import Path
+
+import click
+
+from genreflow.cli.options import jobs_option, json_option
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Table to write: .csv, .jsonl or .parquet.  [default: print]",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    default=Path("models/champion"),
+    show_default=True,
+    help="Folder of the model.",
+)
+@jobs_option
+@click.option(
+    "--scheduler",
+    envvar="DASK_SCHEDULER_ADDRESS",
+    help="Address of a Dask scheduler, such as tcp://host:8786, whose workers classify; needs --output.  [default: "
+    "compute.scheduler of params.yaml]",
+)
+@click.option(
+    "--resume/--restart", default=True, show_default=True, help="Continue an interrupted --output, or begin again."
+)
+@json_option
+@click.pass_context
+def classify(
+    context: click.Context,
+    paths: tuple[Path, ...],
+    output: Path | None,
+    bundle: Path,
+    jobs: int | None,
+    scheduler: str | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Predict the genre of audio files.
+
+    PATHS are audio files, folders that are searched for audio, and lists: .txt or .m3u with one path per line, .csv
+    with a column path. The exit code is 1 if a file could not be classified; its row has the reason.
+    """
+    from genreflow.bundle import Bundle
+    from genreflow.inference.audio_files import find_audio
+
+    files = find_audio(paths)
+    if Bundle.load(bundle).leaking:
+        click.echo(
+            "Warning: this model was trained on a leaking split; its metrics are optimistically biased.", err=True
+        )
+    if output is None:
+        failed = _print_predictions(files, bundle, jobs=jobs, as_json=as_json)
+    else:
+        failed = _write_table(
+            files,
+            bundle,
+            output,
+            jobs=jobs,
+            scheduler=scheduler or _project_scheduler(),
+            resume=resume,
+            as_json=as_json,
+        )
+    if failed:
+        context.exit(1)
+
+
+def _print_predictions(files: list[Path], bundle: Path, *, jobs: int | None, as_json: bool) -> int:
+    """Print one line per file, and return the number of files that failed."""
+    from genreflow.inference.batch import iter_results, outcome
+    from genreflow.inference.predictor import Predictor
+
+    failed = 0
+    for result in iter_results(files, Predictor(bundle), n_jobs=jobs):
+        failed += outcome(result) == "failed"
+        if as_json:
+            click.echo(json.dumps(result))
+        elif "error" in result:
+            click.echo(f"{result['file']}: {result['error']['message']}", err=True)
+        else:
+            click.echo(f"{result['genre'] or 'not sure':<16} {result['confidence']:6.1%}  {result['file']}")
+    return failed
+
+
+def _write_table(
+    files: list[Path],
+    bundle: Path,
+    output: Path,
+    *,
+    jobs: int | None,
+    scheduler: str | None,
+    resume: bool,
+    as_json: bool,
+) -> int:
+    """Write one row per file, print a summary, and return the number of files that failed."""
+    from genreflow.inference.batch import classify_files
+
+    summary = classify_files(files, bundle, output=output, n_jobs=jobs, scheduler=scheduler, resume=resume)
+    if as_json:
+        click.echo(json.dumps(summary.to_dict()))
+    else:
+        resumed = f", {summary.resumed} of them in an earlier call" if summary.resumed else ""
+        click.echo(
+            f"{output}: {summary.classified} classified, {summary.abstained} not sure, {summary.failed} failed "
+            f"in {summary.seconds:.1f} s{resumed}"
+        )
+    return summary.failed
+
+
+def _project_scheduler() -> str | None:
+    """Return compute.scheduler where the current folder is a project, else None."""
+    from genreflow.params import PARAMS_FILE, load_params
+
+    return load_params().compute.scheduler if PARAMS_FILE.exists() else None

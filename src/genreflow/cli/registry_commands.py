@@ -1,0 +1,71 @@
+"""`genreflow registry`: registered model versions and the champion."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from genreflow.cli.options import json_option
+
+if TYPE_CHECKING:
+    from genreflow.registry.pointer import Pointer
+    from genreflow.registry.version import Version
+
+POINTER = Path("models/champion.json")
+
+
+@click.group()
+def registry() -> None:
+    """List model versions and choose the champion."""
+
+
+@registry.command("list")
+@json_option
+def list_versions(as_json: bool) -> None:
+    """List the registered versions, newest first."""
+    from genreflow.registry.model_registry import Registry
+
+    versions = Registry.open().versions()
+    if as_json:
+        click.echo(json.dumps([version.to_dict() for version in versions], indent=2))
+        return
+    for version in versions:
+        click.echo(_line(version))
+    if not versions:
+        click.echo("No model is registered yet; `dvc repro` registers the first.")
+
+
+@registry.command()
+@click.argument("version")
+@json_option
+def promote(version: str, as_json: bool) -> None:
+    """Make VERSION the champion; `dvc repro` then packages it."""
+    from genreflow.registry.model_registry import Registry
+
+    _show(Registry.open().promote(version, POINTER), as_json)
+
+
+@registry.command()
+@json_option
+def rollback(as_json: bool) -> None:
+    """Return to the previous champion; `dvc repro` then packages it."""
+    from genreflow.registry.model_registry import Registry
+
+    _show(Registry.open().rollback(POINTER), as_json)
+
+
+def _line(version: "Version") -> str:
+    """Version, track accuracy (test, or validation where there is no test part), date, bundle hash and aliases."""
+    names = [f"{mark}{part}_track_accuracy" for mark in ("", "leaking_") for part in ("test", "valid")]
+    accuracy = next((f"{version.metrics[name]:.1%}" for name in names if name in version.metrics), "-")
+    marks = ", ".join((*version.aliases, *(["LEAKING"] if version.leaking else [])))
+    return f"{version.version:>4}  {accuracy:>6}  {version.created}  {version.bundle_hash[:12]}  {marks}"
+
+
+def _show(pointer: "Pointer", as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(pointer), indent=2))
+    else:
+        click.echo(f"Version {pointer.champion.version} is the champion; `dvc repro` packages it.")
