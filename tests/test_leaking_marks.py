@@ -86,7 +86,7 @@ def test_the_command_line_says_so(tmp_path, bundle, leaking):
     for extra in ([], ["--output", str(tmp_path / "out.csv")]):
         done = CliRunner().invoke(cli, ["classify", str(audio), "--bundle", str(bundle.directory), *extra])
         assert done.exit_code == 0, done.output
-        assert ("its figures flatter" in done.stderr) is leaking
+        assert ("leaking" in done.stderr) is leaking
     done = CliRunner().invoke(cli, ["classify", str(audio), "--bundle", str(bundle.directory), "--json"])
     assert ('"leaking": true' in done.stdout) is leaking
 
