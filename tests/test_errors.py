@@ -1,10 +1,10 @@
-"""The exceptions cross processes as they are."""
+"""Exceptions keep their attributes across processes."""
 
 import pickle
 
 from genreflow.errors import AudioError
 
 
-def test_audio_error_comes_back_from_a_worker():
-    error = pickle.loads(pickle.dumps(AudioError("too_long", "song.wav is longer than 900 s.")))
-    assert (error.code, str(error)) == ("too_long", "song.wav is longer than 900 s.")
+def test_an_audio_error_can_be_pickled():
+    error = pickle.loads(pickle.dumps(AudioError("too_long", "song.wav must be at most 900 s long; got 901 s.")))
+    assert (error.code, str(error)) == ("too_long", "song.wav must be at most 900 s long; got 901 s.")

@@ -1,4 +1,4 @@
-"""The exceptions of genreflow; a message is one sentence: what is wrong, where, and what would be right."""
+"""Exceptions of genreflow. A message is one sentence: where, what must be, and what was got."""
 
 from typing import Literal
 
@@ -6,29 +6,29 @@ AudioFault = Literal["undecodable", "unusable", "too_long"]
 
 
 class GenreflowError(Exception):
-    """Anything a user can mend; shown without a traceback, exit code 2."""
+    """An error that the user can correct. The command line prints it without a traceback and exits with code 2."""
 
 
 class ParameterError(GenreflowError):
-    """A parameter, an option or a source is unknown, out of range or contradictory."""
+    """A parameter, an option or an input is unknown, out of range or inconsistent with another one."""
 
 
 class AudioError(GenreflowError):
-    """One file cannot be classified.
+    """A file that cannot be classified.
 
     Parameters
     ----------
     code : {"undecodable", "unusable", "too_long"}
-        ``undecodable``: no decoder reads it; ``unusable``: it decodes, but to nothing one could classify (no samples,
-        NaN, silence); ``too_long``: longer than the limit in force.
+        ``undecodable``: no decoder can read the file. ``unusable``: the decoded audio has no samples, NaN, or only
+        silence. ``too_long``: its duration exceeds the limit.
     message : str
-        One sentence, naming the file where it has a name.
+        One sentence, which names the file if the audio comes from one.
     """
 
     def __init__(self, code: AudioFault, message: str) -> None:
         super().__init__(message)
         self.code: AudioFault = code
 
-    def __reduce__(self) -> tuple:
-        # An exception is pickled by its message alone, and one that cannot be brought back breaks a pool of workers.
+    def __reduce__(self) -> tuple[type["AudioError"], tuple[AudioFault, str]]:
+        # By default an exception is pickled with its message as the only argument, which `__init__` rejects.
         return type(self), (self.code, str(self))

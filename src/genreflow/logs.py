@@ -1,4 +1,4 @@
-"""Logging: every module logs to `logging.getLogger(__name__)`, and a process that people watch shows it as lines."""
+"""Logging of the command line and the pipeline; every module logs to ``logging.getLogger(__name__)``."""
 
 import logging
 import sys
@@ -6,16 +6,16 @@ from typing import TextIO
 
 
 def configure_logging(stream: TextIO | None = None, *, prefix: str = "") -> None:
-    """Write what genreflow logs, from level INFO on, as plain lines to a stream.
+    """Write log records of genreflow of level INFO and above to a stream, one line each.
 
-    Only the logger ``genreflow`` is set up; the loggers of other libraries, and the root logger, stay as they are.
+    Only the logger ``genreflow`` is configured; the root logger and those of other libraries are not changed.
 
     Parameters
     ----------
     stream : text stream, optional
-        By default standard output.
+        Default: standard output.
     prefix : str
-        Before every line, such as ``"[worker 4711] "``.
+        Written before every message, such as ``"[worker 4711] "``.
     """
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(logging.Formatter(prefix.replace("%", "%%") + "%(message)s"))
