@@ -1,4 +1,4 @@
-# `make help` lists the targets. Everything lives in .venv, built from the committed lock.
+# `make help` lists the targets. They run in the virtual environment .venv, which is made from requirements.lock.
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 VENV := .venv
@@ -10,7 +10,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
 .PHONY: help
-help: ## list the targets
+help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.lock pyproject.toml
@@ -21,37 +21,37 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 .PHONY: install
-install: $(STAMP) ## make the environment from the lock
+install: $(STAMP) ## create or update .venv from requirements.lock
 
 .PHONY: run
-run: $(STAMP) ## from the data in params.yaml (the demo, at first) to a served model
+run: $(STAMP) ## run the pipeline on the data of params.yaml (at first: the built-in demo)
 	dvc repro
 
 .PHONY: ui
-ui: $(STAMP) ## the studies, trials and models in the MLflow UI
+ui: $(STAMP) ## browse studies, trials and models in the MLflow UI, http://127.0.0.1:5000
 	@echo "http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning"
 	mlflow ui
 
 .PHONY: serve
-serve: $(STAMP) ## serve models/champion, http://127.0.0.1:3000
+serve: $(STAMP) ## serve models/champion on http://127.0.0.1:3000
 	bentoml serve
 
 .PHONY: test
-test: $(STAMP) ## lint and the fast tests
+test: $(STAMP) ## lint and run the fast tests
 	ruff check .
 	ruff format --check .
 	lint-imports
 	pytest -m "not slow"
 
 .PHONY: test-slow
-test-slow: $(STAMP) ## the slow tests
+test-slow: $(STAMP) ## run the slow tests
 	pytest -m slow
 
 .PHONY: bench
-bench: $(STAMP) ## speed and memory against a baseline in the same run
+bench: $(STAMP) ## measure speed and memory against a baseline in the same run
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; python $$b || exit 1; done
 
 .PHONY: lock
-lock: $(STAMP) ## resolve the dependencies again
+lock: $(STAMP) ## resolve the dependencies again and write both lock files
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra train --extra dask --extra postgres --extra dev pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock pyproject.toml -o requirements-service.lock

@@ -1,4 +1,4 @@
-"""What tests of several rooms share."""
+"""Fixtures and settings that tests of several packages share."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A developer's own servers are none of the tests' business.
+# Tests must not write to a developer's own servers.
 for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "GENREFLOW_BUNDLE"):
     os.environ.pop(name, None)
 
@@ -17,13 +17,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The project's folder."""
+    """The root of this repository."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def toy_project(tmp_path_factory) -> Path:
-    """A project folder whose champion is a toy."""
+    """A project folder with a toy model as its champion."""
     from serving_toy import write_toy_project
 
     return write_toy_project(tmp_path_factory.mktemp("project"))
@@ -31,7 +31,7 @@ def toy_project(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def bento(toy_project, tmp_path_factory) -> Path:
-    """The bento of `toy_project`, built once."""
+    """The bento of `toy_project`; building it takes seconds."""
     from serving_toy import build_bento
 
     return build_bento(toy_project, tmp_path_factory.mktemp("bentoml"))
@@ -39,5 +39,5 @@ def bento(toy_project, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def bento_home(bento) -> str:
-    """What ``BENTOML_HOME`` must be for ``genre-classifier:latest`` to be `bento`."""
+    """The value of ``BENTOML_HOME`` with which ``genre-classifier:latest`` is `bento`."""
     return str(bento.parents[2])
