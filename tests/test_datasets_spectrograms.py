@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genreflow.audit.checks import audit
+from genreflow.audit.manifest import audit_manifest
+from genreflow.audit.params import AuditParams
 from genreflow.datasets.sources import ingest
 from genreflow.datasets.spectrograms import spectrogram_pieces
 from genreflow.errors import ParameterError
 from genreflow.splits.make import make_split
+from genreflow.splits.params import SplitParams
 
 GTZAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan"
 needs_gtzan = pytest.mark.skipif(not GTZAN.is_dir(), reason="no GTZAN material beside the project")
@@ -158,7 +160,7 @@ def test_one_bad_entry_among_many_is_a_fault(bring, tmp_path):
         "two": "two holds NaN or infinite values.",
         "three": "three is the same level everywhere, as silence is.",
     }
-    assert audit(manifest).left_out == {"two", "three"}
+    assert audit_manifest(manifest, None, AuditParams()).left_out == {"two", "three"}
 
 
 def test_folder_of_npz_of_different_widths(bring, tmp_path):
@@ -252,12 +254,12 @@ def test_published_gtzan(bring):
         for position in (0, 300, 638):
             name = str(arrays["track"][position])
             np.testing.assert_array_equal(pieces[name][0], arrays["spectrogram"][position].T)
-    found = audit(manifest)
+    found = audit_manifest(manifest, None, AuditParams())
     assert found.left_out == frozenset()
-    published = make_split(manifest, found, method="published")
+    published = make_split(manifest, found, SplitParams(method="published"))
     assert (len(published.train), len(published.valid), len(published.test)) == (442, 197, 0)
     assert (published.evaluation_part, published.leaking) == ("valid", False)
-    own = make_split(manifest, found, seed=3)
+    own = make_split(manifest, found, SplitParams(seed=3))
     assert not own.leaking
     for genre, total in manifest.tracks_per_genre.items():
         for part, share in (("train", 0.6), ("valid", 0.2), ("test", 0.2)):

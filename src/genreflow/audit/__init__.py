@@ -1,1 +1,1 @@
-"""The audit: which tracks are faulty, which of them are left out, and which are one recording."""
+"""The audit: faulty tracks, which of them are left out, and which tracks are the same recording."""

@@ -1,30 +1,31 @@
-"""Whether two tracks are one recording: one is followed through the other, window by window."""
+"""Decide whether two tracks are the same recording by aligning them window by window."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from genreflow.audit.fingerprint import vertex
+from genreflow.audit.fingerprint import parabola_vertex
 
-# Of music that both tracks have; less is not told apart reliably.
+# Minimum overlap of two tracks [s]; shorter overlaps cannot be compared reliably.
 MIN_OVERLAP = 3.0
-# Short, so that a copy of 2 % other speed drifts by little more than a frame within one.
+# Short, so that the shift of a copy at 2 % other speed drifts by little more than a frame within a window.
 _WINDOW_SECONDS = 3.0
-# The candidate's shift is that of a bin; from one window to the next a copy of 3 % other speed drifts by 0.09 s.
-_FIRST_REACH, _NEXT_REACH = 0.5, 0.1
-# A window that fits less says nothing of the shift.
-_CLEAR = 0.3
+# Search range around the expected shift [s]. The candidate's shift is that of a histogram bin; from one window to the
+# next, the shift of a copy at 3 % other speed drifts by 0.09 s.
+_FIRST_RANGE, _NEXT_RANGE = 0.5, 0.1
+# Minimum correlation of a window whose shift is used.
+_MIN_CORRELATION = 0.3
 
 
 class Alignment(NamedTuple):
-    """How alike two tracks are where they overlap, and how one lies on the other.
+    """Similarity of two tracks over their overlap, and their relative position.
 
-    What is heard at t seconds of the first is heard at ``offset + t / speed`` of the second.
+    Time t in the first track corresponds to ``offset + t / speed`` in the second.
 
     Parameters
     ----------
-    similarity : float [0 to 1]
-        Correlation of their textures.
+    similarity : float in [0, 1]
+        Correlation of their band differences.
     offset : float [s]
     speed : float > 0
     """
@@ -35,7 +36,7 @@ class Alignment(NamedTuple):
 
 
 class _Match(NamedTuple):
-    """Correlation and shift [frames] of a window where it fits best, and its energy, by which it counts."""
+    """Best correlation and shift [frames] of a window, and its energy, which is its weight."""
 
     correlation: float
     shift: float
@@ -43,22 +44,24 @@ class _Match(NamedTuple):
 
 
 def align(first: np.ndarray, second: np.ndarray, rate: float, *, time: float, shift: float) -> Alignment | None:
-    """Compare two tracks over all that they can have in common.
+    """Align two tracks over their whole overlap.
+
+    Starting at a `Candidate`, the alignment proceeds in both directions; the shift of each window is searched around
+    that of its neighbour. Therefore no speed is assumed, and tracks may be hours long.
 
     Parameters
     ----------
     first, second : np.ndarray [shape=(frames, bands), dtype=float32]
-        Textures.
-    rate : float [1/s]
-        Of their frames.
+        Band differences, see `genreflow.audit.fingerprint.band_differences`.
+    rate : float > 0 [1/s]
+        Frame rate.
     time, shift : float [s]
-        Where they meet, as a `Candidate` says. From there the music is followed in both directions, each window's
-        shift being looked for about its neighbour's: so no speed is assumed, and tracks may be hours long.
+        Of the `Candidate`.
 
     Returns
     -------
     Alignment or None
-        None if they overlap by less than `MIN_OVERLAP`, or are silent there.
+        None if the overlap is shorter than `MIN_OVERLAP` or silent.
     """
     begin, end = max(0, round(-shift * rate)), min(len(first), round(len(second) - shift * rate))
     if end - begin < MIN_OVERLAP * rate:
@@ -68,41 +71,46 @@ def align(first: np.ndarray, second: np.ndarray, rate: float, *, time: float, sh
     start = int(np.clip(np.searchsorted(edges, time * rate) - 1, 0, windows - 1))
 
     matches: dict[int, _Match] = {}
-    for way in (range(start, windows), range(start - 1, -1, -1)):
+    for direction in (range(start, windows), range(start - 1, -1, -1)):
         expected = matches[start].shift if start in matches else shift * rate
-        for window in way:
-            reach = max(1, round((_NEXT_REACH if matches else _FIRST_REACH) * rate))
-            match = _fit(first[edges[window] : edges[window + 1]], edges[window], second, expected, reach)
+        for window in direction:
+            search_range = max(1, round((_NEXT_RANGE if matches else _FIRST_RANGE) * rate))
+            match = _match(first[edges[window] : edges[window + 1]], edges[window], second, expected, search_range)
             if match:
                 matches[window] = match
-                expected = match.shift if match.correlation > _CLEAR else expected
+                expected = match.shift if match.correlation > _MIN_CORRELATION else expected
     if not matches:
         return None
-    correlations, shifts, energies = np.array(list(matches.values())).T
+    centres = np.array([(edges[window] + edges[window + 1]) / 2 for window in matches])
+    return _summarize(list(matches.values()), centres, rate)
+
+
+def _summarize(matches: list[_Match], centres: np.ndarray, rate: float) -> Alignment:
+    """Fit offset and speed to the shifts of the windows."""
+    correlations, shifts, energies = np.array(matches).T
     similarity = float(np.clip(np.average(correlations, weights=energies), 0, 1))
-    clear = correlations > _CLEAR
-    drift, offset = 0.0, float(np.average(shifts, weights=energies))
-    if clear.sum() > 1:
-        middles = np.array([(edges[window] + edges[window + 1]) / 2 for window in matches])
-        drift, offset = np.polyfit(middles[clear], shifts[clear], 1, w=np.sqrt(energies[clear]))
-    return Alignment(similarity, float(offset / rate), float(1 / (1 + drift)))
+    reliable = correlations > _MIN_CORRELATION
+    slope, offset = 0.0, float(np.average(shifts, weights=energies))
+    if reliable.sum() > 1:
+        slope, offset = np.polyfit(centres[reliable], shifts[reliable], 1, w=np.sqrt(energies[reliable]))
+    return Alignment(similarity, float(offset / rate), float(1 / (1 + slope)))
 
 
-def _fit(window: np.ndarray, begin: int, track: np.ndarray, expected: float, reach: int) -> _Match | None:
-    """Find the shift within `reach` of the expected one at which a window, whose first frame is `begin`, fits best."""
+def _match(window: np.ndarray, begin: int, track: np.ndarray, expected: float, search_range: int) -> _Match | None:
+    """Find the shift near `expected` at which a window correlates best with a track; `begin` is its first frame."""
     energy = float(np.vdot(window, window))
     middle = begin + round(expected)
-    first, last = max(0, middle - reach), min(len(track) - len(window), middle + reach)
+    first, last = max(0, middle - search_range), min(len(track) - len(window), middle + search_range)
     if not energy or first > last or not first <= middle <= last + 1:  # silent, or beyond the ends of the track
         return None
-    places = np.arange(first, last + 1)
-    correlation = np.zeros(len(places))
-    for i, place in enumerate(places):
-        there = track[place : place + len(window)]
-        scale = energy * float(np.vdot(there, there))
-        correlation[i] = np.vdot(window, there) / np.sqrt(scale) if scale else 0.0
+    positions = np.arange(first, last + 1)
+    correlation = np.zeros(len(positions))
+    for i, position in enumerate(positions):
+        other = track[position : position + len(window)]
+        scale = energy * float(np.vdot(other, other))
+        correlation[i] = np.vdot(window, other) / np.sqrt(scale) if scale else 0.0
     best = int(np.argmax(correlation))
-    between = 0.0
-    if 0 < best < len(places) - 1:
-        between = float(vertex(*correlation[best - 1 : best + 2]))
-    return _Match(float(correlation[best]), float(places[best] - begin + between), energy)
+    fraction = 0.0
+    if 0 < best < len(positions) - 1:
+        fraction = float(parabola_vertex(*correlation[best - 1 : best + 2]))
+    return _Match(float(correlation[best]), float(positions[best] - begin + fraction), energy)

@@ -1,4 +1,4 @@
-"""Which pairs of tracks share so many hashes at one offset that they are worth a closer look."""
+"""Candidate pairs: tracks that share more hashes at one time offset than expected by chance."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -7,24 +7,25 @@ import numpy as np
 
 from genreflow.audit.fingerprint import Fingerprint
 
-# Copies up to 2 % faster drift by a bin in 25 s.
+# Width of the histogram bins of offsets; the offset of a copy that is 2 % faster drifts by a bin in 25 s.
 _BIN_SECONDS = 0.5
-# A hash is compared with the next so many of its kind: the work stays linear, however common a hash is.
-_MOST_TWINS = 64
-# Hashes whose twins are looked up at a time; each has some ten in 10,000 tracks, and each twin takes 60 bytes or so.
+# A hash is compared with at most this many following equal ones, so that the work stays linear for common hashes.
+_MAX_MATCHES = 64
+# Number of hashes processed at a time; each has about ten matches in 10,000 tracks, of about 60 bytes each.
 _BLOCK = 1 << 18
 
 
 class Candidate(NamedTuple):
-    """Two tracks, by position, and where they meet.
+    """A pair of tracks, by position, and the time at which they match.
 
     Parameters
     ----------
     first, second : int
+        Positions of the tracks.
     time : float [s]
         In the first track.
     shift : float [s]
-        How much later the same is heard in the second, about `time`.
+        The same audio is this much later in the second track, near `time`.
     """
 
     first: int
@@ -33,50 +34,51 @@ class Candidate(NamedTuple):
     shift: float
 
 
-def find_candidates(prints: Sequence[Fingerprint]) -> Iterator[Candidate]:
-    """Find the pairs of tracks that share more hashes at one offset than chance explains.
+def find_candidates(fingerprints: Sequence[Fingerprint]) -> Iterator[Candidate]:
+    """Find the pairs of tracks that share more hashes at one offset than expected by chance.
 
     Parameters
     ----------
-    prints : sequence of Fingerprint
+    fingerprints : sequence of Fingerprint
 
     Yields
     ------
     Candidate
-        In the order of `first`, each pair once, with ``first < second``.
+        Ordered by `first`, each pair once, with ``first < second``.
     """
-    if not prints:
+    if not fingerprints:
         return
-    owner = np.repeat(np.arange(len(prints), dtype=np.int32), [len(print_.hashes) for print_ in prints])
-    hashes = np.concatenate([print_.hashes for print_ in prints])
-    order = np.argsort(hashes, kind="stable")  # so that equal hashes stand in the order of their tracks
+    lengths = [len(fingerprint.hashes) for fingerprint in fingerprints]
+    owner = np.repeat(np.arange(len(fingerprints), dtype=np.int32), lengths)
+    hashes = np.concatenate([fingerprint.hashes for fingerprint in fingerprints])
+    order = np.argsort(hashes, kind="stable")  # equal hashes stay in the order of their tracks
     hashes, owner = hashes[order], owner[order]
-    times = np.concatenate([print_.times for print_ in prints])[order]
+    times = np.concatenate([fingerprint.times for fingerprint in fingerprints])[order]
     del order
-    of_track = np.argsort(owner, kind="stable")
-    needed = _votes_needed(np.array([print_.times.max(initial=0) for print_ in prints]))
-    bounds = np.searchsorted(owner[of_track], np.arange(len(prints) + 1))
+    by_track = np.argsort(owner, kind="stable")
+    threshold = _vote_threshold(np.array([fingerprint.times.max(initial=0) for fingerprint in fingerprints]))
+    bounds = np.searchsorted(owner[by_track], np.arange(len(fingerprints) + 1))
     begin = 0
-    while begin < len(prints):
+    while begin < len(fingerprints):
         end = max(begin + 1, int(np.searchsorted(bounds, bounds[begin] + _BLOCK, side="right")) - 1)
-        left, right = _twins(hashes, owner, np.sort(of_track[bounds[begin] : bounds[end]]))
+        left, right = _equal_hashes(hashes, owner, np.sort(by_track[bounds[begin] : bounds[end]]))
         first, second, start = owner[left], owner[right], times[left]
-        yield from _elect(first, second, start, times[right] - start, needed)
+        yield from _vote(first, second, start, times[right] - start, threshold)
         begin = end
 
 
-def _votes_needed(seconds: np.ndarray) -> np.ndarray:
-    """Votes that chance seldom gives to tracks of these lengths.
+def _vote_threshold(seconds: np.ndarray) -> np.ndarray:
+    """Return the number of votes that tracks of these lengths seldom reach by chance.
 
-    Of the pairs of 639 real tracks of 30 s, one in 4,000 has the 5 votes that are asked there.
+    Among the pairs of 639 real tracks of 30 s, one in 4,000 reaches the threshold of 5 votes.
     """
     return np.maximum(3, 1 + np.sqrt(seconds / 2.2))
 
 
-def _twins(hashes: np.ndarray, owner: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _equal_hashes(hashes: np.ndarray, owner: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return positions of equal hashes in different tracks, the first of each pair from `left`."""
     lefts, rights = [left[:0]], [left[:0]]
-    for step in range(1, _MOST_TWINS):
+    for step in range(1, _MAX_MATCHES):
         left = left[left + step < len(hashes)]
         left = left[hashes[left + step] == hashes[left]]
         if not len(left):
@@ -87,33 +89,32 @@ def _twins(hashes: np.ndarray, owner: np.ndarray, left: np.ndarray) -> tuple[np.
     return np.concatenate(lefts), np.concatenate(rights)
 
 
-def _elect(
-    first: np.ndarray, second: np.ndarray, start: np.ndarray, shift: np.ndarray, needed: np.ndarray
+def _vote(
+    first: np.ndarray, second: np.ndarray, start: np.ndarray, shift: np.ndarray, threshold: np.ndarray
 ) -> Iterator[Candidate]:
-    """Count votes by pair and shift, two neighbouring bins together; yield the best of each pair, if that is enough.
+    """Count votes by pair and shift over two adjacent bins; yield the best shift of each pair that has enough votes.
 
-    The hashes of one peak are one vote, since one peak that fits by chance brings several.
+    All hashes of one peak are one vote, since a single accidental match of a peak produces several equal hashes.
     """
     bins = np.floor(shift / _BIN_SECONDS).astype(np.int32)
     order = np.lexsort((start, bins, second, first))
-    order = order[_changes(first[order], second[order], bins[order], start[order])]
+    order = order[_run_starts(first[order], second[order], bins[order], start[order])]
     first, second, bins, start, shift = (column[order] for column in (first, second, bins, start, shift))
-    begin = np.flatnonzero(_changes(first, second, bins))
+    begin = np.flatnonzero(_run_starts(first, second, bins))
     end = np.append(begin[1:], len(first))[: len(begin)]
     first, second, bins, votes = first[begin], second[begin], bins[begin], end - begin
-    adjoins = ~_changes(first, second, bins - np.arange(len(bins)))[1:]  # the next group is the next bin of the pair
-    votes[:-1] += np.where(adjoins, votes[1:], 0)
-    end[:-1] = np.where(adjoins, end[1:], end[:-1])
+    adjacent = ~_run_starts(first, second, bins - np.arange(len(bins)))[1:]  # the next run is the next bin of the pair
+    votes[:-1] += np.where(adjacent, votes[1:], 0)
+    end[:-1] = np.where(adjacent, end[1:], end[:-1])
     ranked = np.lexsort((-votes, second, first))
-    best = ranked[_changes(first[ranked], second[ranked])]
-    for group in best[votes[best] >= np.minimum(needed[first[best]], needed[second[best]])]:
-        hits = slice(begin[group], end[group])
-        time, away = float(np.median(start[hits])), float(np.median(shift[hits]))
-        yield Candidate(int(first[group]), int(second[group]), time, away)
+    best = ranked[_run_starts(first[ranked], second[ranked])]
+    for run in best[votes[best] >= np.minimum(threshold[first[best]], threshold[second[best]])]:
+        hits = slice(begin[run], end[run])
+        yield Candidate(int(first[run]), int(second[run]), float(np.median(start[hits])), float(np.median(shift[hits])))
 
 
-def _changes(*columns: np.ndarray) -> np.ndarray:
-    """Mark the rows that differ in any column from the row before; the first does."""
+def _run_starts(*columns: np.ndarray) -> np.ndarray:
+    """Mark the first row of each run of equal rows."""
     changed = np.ones(len(columns[0]), dtype=bool)
     changed[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
     return changed

@@ -1,7 +1,5 @@
 """Near-duplicates: the same recording at another level, offset, codec or slightly other speed."""
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,35 +11,36 @@ from tqdm import tqdm
 
 from genreflow.audit.alignment import align
 from genreflow.audit.candidates import find_candidates
-from genreflow.audit.fingerprint import VERSION, Fingerprint, fingerprint, texture
+from genreflow.audit.fingerprint import VERSION, Fingerprint, band_differences, fingerprint
 from genreflow.features.store import FeatureStore
+from genreflow.files import atomic_file
 from genreflow.manifest.track import Track
 
-# Copies of 60 real tracks (1 % other speed, 0.7 s off and mp3 of 64 kbit/s at once) have 0.86 or more, 0.69 where only
-# 12.9 frames a second were imported; different real tracks have 0.09 or less, but two synthetic ones by one artist,
-# with the same drums, 0.56.
+# Minimum similarity of near-duplicates. Copies of 60 real tracks (1 % faster, 0.7 s off and mp3 of 64 kbit/s combined)
+# reach 0.86 or more, 0.69 for spectrograms imported at 12.9 frames per second. Different real tracks reach at most
+# 0.09, but two synthetic tracks by one artist, with the same drums, 0.56.
 MIN_SIMILARITY = 0.6
-# Copies of one recording up to which each pair is reported. Among more, a pair that others connect already is passed
-# over: a thousand copies have half a million pairs.
-_MANY = 8
+# In clusters larger than this, pairs that are already connected through others are skipped: a thousand copies of one
+# recording have half a million pairs.
+_MAX_PAIRED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class NearDuplicate:
     """Two tracks that are the same recording, or parts of one.
 
-    What is heard at t seconds of `first` is heard at ``offset + t / speed`` seconds of `second`.
+    Time t in `first` corresponds to ``offset + t / speed`` in `second`.
 
     Parameters
     ----------
     first, second : str
-        Their ids, ``first < second``.
-    similarity : float [0 to 1]
-        Correlation of the two where they overlap.
+        Track ids, ``first < second``.
+    similarity : float in [0, 1]
+        Correlation over the overlap.
     offset : float [s]
-        How much later the music begins in `second`; negative where its beginning was cut off.
+        How much later the music begins in `second`; negative if its beginning was cut off.
     speed : float > 0
-        1.01 where `second` is 1 % faster.
+        1.01 if `second` is 1 % faster.
     """
 
     first: str
@@ -51,51 +50,50 @@ class NearDuplicate:
     speed: float
 
 
-def near_duplicates(
+def find_near_duplicates(
     tracks: Sequence[Track], store: FeatureStore, *, cache: Path | None = None, progress: bool = True
 ) -> list[NearDuplicate]:
-    """Find the pairs of tracks that are the same recording, though not bit by bit.
+    """Find pairs of tracks that are the same recording without being exact duplicates.
 
     Parameters
     ----------
     tracks : sequence of Track
-        Of those that share a hash, exact duplicates, the one with the first id stands for all. Tracks that the store
-        does not hold are passed over.
+        Exact duplicates, which share a hash, are represented by the one with the first id. Tracks that are not in the
+        store are skipped.
     store : FeatureStore
     cache : Path or None
-        File that keeps the fingerprints, so that ten tracks added to a thousand cost ten.
+        Cache file for fingerprints, so that only new tracks are fingerprinted.
     progress : bool
-        Show a progress bar.
+        Show a progress bar on stderr.
 
     Returns
     -------
     list of NearDuplicate
-        Sorted by ids; of a recording that is there very often, enough pairs to connect all copies. Tracks overlap by
-        `alignment.MIN_OVERLAP` or more, and are compared over all of their overlap: a whole song inside a long mix is
-        found, a short sample inside a song is not.
+        Sorted by ids. If a recording has many copies, enough pairs to connect all of them. Tracks must overlap by
+        `alignment.MIN_OVERLAP` or more, and are compared over their whole overlap: a song within a long mix is found, a
+        short sample within a song is not.
     """
     id_of: dict[str, str] = {}
     for track in sorted(tracks, key=lambda track: track.id):
         if track.hash is not None and track.hash in store:
             id_of.setdefault(track.hash, track.id)
     keys = list(id_of)
-    prints = _fingerprints(keys, store, cache, progress)
 
-    @lru_cache(maxsize=8)  # the candidates of a track come one after the other; one of three hours takes 58 MB
-    def texture_of(position: int) -> tuple[np.ndarray, float]:
-        return texture(_frames(store, keys[position]), store.spec.frame_rate)
+    @lru_cache(maxsize=8)  # the candidates of a track are consecutive; a track of three hours takes 58 MB
+    def differences_of(position: int) -> tuple[np.ndarray, float]:
+        return band_differences(_frames(store, keys[position]), store.spec.frame_rate)
 
     found = []
-    together: dict[int, set[int]] = {}  # who is known to be one recording, directly or through others
-    for first, second, time, shift in find_candidates(prints):
-        if second in together.get(first, ()) and len(together[first]) > _MANY:
+    cluster_of: dict[int, set[int]] = {}
+    for first, second, time, shift in find_candidates(_fingerprints(keys, store, cache, progress)):
+        if second in cluster_of.get(first, ()) and len(cluster_of[first]) > _MAX_PAIRED:
             continue
-        (there, rate), (here, _) = texture_of(first), texture_of(second)
-        alignment = align(there, here, rate, time=time, shift=shift)
+        (differences, rate), (other, _) = differences_of(first), differences_of(second)
+        alignment = align(differences, other, rate, time=time, shift=shift)
         if alignment and alignment.similarity >= MIN_SIMILARITY:
             found.append(NearDuplicate(first=id_of[keys[first]], second=id_of[keys[second]], **alignment._asdict()))
-            joined = together.get(first, {first}) | together.get(second, {second})
-            together |= dict.fromkeys(joined, joined)
+            merged = cluster_of.get(first, {first}) | cluster_of.get(second, {second})
+            cluster_of |= dict.fromkeys(merged, merged)
     return sorted(found, key=lambda pair: (pair.first, pair.second))
 
 
@@ -106,18 +104,18 @@ def _frames(store: FeatureStore, key: str) -> np.ndarray:
 
 def _fingerprints(keys: list[str], store: FeatureStore, cache: Path | None, progress: bool) -> list[Fingerprint]:
     made_by = f"{VERSION} {store.spec.key}"
-    known = _read(cache, made_by) if cache else {}
-    prints = {key: known[key] for key in keys if key in known}
-    new = [key for key in keys if key not in known]
+    cached = _read_cache(cache, made_by) if cache else {}
+    fingerprints = {key: cached[key] for key in keys if key in cached}
+    new = [key for key in keys if key not in cached]
     for key in tqdm(new, desc="fingerprints", unit="track", disable=not progress):
-        prints[key] = fingerprint(_frames(store, key), store.spec.frame_rate)
-    if cache and prints.keys() != known.keys():
-        _write(cache, made_by, prints)
-    return [prints[key] for key in keys]
+        fingerprints[key] = fingerprint(_frames(store, key), store.spec.frame_rate)
+    if cache and fingerprints.keys() != cached.keys():
+        _write_cache(cache, made_by, fingerprints)
+    return [fingerprints[key] for key in keys]
 
 
-def _read(cache: Path, made_by: str) -> dict[str, Fingerprint]:
-    """Return the fingerprints in a file; none if it is not there, not whole, or of another spec or version."""
+def _read_cache(cache: Path, made_by: str) -> dict[str, Fingerprint]:
+    """Return the cached fingerprints; none if the file is missing, damaged, or of another spec or version."""
     try:
         with np.load(cache, allow_pickle=False) as arrays:
             if arrays["made_by"] != made_by:
@@ -133,21 +131,13 @@ def _read(cache: Path, made_by: str) -> dict[str, Fingerprint]:
     }
 
 
-def _write(cache: Path, made_by: str, prints: dict[str, Fingerprint]) -> None:
-    """Write the fingerprints whole or not at all."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=f".{cache.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                made_by=made_by,
-                keys=np.array(list(prints), dtype=str),
-                ends=np.cumsum([len(print_.hashes) for print_ in prints.values()]),
-                hashes=np.concatenate([print_.hashes for print_ in prints.values()]),
-                times=np.concatenate([print_.times for print_ in prints.values()]),
-            )
-        os.replace(temporary, cache)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _write_cache(cache: Path, made_by: str, fingerprints: dict[str, Fingerprint]) -> None:
+    with atomic_file(cache) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            made_by=made_by,
+            keys=np.array(list(fingerprints), dtype=str),
+            ends=np.cumsum([len(one.hashes) for one in fingerprints.values()]),
+            hashes=np.concatenate([one.hashes for one in fingerprints.values()]),
+            times=np.concatenate([one.times for one in fingerprints.values()]),
+        )

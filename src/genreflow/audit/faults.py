@@ -1,29 +1,30 @@
-"""What an audit finds, and how it is kept."""
+"""Results of an audit, as written to audit.json."""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from genreflow.audit.duplicates import NearDuplicate
-from genreflow.audit.published import Published
+from genreflow.audit.published import PublishedFaultCheck
 from genreflow.errors import ParameterError
 from genreflow.files import write_json
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with one track.
+    """A fault of a track.
 
     Parameters
     ----------
     track : str
-        Its id.
+        Id of the track.
     code : str
-        Kind of fault, as the table in `genreflow.audit.checks` has them.
+        A key of `genreflow.audit.kinds.KINDS`.
     message : str
         One sentence.
     leave_out : bool
-        Whether the track takes part in nothing further.
+        Whether the track is left out of all parts of a split.
     """
 
     track: str
@@ -41,18 +42,17 @@ class Audit:
     faults : tuple of Fault
         Sorted by track.
     counts : dict of str to int
-        Faults by code; empty when there are none.
+        Number of faults by code, without zeros.
     genres : dict
-        By genre, ``{"tracks", "usable"}``.
+        ``{genre: {"tracks", "usable"}}``.
     clusters : tuple of tuple of str
-        Ids of tracks that are one recording, two or more each: exact and near-duplicates, and what they lead to. A
-        split must not divide them. Sorted; tracks that are left out are among them.
+        Ids of the tracks that are the same recording, two or more each: exact and near-duplicates, transitively.
+        Sorted; tracks that are left out are included. A split must keep each cluster together.
     pairs : tuple of NearDuplicate
-        The near-duplicates, pair by pair.
-    published : tuple of Published
-        Published faults of the tracks that are GTZAN's.
+    published : tuple of PublishedFaultCheck
+        Published faults of those tracks that belong to GTZAN.
     compared : bool
-        Whether near-duplicates were looked for.
+        Whether near-duplicates were searched for.
     """
 
     faults: tuple[Fault, ...]
@@ -60,35 +60,36 @@ class Audit:
     genres: dict[str, dict[str, int]]
     clusters: tuple[tuple[str, ...], ...] = ()
     pairs: tuple[NearDuplicate, ...] = ()
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedFaultCheck, ...] = ()
     compared: bool = False
 
     @property
     def left_out(self) -> frozenset[str]:
-        """Ids of the tracks that take part in nothing further."""
+        """Ids of the tracks that are in no part of a split."""
         return frozenset(fault.track for fault in self.faults if fault.leave_out)
 
     @property
     def tracks(self) -> int:
-        """Tracks looked at."""
+        """Number of audited tracks."""
         return sum(genre["tracks"] for genre in self.genres.values())
 
     @property
     def usable(self) -> int:
-        """Tracks that are not left out."""
+        """Number of tracks that are not left out."""
         return sum(genre["usable"] for genre in self.genres.values())
 
     @property
-    def noticed(self) -> int:
-        """Tracks with faults that are used nevertheless."""
+    def flagged(self) -> int:
+        """Number of tracks that have faults and are usable."""
         return len({fault.track for fault in self.faults} - self.left_out)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
+        """Return the audit as plain data, as `save` and ``genreflow audit --json`` write it."""
         return {
             "tracks": self.tracks,
             "usable": self.usable,
             "left_out": self.tracks - self.usable,
-            "noticed": self.noticed,
+            "flagged": self.flagged,
             "genres": self.genres,
             "counts": self.counts,
             "near_duplicates_compared": self.compared,
@@ -99,29 +100,32 @@ class Audit:
         }
 
     def save(self, path: Path) -> None:
+        """Write as JSON."""
         write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: Path) -> "Audit":
-        """Read what `save` wrote.
+        """Read an audit that `save` wrote.
 
         Raises
         ------
         ParameterError
-            If there is no such file, or it is no audit.
+            The file is missing or is not an audit.
         """
         try:
             fields = json.loads(Path(path).read_text("utf-8"))
             return cls(
-                tuple(Fault(**fault) for fault in fields["faults"]),
-                fields["counts"],
-                fields["genres"],
-                tuple(tuple(cluster) for cluster in fields["clusters"]),
-                tuple(NearDuplicate(**pair) for pair in fields["near_duplicates"]),
-                tuple(Published(**{**fault, "tracks": tuple(fault["tracks"])}) for fault in fields["published"]),
-                fields["near_duplicates_compared"],
+                faults=tuple(Fault(**fault) for fault in fields["faults"]),
+                counts=fields["counts"],
+                genres=fields["genres"],
+                clusters=tuple(tuple(cluster) for cluster in fields["clusters"]),
+                pairs=tuple(NearDuplicate(**pair) for pair in fields["near_duplicates"]),
+                published=tuple(
+                    PublishedFaultCheck(**{**fault, "tracks": tuple(fault["tracks"])}) for fault in fields["published"]
+                ),
+                compared=fields["near_duplicates_compared"],
             )
         except FileNotFoundError:
-            raise ParameterError(f"There is no audit {path}; run `dvc repro audit`.") from None
+            raise ParameterError(f"{path}: must be an audit, but does not exist. Run `dvc repro audit`.") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise ParameterError(f"{path} is not an audit ({error!r}); run `dvc repro audit`.") from None
+            raise ParameterError(f"{path}: must be an audit; got {error!r}. Run `dvc repro audit`.") from None

@@ -1,9 +1,9 @@
-"""Audio fingerprints from base log-mel frames, which audio and imported spectrograms alike have.
+"""Audio fingerprints of base log-mel frames, which exist for audio and for imported spectrograms.
 
-Peaks of the spectrogram survive other levels, codecs and noise; hashes of neighbouring peaks find a recording among
-many whatever its offset (Wang, "An industrial-strength audio search algorithm", ISMIR 2003). Three peaks make a hash
-here, not two, which say little on a grid this coarse. Chromaprint, the well-kept library for this, needs the waveform,
-and a native library that pip does not bring.
+Spectral peaks survive changes of level, codec and noise; hashes of neighbouring peaks find a recording among many at
+any offset (Wang, "An industrial-strength audio search algorithm", ISMIR 2003). Here a hash combines three peaks; two
+are not specific enough at this resolution. Chromaprint, the established library for this, needs the waveform and a
+native library that pip does not install.
 """
 
 from dataclasses import dataclass
@@ -12,33 +12,36 @@ from itertools import combinations
 import numpy as np
 from scipy.ndimage import maximum_filter, uniform_filter1d
 
-# Part of the key of cached fingerprints: raise it when the same frames give other fingerprints than before.
+# Part of the key of cached fingerprints: increase it when equal frames give other fingerprints than before.
 VERSION = 1
 
-# A grid as coarse as the copies are alike: frames are averaged to about 21 a second (imported spectrograms may have
-# fewer), bands to about 64. On 60 real tracks, 14 frames a second lose half of the votes for copies half a frame off.
+# Resolution of the grid: frames are averaged to about 21 per second (imported spectrograms may have fewer), bands to
+# about 64. On 60 real tracks, 14 frames per second lose half of the votes of copies that are half a frame off.
 _GRID_RATE = 21.5
 _GRID_BANDS = 64
-_LOCAL_SECONDS = 1.5  # stretch whose mean is taken from each band: leaves onsets, removes level and equalisation
-_PEAK_SECONDS, _PEAK_BANDS = 0.3, 3  # how far to either side a peak is the highest
-_PEAK_HEIGHT = 8.0  # above the local mean [steps of the log-mel; 2.5 dB where top_db is 80]
-# A hash: a peak and two of the next few; each time step is below 2 s, in ticks so long that a peak which moves by half
-# a grid frame mostly stays in its own.
+# Length of the moving average that is subtracted from each band: keeps onsets, removes level and equalisation [s].
+_LOCAL_SECONDS = 1.5
+# Neighbourhood in which a peak is the maximum, to either side [s, bands].
+_PEAK_SECONDS, _PEAK_BANDS = 0.3, 3
+# Minimum height above the moving average [steps of the log-mel: 2.5 dB where top_db is 80].
+_PEAK_HEIGHT = 8.0
+# A hash combines a peak with two of the next few. Each gap is below 2 s, in ticks long enough that a peak which moves
+# by half a grid frame mostly keeps its tick.
 _NEXT_PEAKS = 4
-_MOST_SECONDS, _TICK_SECONDS = 2.0, 0.12
-_FEWEST_FRAMES = 8
+_MAX_GAP_SECONDS, _TICK_SECONDS = 2.0, 0.12
+_MIN_FRAMES = 8
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is compared of a track.
+    """The hashes of a track.
 
     Parameters
     ----------
     hashes : np.ndarray [shape=(n,), dtype=uint32]
-        About 70 a second of music.
+        About 70 per second of music.
     times : np.ndarray [shape=(n,), dtype=float32] [s]
-        Of the first peak of each.
+        Time of the first peak of each hash.
     """
 
     hashes: np.ndarray
@@ -57,85 +60,86 @@ def fingerprint(frames: np.ndarray, frame_rate: float) -> Fingerprint:
     Returns
     -------
     Fingerprint
-        Empty if the track is silent, or too short to have any.
+        Empty if the track is silent or too short.
     """
     grid, rate = to_grid(frames, frame_rate)
-    if len(grid) < _FEWEST_FRAMES:
+    if len(grid) < _MIN_FRAMES:
         return Fingerprint(np.zeros(0, np.uint32), np.zeros(0, np.float32))
-    frame, band = _peaks(_without_local_mean(grid, rate), rate)
-    times = frame / rate
-    order = np.argsort(times, kind="stable")
-    times, bands = times[order], band[order].astype(np.uint32)
+    frame, band = _peaks(_subtract_moving_average(grid, rate), rate)
+    order = np.argsort(frame / rate, kind="stable")
+    times, bands = (frame / rate)[order], band[order].astype(np.uint32)
     hashes, starts = [np.zeros(0, np.uint32)], [np.zeros(0)]
     for second, third in combinations(range(1, _NEXT_PEAKS + 1), 2):
         n = max(0, len(times) - third)
-        near = (times[second : second + n] - times[:n], times[third : third + n] - times[second : second + n])
-        close = (near[0] < _MOST_SECONDS) & (near[1] < _MOST_SECONDS)
-        value = bands[:n]
-        for peak, gap in zip((second, third), near, strict=True):
-            # Six bits a band and four a gap: what is beyond wraps round, which costs nothing but chance matches.
+        gaps = (times[second : second + n] - times[:n], times[third : third + n] - times[second : second + n])
+        near = (gaps[0] < _MAX_GAP_SECONDS) & (gaps[1] < _MAX_GAP_SECONDS)
+        value: np.ndarray = bands[:n]
+        for peak, gap in zip((second, third), gaps, strict=True):
+            # Six bits per band and four per gap; larger values wrap around, which only adds accidental matches.
             ticks = (gap / _TICK_SECONDS).astype(np.uint32)
             value = ((value << 6) | (bands[peak : peak + n] & 63)) << 4 | (ticks & 15)
-        hashes.append(value[close])
-        starts.append(times[:n][close])
+        hashes.append(value[near])
+        starts.append(times[:n][near])
     return Fingerprint(np.concatenate(hashes), np.concatenate(starts).astype(np.float32))
 
 
 def to_grid(frames: np.ndarray, frame_rate: float) -> tuple[np.ndarray, float]:
-    """Average frames and bands down to the grid.
+    """Reduce the resolution of frames and bands by averaging.
 
     Returns
     -------
     grid : np.ndarray [shape=(frames, bands), dtype=float32]
-    rate : float [1/s]
+    rate : float > 0 [1/s]
+        Frame rate of the grid.
     """
     factor = max(1, round(frame_rate / _GRID_RATE))
     width = max(1, round(frames.shape[1] / _GRID_BANDS))
     length, bands = len(frames) // factor, frames.shape[1] // width
     grid = frames[: length * factor, : bands * width].reshape(-1, bands, width).mean(axis=2, dtype=np.float32)
     if factor > 1 and length:
-        # Neighbours overlap, or else a copy half a grid frame off would look different.
+        # Overlapping averages, or else a copy that is half a grid frame off would look different.
         grid = uniform_filter1d(grid, factor | 1, axis=0, mode="nearest")
         grid = grid.reshape(length, factor, bands).mean(axis=1)
     return grid, frame_rate / factor
 
 
-def texture(frames: np.ndarray, frame_rate: float) -> tuple[np.ndarray, float]:
-    """Return what is compared cell by cell: how much louder each band is than one below, against the local mean.
+def band_differences(frames: np.ndarray, frame_rate: float) -> tuple[np.ndarray, float]:
+    """Return the level of each band relative to a lower one, after subtraction of the moving average.
 
-    Differences between bands, as in Haitsma and Kalker, "A highly robust audio fingerprinting system", ISMIR 2002,
-    ignore what music of one tempo has in common, the beats over all bands: on the demo music, whose tracks of one
-    artist share their drums, the most similar two fall from 0.54 to 0.41. A cell counts up to some 10 dB, so that
-    clipping and codecs, which change few cells much, weigh little.
+    Differences between bands, as in Haitsma and Kalker, "A highly robust audio fingerprinting system", ISMIR 2002, do
+    not respond to beats in all bands, which different music of the same tempo has in common: on the demo music, whose
+    artists use one drum kit each, the highest similarity of two different tracks falls from 0.54 to 0.41. Values are
+    limited to about 10 dB, so that clipping and codecs, which change few cells by much, have little weight.
 
     Returns
     -------
-    texture : np.ndarray [shape=(frames, bands), dtype=float32]
-    rate : float [1/s]
+    differences : np.ndarray [shape=(frames, bands), dtype=float32]
+    rate : float > 0 [1/s]
+        Their frame rate.
     """
     grid, rate = to_grid(frames, frame_rate)
-    pairs = _without_local_mean(grid, rate)
-    pairs = (pairs[:, 1:] + pairs[:, :-1]) / 2  # at 1 % other speed a band is a fifth of one away from itself
+    local = _subtract_moving_average(grid, rate)
+    pairs = (local[:, 1:] + local[:, :-1]) / 2  # 1 % other speed moves a band by a fifth of its width
     return np.clip(pairs[:, 3:] - pairs[:, :-3], -30, 30), rate
 
 
-def vertex(before: np.ndarray, peak: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return where between its neighbours the parabola through a peak is highest [-0.5 to 0.5 of a step]."""
+def parabola_vertex(before: np.ndarray, peak: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the position of the maximum of the parabola through a peak and its neighbours [-0.5 to 0.5 steps]."""
     return np.clip((after - before) / (2 * np.maximum(2 * peak - before - after, 1e-6)), -0.5, 0.5)
 
 
-def _without_local_mean(grid: np.ndarray, rate: float) -> np.ndarray:
+def _subtract_moving_average(grid: np.ndarray, rate: float) -> np.ndarray:
     return grid - uniform_filter1d(grid, 2 * round(_LOCAL_SECONDS * rate / 2) + 1, axis=0, mode="nearest")
 
 
 def _peaks(local: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return frame and band of each peak, both as fractions."""
+    """Return frame and band of each peak, interpolated."""
     size = (2 * round(_PEAK_SECONDS * rate) + 1, 2 * _PEAK_BANDS + 1)
-    highest = (local == maximum_filter(local, size, mode="nearest")) & (local > _PEAK_HEIGHT)
-    highest[[0, -1]] = False
-    highest[:, [0, -1]] = False
-    t, f = np.nonzero(highest)
+    is_peak = (local == maximum_filter(local, size, mode="nearest")) & (local > _PEAK_HEIGHT)
+    is_peak[[0, -1]] = False
+    is_peak[:, [0, -1]] = False
+    t, f = np.nonzero(is_peak)
     return (
-        t + vertex(local[t - 1, f], local[t, f], local[t + 1, f]),
-        f + vertex(local[t, f - 1], local[t, f], local[t, f + 1]),
+        t + parabola_vertex(local[t - 1, f], local[t, f], local[t + 1, f]),
+        f + parabola_vertex(local[t, f - 1], local[t, f], local[t, f + 1]),
     )

@@ -1,7 +1,7 @@
-"""The kinds of faults, and the policy: which cost a track its place, and which are only noticed.
+"""Kinds of faults, and the policy: which exclude a track from training and evaluation, and which only flag it.
 
-A track is left out where nothing can be learnt from it, or nothing true. What may be meant, or does no harm once it is
-known, is noticed: it is for people to decide.
+A track is left out if a model could learn nothing from it, or something wrong. A fault that may be intended, or is
+harmless once known, is flagged for the user to decide.
 """
 
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of fault.
+    """A kind of fault.
 
     Parameters
     ----------
     title : str
     leave_out : bool
-        Whether such a track takes part in nothing further.
+        Whether tracks with this fault are left out of all parts of a split.
     meaning : str
-        For people: what it is, and what can be done.
+        Explanation for users, and what they can do.
     """
 
     title: str
@@ -26,49 +26,52 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "undecodable": Kind("Undecodable", True, "No decoder reads the file: it is empty, damaged, or no audio at all."),
-    "unusable": Kind("Unusable", True, "There are no samples, samples that are no finite sound, or one level only."),
-    "too_long": Kind("Too long", True, "The file is longer than what is accepted."),
-    "no_features": Kind("Without features", True, "The file decodes, but no spectrogram could be computed from it."),
-    "silent": Kind("Silent", True, "The loudest sample lies below audit.silence_db: there is nothing to hear."),
-    "too_short": Kind("Too short", True, "Shorter than audit.min_seconds."),
+    "undecodable": Kind("Undecodable", True, "No decoder reads the file: it is empty, damaged, or not audio."),
+    "unusable": Kind("Unusable", True, "There are no samples, samples that are not finite, or only one level."),
+    "too_long": Kind("Too long", True, "The file is longer than the limit."),
+    "no_features": Kind("No features", True, "The file decodes, but no spectrogram could be computed from it."),
+    "silent": Kind("Silent", True, "The peak is below audit.silence_db."),
+    "too_short": Kind("Too short", True, "The track is shorter than audit.min_seconds."),
     "conflicting_labels": Kind(
         "Conflicting labels",
         True,
-        "One recording stands under several genres. Which is right cannot be told from the sound, so that none of "
-        "them is used; give it one genre, and it is.",
+        "The same recording has several genres. The audio does not tell which one is correct, so all copies are left "
+        "out; give them one genre to use them.",
     ),
-    "duplicate": Kind("Exact duplicate", True, "The very same samples, or spectrogram, as another track of the genre."),
+    "duplicate": Kind(
+        "Exact duplicate", True, "The same samples, or the same spectrogram, as another track of the genre."
+    ),
     "near_duplicate": Kind(
         "Near-duplicate",
         False,
-        "The same recording at another level, offset, speed or codec. Both are used, but a split keeps them on one "
-        "side.",
+        "The same recording at another level, offset, speed or codec. Both tracks are used, but only in the same part "
+        "of a split.",
     ),
     "truncated": Kind(
         "Truncated",
         False,
-        "The header promises more than the file holds, as after a broken download. What is there is used.",
+        "The header declares more audio than the file holds, as after an interrupted download. The audio that is there "
+        "is used.",
     ),
     "declared_length": Kind(
-        "Declared length wrong", False, "The file holds more than its header says. What the header says is used."
+        "Wrong declared length", False, "The file holds more audio than the header declares. The declared part is used."
     ),
     "declared_rate": Kind(
-        "Declared rate wrong",
+        "Wrong sample rate",
         False,
-        "The header contradicts itself on the sample rate, or names one at which no music is kept: pitch and tempo may "
-        "be wrong.",
+        "The header contradicts itself on the sample rate, or declares one that is too low for music: pitch and tempo "
+        "may be wrong.",
     ),
     "clipped": Kind(
         "Clipped",
         False,
-        "More than audit.clipped_share of the samples are flat at full scale, three or more in a row: recorded or "
-        "mastered too loud.",
+        "More than audit.clipped_share of the samples are flat at full scale, three or more in a row: the recording or "
+        "the master is too loud.",
     ),
     "artist_in_genres": Kind(
         "Artist in several genres",
         False,
-        "Often meant; but such an artist is on one side of a split with all of their genres.",
+        "Often correct; all tracks of the artist are then in the same part of a split.",
     ),
 }
-"""In the order in which they are reported: what is left out comes first."""
+"""In the order in which they are reported: those that leave tracks out come first."""

@@ -1,31 +1,32 @@
-"""GTZAN's published faults beside what the audit sees of them."""
+"""Compare the published faults of GTZAN with what the audit finds."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from genreflow.datasets.gtzan.facts import TRACK_IDS, published_faults
 from genreflow.manifest.track import Track
 
-Seen = Literal["found", "in part", "not found"]
+Seen = Literal["found", "in part", "not found", ""]
 
 
 @dataclass(frozen=True)
-class Published:
-    """A published fault whose tracks are here.
+class PublishedFaultCheck:
+    """A published fault, and whether the audit finds it.
 
     Parameters
     ----------
     kind : str
-        As `genreflow.datasets.gtzan.facts.PublishedFault` has it.
+        See `genreflow.datasets.gtzan.facts.PublishedFault`.
     tracks : tuple of str
-        Ids in the manifest of those tracks that are here.
+        Ids of the tracks with this fault that are in the manifest.
     absent : int >= 0
-        Tracks of the fault that are not.
+        Number of tracks with this fault that are not.
     note, source : str
-    seen : {"found", "in part", "not found"}
-        Whether the audit sees it too: of a set of tracks that repeat each other, all, some or none; "" where that
-        cannot be asked, since fewer than two of them are here.
+        See `PublishedFault`.
+    seen : {"found", "in part", "not found", ""}
+        Whether the audit finds it too: all, some or none of the tracks that repeat each other; "" if fewer than two of
+        them are in the manifest.
     """
 
     kind: str
@@ -33,44 +34,54 @@ class Published:
     absent: int
     note: str
     source: str
-    seen: Seen | Literal[""]
+    seen: Seen
 
 
-def published(
+def check_published_faults(
     tracks: Iterable[Track], clusters: Sequence[Sequence[str]], damaged: Container[str]
-) -> tuple[Published, ...]:
-    """Return the published faults of those tracks that are GTZAN's by their names; none where no track is.
+) -> tuple[PublishedFaultCheck, ...]:
+    """Check the published faults of those tracks that belong to GTZAN according to their names.
 
     Parameters
     ----------
     tracks : iterable of Track
-    clusters : sequence of sequences of str
-        Ids of the tracks that share a recording, as `Audit` has them.
+    clusters : sequence of sequence of str
+        Ids of tracks that are the same recording, see `Audit`.
     damaged : container of str
-        Ids of the tracks whose sound is faulty.
+        Ids of tracks in whose audio the audit finds a fault.
+
+    Returns
+    -------
+    tuple of PublishedFaultCheck
+        Empty if no track belongs to GTZAN.
     """
-    known = frozenset(TRACK_IDS)
-    here = {name: track.id for track in tracks if (name := track.id.rpartition("/")[2]) in known}
-    if not here:
+    gtzan_ids = frozenset(TRACK_IDS)
+    present = {name: track.id for track in tracks if (name := track.id.rpartition("/")[2]) in gtzan_ids}
+    if not present:
         return ()
     cluster_of = {name: number for number, cluster in enumerate(clusters) for name in cluster}
-    rows = []
+    checks = []
     for fault in published_faults():
-        ids = tuple(here[name] for name in fault.tracks if name in here)
+        ids = tuple(present[name] for name in fault.tracks if name in present)
         if not ids:
             continue
-        seen = _together(ids, cluster_of) if len(fault.tracks) > 1 else _heard(ids[0], damaged)
-        rows.append(Published(fault.kind, ids, len(fault.tracks) - len(ids), fault.note, fault.source, seen))
-    return tuple(rows)
+        seen: Seen
+        if len(fault.tracks) > 1:
+            seen = _repetition_found(ids, cluster_of)
+        else:
+            seen = "found" if ids[0] in damaged else "not found"
+        checks.append(
+            PublishedFaultCheck(fault.kind, ids, len(fault.tracks) - len(ids), fault.note, fault.source, seen)
+        )
+    return tuple(checks)
 
 
-def _heard(name: str, damaged: Container[str]) -> Seen:
-    return "found" if name in damaged else "not found"
-
-
-def _together(ids: Sequence[str], cluster_of: dict[str, int]) -> Seen | Literal[""]:
+def _repetition_found(ids: Sequence[str], cluster_of: Mapping[str, int]) -> Seen:
+    """Compare the largest number of `ids` in one cluster with all of them."""
     if len(ids) < 2:
         return ""
     clusters = [cluster_of[name] for name in ids if name in cluster_of]
-    most = max(map(clusters.count, clusters), default=0)
-    return "not found" if most < 2 else "found" if most == len(ids) else "in part"
+    largest = max(map(clusters.count, clusters), default=0)
+    if largest < 2:
+        return "not found"
+    return "found" if largest == len(ids) else "in part"

@@ -1,84 +1,84 @@
-"""Which tracks are one recording: exact copies, near-duplicates, and what both say about labels."""
+"""Tracks that are the same recording, and the faults that follow: duplicates and conflicting labels."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from genreflow.audit.duplicates import NearDuplicate
 from genreflow.audit.faults import Fault
-from genreflow.manifest import groups
+from genreflow.manifest.groups import recording_of
 from genreflow.manifest.track import Track
 
-_NAMED = 6  # tracks of a cluster that a message names
+_MAX_NAMED = 6  # tracks of a cluster that a message lists
 
 
-def recordings(tracks: Sequence[Track], pairs: Iterable[NearDuplicate]) -> tuple[tuple[str, ...], ...]:
-    """Return the ids of the tracks that share a recording, directly or through others.
+def recording_clusters(tracks: Sequence[Track], pairs: Iterable[NearDuplicate]) -> tuple[tuple[str, ...], ...]:
+    """Return the ids of the tracks that are the same recording.
 
     Parameters
     ----------
     tracks : sequence of Track
-        Those with the same hash are the same.
+        Tracks with equal hashes are the same recording.
     pairs : iterable of NearDuplicate
-        Of these tracks.
+        Near-duplicates among these tracks.
 
     Returns
     -------
     clusters : tuple of tuple of str
-        Two or more ids each; sorted, and each id in one cluster only.
+        Connected components with two or more ids each; sorted and disjoint.
     """
-    same = groups.recording_of(tracks, [(pair.first, pair.second) for pair in pairs])
+    recordings = recording_of(tracks, [(pair.first, pair.second) for pair in pairs])
     members = defaultdict(list)
-    for name in sorted(same):
-        members[same[name]].append(name)
-    return tuple(sorted(tuple(names) for names in members.values() if len(names) > 1))
+    for track_id in sorted(recordings):
+        members[recordings[track_id]].append(track_id)
+    return tuple(sorted(tuple(ids) for ids in members.values() if len(ids) > 1))
 
 
 def recording_faults(
     tracks: Sequence[Track], clusters: Iterable[Sequence[str]], pairs: Iterable[NearDuplicate]
 ) -> Iterator[Fault]:
-    """Yield what is wrong with tracks that share a recording.
+    """Yield the faults of tracks that are the same recording.
 
-    Tracks of one recording under several genres are all left out. Of exact copies one is kept: the first that a
-    published split names, else the first; near-duplicates are all kept, since a split keeps them together.
+    If the tracks of a cluster have different genres, all are left out. Of exact duplicates one is kept: the first that
+    is in a published split, else the first. Near-duplicates are all kept, since a split keeps them together.
     """
-    of = {track.id: track for track in tracks}
-    conflicting = set()
+    by_id = {track.id: track for track in tracks}
+    conflicting: set[str] = set()
     for cluster in clusters:
-        if len({of[name].genre for name in cluster}) > 1:
+        if len({by_id[track_id].genre for track_id in cluster}) > 1:
             conflicting.update(cluster)
-            yield from _conflict([of[name] for name in cluster])
-    kept: dict[str, Track] = {}
+            yield from _conflicting_labels([by_id[track_id] for track_id in cluster])
+    kept: dict[str | None, Track] = {}
     for track in sorted(tracks, key=lambda track: track.split is None):
-        twin = kept.setdefault(track.hash, track)
-        if twin is not track and track.id not in conflicting:
-            message = f"{name_of(track)} is the same recording as {name_of(twin)}, which is kept."
+        original = kept.setdefault(track.hash, track)
+        if original is not track and track.id not in conflicting:
+            message = f"{display_name(track)} is an exact duplicate of {display_name(original)}, which is kept."
             yield Fault(track.id, "duplicate", message, True)
     for pair in pairs:
         if pair.first not in conflicting:
-            message = near_duplicate_message(pair, of[pair.first], of[pair.second])
+            message = near_duplicate_message(pair, by_id[pair.first], by_id[pair.second])
             yield Fault(pair.second, "near_duplicate", message, False)
 
 
-def _conflict(cluster: Sequence[Track]) -> Iterator[Fault]:
+def _conflicting_labels(cluster: Sequence[Track]) -> Iterator[Fault]:
     exact = len({track.hash for track in cluster}) == 1
-    what = "The same recording has" if exact else "The same recording, or nearly so, has"
-    named = ", ".join(f"{track.id} ({track.genre})" for track in cluster[:_NAMED])
-    more = f" and {len(cluster) - _NAMED} more" if len(cluster) > _NAMED else ""
+    subject = "Exact duplicates" if exact else "Copies of one recording"
+    names = ", ".join(f"{track.id} ({track.genre})" for track in cluster[:_MAX_NAMED])
+    more = f" and {len(cluster) - _MAX_NAMED} more" if len(cluster) > _MAX_NAMED else ""
+    message = f"{subject} have different genres: {names}{more}."
     for track in cluster:
-        message = f"{what} different genres: {named}{more}; which one is right cannot be told."
         yield Fault(track.id, "conflicting_labels", message, True)
 
 
 def near_duplicate_message(pair: NearDuplicate, first: Track, second: Track) -> str:
-    """Say in what the second of a pair differs from the first, as in "97 % alike, 0.70 s later"."""
-    words = [f"{100 * pair.similarity:.0f} % alike"]
+    """Describe how the second track of a pair differs from the first: similarity, offset and speed."""
+    words = [f"similarity {pair.similarity:.2f}"]
     if abs(pair.offset) >= 0.05:
         words.append(f"{abs(pair.offset):.2f} s {'later' if pair.offset > 0 else 'earlier'}")
     if abs(pair.speed - 1) >= 0.0005:
-        words.append(f"at {pair.speed:.3f} of its speed")
-    return f"{name_of(second)} is nearly the same as {name_of(first)}: {', '.join(words)}."
+        words.append(f"speed {pair.speed:.3f}")
+    return f"{display_name(second)} is a near-duplicate of {display_name(first)}: {', '.join(words)}."
 
 
-def name_of(track: Track) -> str:
-    """Return what people know a track by: its file, or its name where many share one."""
+def display_name(track: Track) -> str:
+    """Return the name of a track in messages: its file, or its id where several tracks share a file."""
     return track.path if track.entries is None else track.id

@@ -26,20 +26,19 @@ def audit(
     is changed.
     """
     from genreflow.audit.directory import audit_directory
-    from genreflow.audit.summary import as_table
+    from genreflow.audit.summary import format_audit
 
     draw = None
     if page is not None:
         from genreflow.reporting.audit.page import write_page
 
         draw = partial(write_page, page)
-    report = audit_directory(
-        path, tracks_csv=tracks, draw=draw, n_jobs=jobs or -1, **AuditParams.model_validate(thresholds).model_dump()
-    )
+    params = AuditParams.model_validate(thresholds)
+    report = audit_directory(path, params, tracks_csv=tracks, draw=draw, n_jobs=jobs or -1)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
-        click.echo(as_table(report, more="--json lists all"))
+        click.echo(format_audit(report, more="--json lists all"))
 
 
 @click.command()

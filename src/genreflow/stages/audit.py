@@ -1,7 +1,7 @@
 """manifest and features -> the tracks that cannot or should not be used, and a page about them."""
 
-from genreflow.audit.checks import audit
-from genreflow.audit.summary import as_table
+from genreflow.audit.manifest import audit_manifest
+from genreflow.audit.summary import format_audit
 from genreflow.features.store import FeatureStore
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
@@ -12,19 +12,10 @@ from genreflow.stages import AUDIT, AUDIT_PAGE, FEATURES, FINGERPRINTS, MANIFEST
 def main() -> None:
     params = load_params().audit
     manifest, store = Manifest.load(MANIFEST), FeatureStore.open(FEATURES)
-    report = audit(
-        manifest,
-        store,
-        min_seconds=params.min_seconds,
-        silence_db=params.silence_db,
-        clipped_share=params.clipped_share,
-        near_duplicates=params.near_duplicates,
-        fingerprints=FINGERPRINTS,
-        progress=True,
-    )
+    report = audit_manifest(manifest, store, params, fingerprints=FINGERPRINTS, progress=True)
     report.save(AUDIT)
     write_page(AUDIT_PAGE, report, manifest, store)
-    say(as_table(report, more=f"{AUDIT} has them all"))
+    say(format_audit(report, more=f"{AUDIT} has them all"))
 
 
 if __name__ == "__main__":
