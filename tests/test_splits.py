@@ -134,7 +134,7 @@ def test_seed_determines_the_split():
     assert len({split_of(manifest, seed=seed).hash for seed in range(5)}) == 5
 
 
-def test_excluded_tracks_are_in_no_part():
+def test_left_out_tracks_are_in_no_part():
     manifest = balanced_manifest(groups=4)
     faults = (Fault("0003", "silent", "0003 is silent.", True), Fault("0004", "truncated", "x.", False))
     audit = Audit(faults, {}, {})

@@ -14,7 +14,7 @@ def merged_groups(tracks: Sequence[Track], clusters: Iterable[Sequence[str]]) ->
     Parameters
     ----------
     tracks : sequence of Track
-        All tracks of the manifest, including excluded ones: an excluded copy still connects two groups.
+        All tracks of the manifest, including those that are left out: an unused copy still connects two groups.
     clusters : iterable of sequence of str
         Ids of tracks that are the same recording, as in `Audit.clusters`; unknown ids are ignored. Tracks with equal
         hashes are the same recording in any case.

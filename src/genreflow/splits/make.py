@@ -81,20 +81,20 @@ def make_split(manifest: Manifest, audit: Audit, params: SplitParams) -> Split:
 
 
 def usable_tracks(manifest: Manifest, audit: Audit) -> list[Track]:
-    """Return the tracks that the audit does not exclude.
+    """Return the tracks that the audit does not leave out.
 
     Raises
     ------
     ParameterError
         A genre has none.
     """
-    excluded = audit.left_out
-    tracks = [track for track in manifest.tracks if track.id not in excluded]
+    left_out = audit.left_out
+    tracks = [track for track in manifest.tracks if track.id not in left_out]
     usable_genres = {track.genre for track in tracks}
     for genre, total in manifest.tracks_per_genre.items():
         if genre not in usable_genres:
             raise ParameterError(
-                f"Genre {genre}: must have at least one usable track; the audit excludes all {total}. Repair them, or "
+                f"Genre {genre}: must have at least one usable track; the audit leaves out all {total}. Repair them, or "
                 "remove the genre from data.genres."
             )
     return tracks

@@ -26,7 +26,7 @@ def _published(tracks: Sequence[Track], groups: Mapping[str, str], params: Split
         )
     notes = []
     if unassigned := sum(track.split is None for track in tracks):
-        notes.append(f"{unassigned} tracks are in no part of the published split and were excluded.")
+        notes.append(f"{unassigned} tracks are in no part of the published split and were left out.")
     if not parts["valid"]:
         training = [track for track in tracks if track.split == "train"]
         train, valid, _ = params.fractions

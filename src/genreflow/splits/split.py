@@ -25,7 +25,7 @@ class Split:
     method : str
         A key of `genreflow.splits.methods.METHODS`.
     train, valid, test : tuple of str
-        Track ids, sorted. Tracks excluded by the audit are in no part.
+        Track ids, sorted. Tracks that the audit leaves out are in no part.
     evaluation_part : {"test", "valid"}
         Part on which models are evaluated: ``valid`` only if there is no test part.
     leaking : bool
