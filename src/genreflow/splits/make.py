@@ -94,8 +94,8 @@ def usable_tracks(manifest: Manifest, audit: Audit) -> list[Track]:
     for genre, total in manifest.tracks_per_genre.items():
         if genre not in usable_genres:
             raise ParameterError(
-                f"Genre {genre}: must have at least one usable track; the audit leaves out all {total}. Repair them, or "
-                "remove the genre from data.genres."
+                f"Genre {genre}: must have at least one usable track; the audit leaves out all {total}. Repair them, "
+                "or remove the genre from data.genres."
             )
     return tracks
 
