@@ -26,7 +26,7 @@ import soundfile as sf
 import soxr
 import yaml
 
-from genreflow.audio import load
+from genreflow.audio.decode import load
 from genreflow.audit.duplicates import NearDuplicate, find_near_duplicates
 from genreflow.datasets.demo import compose
 from genreflow.datasets.filterbank import make_filter_bank
