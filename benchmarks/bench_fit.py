@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from genreflow.models import MODELS, build_model
-from genreflow.models.start import import_keras
+from genreflow.models.keras_import import import_keras
 from genreflow.params import load_params
 from genreflow.training.options import FitOptions
 
@@ -24,7 +24,7 @@ EPOCHS = 3
 
 
 def tracks(n_segments: int):
-    from genreflow.training.batches import SegmentSet
+    from genreflow.training.segment_set import SegmentSet
 
     rng = np.random.default_rng(0)
     n_tracks = -(-n_segments // 14)  # 30 s at 4 s every 2 s
@@ -58,14 +58,14 @@ def measure(name: str, augmentation: FitOptions, turns: int) -> float:
     """Print a line; gives the segments a second of our fit."""
     import keras
 
-    from genreflow.training.fit import fit, segments_a_second
+    from genreflow.training.fit import fit, measure_throughput
 
     def model():
         return build_model(name, input_shape=(FRAMES, BANDS), classes=CLASSES, seed=1)
 
     base = {"epochs": 1 + EPOCHS, "batch_size": BATCH, "learning_rate": 1e-3, "optimiser": "adam", "patience": 10_000}
-    options = FitOptions.plain(**base)
-    rate = segments_a_second(model(), tracks(4 * BATCH), options, seconds=1)
+    options = FitOptions.unregularised(**base)
+    rate = measure_throughput(model(), tracks(4 * BATCH), options, seconds=1)
     data, valid = tracks(int(np.clip(rate / BATCH, 4, 200)) * BATCH), tracks(13)
     n = data.n_segments // BATCH * BATCH
     x, y = data.segments(slice(0, n)), np.eye(CLASSES, dtype="float32")[data.label[:n]]
@@ -90,7 +90,7 @@ def measure(name: str, augmentation: FitOptions, turns: int) -> float:
     rates = {way: n / min(seconds) for way, seconds in ways.items()}
     print(
         f"{name:18}{rates['plain']:10.0f}{rates['ours']:10.0f}{rates['ours'] / rates['plain']:8.2f}"
-        f"{rates['augmented']:12.0f}{rates['augmented'] / rates['plain']:8.2f}   {options.resolved(name).precision}",
+        f"{rates['augmented']:12.0f}{rates['augmented'] / rates['plain']:8.2f}   {options.resolve(name).precision}",
         flush=True,
     )
     return rates["ours"]
@@ -107,7 +107,7 @@ def feed(augmentation: FitOptions, threads: int) -> float:
         if len(getattr(own, "memory", ())) != len(batches[number]):
             own.memory = np.empty((len(batches[number]), FRAMES, BANDS), "float32")
         rng = np.random.default_rng(number)
-        return len(data.batch(batches[number], rng, augmentation, CLASSES, out=own.memory)[0])
+        return len(data.augmented_batch(batches[number], rng, augmentation, CLASSES, out=own.memory)[0])
 
     best = 0.0
     with ThreadPoolExecutor(threads) as pool:

@@ -26,13 +26,13 @@ def peak() -> float:
 
 def one(name: str, shard: Path) -> None:
     from genreflow.models import build_model
-    from genreflow.models.start import import_keras
+    from genreflow.models.keras_import import import_keras
     from genreflow.params import load_params
 
     import_keras()
     from genreflow.export.keras_to_onnx import check_agreement, export_onnx
-    from genreflow.training.batches import SegmentSet
     from genreflow.training.fit import fit
+    from genreflow.training.segment_set import SegmentSet
 
     started = peak()
     frames = np.load(shard, mmap_mode="r")
@@ -44,7 +44,7 @@ def one(name: str, shard: Path) -> None:
         return SegmentSet(pieces, np.arange(len(pieces)) % CLASSES, range(len(pieces)), length, max(1, length // 2))
 
     train, valid = some(0, 800), some(800, TRACKS)
-    mean, variance = train.standardisation()
+    mean, variance = train.band_statistics()
     model = build_model(name, input_shape=(length, BANDS), classes=CLASSES, mean=mean, variance=variance, seed=1)
     options = load_params().train
     few = {"epochs": 1, "segments_per_epoch": UPDATES * options.batch_size, "learning_rate": 1e-4}

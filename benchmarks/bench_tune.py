@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genreflow.models.start import import_keras
+from genreflow.models.keras_import import import_keras
 
 TRACKS, FRAMES_A_TRACK, LENGTH, BANDS, CLASSES = 200, 1292, 172, 128, 10
 
@@ -48,9 +48,9 @@ def main() -> None:
     from genreflow.tracking.study import study_run
     from genreflow.tracking.summary import log_folder
     from genreflow.tracking.trials import StudyTrials
-    from genreflow.training.batches import SegmentSet
     from genreflow.training.fit import fit
     from genreflow.training.options import FitOptions
+    from genreflow.training.segment_set import SegmentSet
     from genreflow.tuning.objectives import Goals
     from genreflow.tuning.results import study_record
     from genreflow.tuning.search_space import Search
@@ -62,7 +62,7 @@ def main() -> None:
         return SegmentSet(list(frames), np.arange(n) % CLASSES, range(n), LENGTH, LENGTH // 2)
 
     train, valid = some(4 * TRACKS // 5, 0), some(TRACKS // 5, 1)
-    mean, variance = train.standardisation()
+    mean, variance = train.band_statistics()
     clock = Clock()
 
     class Watched:

@@ -14,7 +14,8 @@ from genreflow.export.keras_to_onnx import check_agreement, export_onnx
 from genreflow.models import MODELS, Choice, File, Float, Int, body_parameters, build_model, describe
 from genreflow.models.architecture import Architecture
 from genreflow.models.frontend import cepstrum_matrix, resize_matrix
-from genreflow.training.options import OPTIMISERS, FitOptions
+from genreflow.training.optimiser import OPTIMISERS
+from genreflow.training.options import FitOptions
 
 # Of the body, for the image and the number of genres it was published with.
 PUBLISHED = {
@@ -272,7 +273,7 @@ def test_what_keras_cannot_build_is_one_sentence(monkeypatch):
 @pytest.mark.parametrize("name", MODELS)
 def test_protocols_are_options_that_there_are(name):
     protocol = MODELS[name].protocol
-    FitOptions.plain(**protocol.options)
+    FitOptions.unregularised(**protocol.options)
     assert 0 < protocol.hop_seconds <= protocol.seconds
     assert protocol.by in ("segment", "track")
     # The systems of 8 genres have 15 segments a track.

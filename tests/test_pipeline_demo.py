@@ -56,14 +56,14 @@ def test_shuffled_labels_give_chance(project):
     """
     from genreflow.features.store import FeatureStore
     from genreflow.manifest.manifest import Manifest
-    from genreflow.models.start import import_keras
+    from genreflow.models.keras_import import import_keras
     from genreflow.params import load_params
     from genreflow.splits.split import Split
 
     import_keras()
-    from genreflow.training.data import load_training_data, segment_set
+    from genreflow.training.configuration import fit_configuration
+    from genreflow.training.data import load_segment_set, load_training_data
     from genreflow.training.fit import evaluate
-    from genreflow.training.refit import fit_configuration
 
     params = load_params(project.folder / "params.yaml")
     manifest = Manifest.load(project.folder / "data" / "manifest.json")
@@ -78,9 +78,9 @@ def test_shuffled_labels_give_chance(project):
     meaningless = dataclasses.replace(manifest, tracks=tracks)
 
     def test_accuracy(of: Manifest) -> float:
-        data = load_training_data(store, of, split, seconds=4.0, hop_seconds=2.0)
+        data = load_training_data(store, of, split, params.segments)
         model, _ = fit_configuration(data, best["architecture"], best["hyperparameters"], options)
-        test = segment_set(store, of, split, "test", length=data.length, hop=data.hop)
+        test = load_segment_set(store, of, split, "test", length=data.length, hop=data.hop)
         return evaluate(model, test)["track_accuracy"]
 
     n = len(split.test)

@@ -19,13 +19,14 @@ from genreflow.splits.make import make_split
 from genreflow.splits.params import SplitParams
 from genreflow.splits.segment_parts import SegmentParts
 from genreflow.splits.split import Split
-from genreflow.training.data import load_training_data, segment_set
+from genreflow.training.data import load_segment_set, load_training_data
 from genreflow.training.options import FitOptions
+from genreflow.training.params import SegmentParams
 from serving_toy import SPEC as TOY_SPEC
 from serving_toy import write_toy_bundle
 
 BANDS = 4
-SPEC = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=200, n_mels=BANDS, fmin=0.0, fmax=4000.0, clip_seconds=6.0)
+SPEC = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=400, n_mels=BANDS, fmin=0.0, fmax=4000.0, clip_seconds=6.0)
 LENGTH = HOP = 10
 EXACT = (0.6, 0.2, 0.2)
 
@@ -72,10 +73,10 @@ def split_by(manifest: Manifest, method: str) -> Split:
 def frames_of(data, crops: bool = False) -> dict[int, set[int]]:
     """Which frames of each track a segment set can ever show."""
     seen = {track: set() for track in range(data.n_tracks)}
-    rng, options = np.random.default_rng(0), FitOptions.plain(random_crop=True, stretch=0.3)
+    rng, options = np.random.default_rng(0), FitOptions.unregularised(random_crop=True, stretch=0.3)
     for _ in range(30 if crops else 1):
         indices = np.arange(data.n_segments)
-        x = data.batch(indices, rng, options, classes=8)[0] if crops else data.segments(indices)
+        x = data.augmented_batch(indices, rng, options, classes=8)[0] if crops else data.segments(indices)
         for track, frames in zip(data.track, np.rint(x[:, :, 0] * 255).astype(int), strict=True):
             seen[track] |= set(frames.tolist())
     return seen
@@ -83,7 +84,7 @@ def frames_of(data, crops: bool = False) -> dict[int, set[int]]:
 
 def test_parts_by_group_have_all_segments_of_their_tracks(store, manifest):
     split = split_by(manifest, "group")
-    data = load_training_data(store, manifest, split, seconds=0.25, hop_seconds=0.25)
+    data = load_training_data(store, manifest, split, SegmentParams(seconds=0.5, hop_seconds=0.5))
     assert (data.length, data.hop) == (LENGTH, HOP)
     heard = [track for track in split.train if track not in ("t8", "t9")]
     assert data.train.n_segments == 14 * len(heard) + ("t8" in split.train)
@@ -91,7 +92,7 @@ def test_parts_by_group_have_all_segments_of_their_tracks(store, manifest):
 
 def test_dealt_segments_never_show_a_frame_of_another_part(store, manifest):
     split = split_by(manifest, "segment")
-    sets = {part: segment_set(store, manifest, split, part, length=LENGTH, hop=HOP) for part in PARTS}
+    sets = {part: load_segment_set(store, manifest, split, part, length=LENGTH, hop=HOP) for part in PARTS}
     assert sum(data.n_segments for data in sets.values()) == 8 * 14 + 1
     by_part = {}
     for part, data in sets.items():
@@ -105,11 +106,11 @@ def test_dealt_segments_never_show_a_frame_of_another_part(store, manifest):
 
 def test_statistics_are_of_the_training_segments_alone(store, manifest):
     split = split_by(manifest, "segment")
-    train = segment_set(store, manifest, split, "train", length=LENGTH, hop=HOP)
+    train = load_segment_set(store, manifest, split, "train", length=LENGTH, hop=HOP)
     values = train.segments(np.arange(train.n_segments))
     short = train.track == 8
     np.testing.assert_allclose(
-        train.standardisation()[0],
+        train.band_statistics()[0],
         np.concatenate([*values[~short], *(v[:7] for v in values[short])]).mean(axis=0),
         rtol=1e-4,
     )
@@ -117,8 +118,8 @@ def test_statistics_are_of_the_training_segments_alone(store, manifest):
 
 def test_a_part_without_any_segment_is_named(store, manifest):
     split = split_by(manifest, "segment")
-    with pytest.raises(GenreflowError, match="The test part of the split has no track with features"):
-        segment_set(_Empty(store), manifest, split, "test", length=LENGTH, hop=HOP)
+    with pytest.raises(GenreflowError, match=r"split\.json: the test part"):
+        load_segment_set(_Empty(store), manifest, split, "test", length=LENGTH, hop=HOP)
 
 
 class _Empty:

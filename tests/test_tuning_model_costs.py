@@ -6,10 +6,10 @@ import pytest
 from genreflow.features.spec import FilterBank
 from genreflow.inference.predictor import Predictor
 from genreflow.models import build_model
-from genreflow.training.batches import SegmentSet
 from genreflow.training.data import TrainingData
 from genreflow.training.fit import fit
 from genreflow.training.options import FitOptions
+from genreflow.training.segment_set import SegmentSet
 from genreflow.tuning import model_costs as footprint
 from genreflow.tuning.model_costs import Footprint, measure
 from serving_toy import LABELS, SEGMENT_SECONDS, SPEC
@@ -33,7 +33,7 @@ def data():
 
 
 def small(data, name="efficient"):
-    mean, variance = data.train.standardisation()
+    mean, variance = data.train.band_statistics()
     return build_model(name, input_shape=data.input_shape, classes=len(LABELS), mean=mean, variance=variance, seed=3)
 
 

@@ -24,7 +24,7 @@ def models(name: str | None, shape: str, classes: int, as_json: bool) -> None:
         raise ParameterError(f"--shape must be frames x mel bands, such as 80x80; got {shape!r}.") from None
     from genreflow.models import build_model, describe
     from genreflow.models.description import details, table
-    from genreflow.models.start import import_keras
+    from genreflow.models.keras_import import import_keras
 
     import_keras()
     rows = describe(*([name] if name else []), input_shape=(frames, bands), classes=classes)

@@ -1,7 +1,7 @@
 """Architectures and their search spaces; importing this room imports no Keras, building a model does."""
 
 from genreflow.models.architecture import Architecture, Protocol
-from genreflow.models.build import MODELS, body_parameters, build_model, checked
+from genreflow.models.build import MODELS, body_parameters, build_model, validate_hyperparameters
 from genreflow.models.description import describe
 from genreflow.models.dimensions import Choice, Dimension, File, Float, Int
 from genreflow.models.frontend import AS_PUBLISHED, FrontEnd
@@ -19,6 +19,6 @@ __all__ = [
     "Protocol",
     "body_parameters",
     "build_model",
-    "checked",
     "describe",
+    "validate_hyperparameters",
 ]

@@ -42,14 +42,14 @@ _MODULES = (
 MODELS: dict[str, Architecture] = {row.name: row for module in _MODULES for row in module.ARCHITECTURES}
 
 
-def architecture(name: str) -> Architecture:
+def get_architecture(name: str) -> Architecture:
     """The row of `name`; ParameterError names the ones there are."""
     if name not in MODELS:
         raise ParameterError(f"There is no model {name!r}; one of {', '.join(MODELS)} is right.")
     return MODELS[name]
 
 
-def checked(name: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+def validate_hyperparameters(name: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """All hyperparameters of a model, those that are not given at their defaults.
 
     Raises
@@ -57,7 +57,7 @@ def checked(name: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     ParameterError
         Unknown model or hyperparameter, or a value out of its range.
     """
-    row = architecture(name)
+    row = get_architecture(name)
     values = {key: dimension.default for key, dimension in row.space.items()}
     for key, value in hyperparameters.items():
         if key not in row.space:
@@ -118,7 +118,7 @@ def build_model(
     """
     import keras
 
-    row = architecture(name)
+    row = get_architecture(name)
     if len(input_shape) != 2 or min(input_shape) < 1 or classes < 2:
         raise ParameterError(
             f"{name} was asked for with segments of {input_shape} and {classes} classes; "
@@ -131,7 +131,7 @@ def build_model(
             f"a mean and a variance for each of {input_shape[1]} bands, or neither, is right."
         )
     front = _chosen_front_end(row, FrontEnd(image=image, coefficients=coefficients), bands=input_shape[1])
-    values = checked(name, hyperparameters)
+    values = validate_hyperparameters(name, hyperparameters)
 
     if seed is not None:
         keras.utils.set_random_seed(seed)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from genreflow.models.build import MODELS, architecture, body_parameters, build_model, size_text
+from genreflow.models.build import MODELS, body_parameters, build_model, get_architecture, size_text
 from genreflow.models.dimensions import Dimension
 
 HEAD = ("name", "parameters", "input", "reported", "origin")
@@ -23,7 +23,7 @@ def describe(*names: str, input_shape: tuple[int, int] = (80, 80), classes: int 
     import keras
 
     rows = []
-    for row in [architecture(name) for name in names or MODELS]:
+    for row in [get_architecture(name) for name in names or MODELS]:
         with keras.StatelessScope(initialize_variables=False):  # counting needs no weights
             model = build_model(row.name, input_shape=input_shape, classes=classes)
         rows.append(
@@ -63,7 +63,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def details(row: Mapping[str, Any]) -> list[str]:
     """Protocol and hyperparameters of one of the rows of `describe`, as lines."""
-    protocol = architecture(row["name"]).protocol
+    protocol = get_architecture(row["name"]).protocol
     options = {"optimiser": row["optimiser"], **protocol.options}
     others = "" if row["reported"] else ", the others as params.yaml has them"
     own = {"learning_rate": row["learning_rate"], **row["hyperparameters"]}

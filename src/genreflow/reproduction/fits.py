@@ -18,12 +18,13 @@ from genreflow.reproduction.budget import plan
 from genreflow.reproduction.tasks import Task
 from genreflow.tracking.runs import LoggedRun, lineage_tags, start_run
 from genreflow.tracking.store import ensure_experiment, open_client
-from genreflow.training.batches import SegmentSet
-from genreflow.training.data import TrainingData, load_training_data, segment_set
-from genreflow.training.epochs import TrainingBatches
-from genreflow.training.fit import FitResult, logits, segments_a_second
+from genreflow.training.batches import TrainingBatches
+from genreflow.training.configuration import build_configuration, fit_configuration
+from genreflow.training.data import TrainingData, load_segment_set, load_training_data
+from genreflow.training.fit import FitResult, measure_throughput, predict_logits
 from genreflow.training.options import FitOptions
-from genreflow.training.refit import build_configuration, fit_configuration
+from genreflow.training.params import SegmentParams
+from genreflow.training.segment_set import SegmentSet
 
 EXPERIMENT = "genreflow reproduce"
 # Of a budget, at most this share is for measuring the rate, and not more than these seconds.
@@ -62,7 +63,7 @@ def run_task(task: Task, store: Path, project: Path, say: Callable[[str], None])
     }
     _end_lost(client, experiment.experiment_id, task.key)
     options, rate = _affordable(task, data, measured, begin)
-    a_round = TrainingBatches(data.train, options, classes=len(data.genres)).segments
+    a_round = TrainingBatches(data.train, options, classes=len(data.genres)).segments_per_epoch_per_epoch
     share = a_round / data.train.n_segments
     sizes = f"{data.train.n_segments:,} segments train, {data.valid.n_segments:,} validate"
     pace = "" if rate is None else f", {rate:,.{0 if rate > 20 else 1}f} segments a second"
@@ -96,7 +97,7 @@ def run_task(task: Task, store: Path, project: Path, say: Callable[[str], None])
         "seconds_an_epoch": round(_seconds_an_epoch(result.history["seconds"], share, validation), 2),
         "seconds": round(time.perf_counter() - begin, 1),
         "minutes": task.minutes,
-        "segments_a_second": rate and round(rate, 1),
+        "measure_throughput": rate and round(rate, 1),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "segment_seconds": task.row.protocol.seconds,
         "genres": list(task.manifest.genres),
@@ -117,12 +118,11 @@ def run_task(task: Task, store: Path, project: Path, say: Callable[[str], None])
 def _load(task: Task, store: FeatureStore) -> tuple[TrainingData, SegmentSet | None]:
     """Segments to train and validate with, and those to measure on where that is another part."""
     protocol = task.row.protocol
-    data = load_training_data(
-        store, task.manifest, task.split, seconds=protocol.seconds, hop_seconds=protocol.hop_seconds
-    )
+    segments = SegmentParams(seconds=protocol.seconds, hop_seconds=protocol.hop_seconds)
+    data = load_training_data(store, task.manifest, task.split, segments)
     if task.part == "valid":
         return data, None
-    return data, segment_set(store, task.manifest, task.split, task.part, length=data.length, hop=data.hop)
+    return data, load_segment_set(store, task.manifest, task.split, task.part, length=data.length, hop=data.hop)
 
 
 def _affordable(
@@ -135,7 +135,7 @@ def _affordable(
     asked = min(RATE_SECONDS, RATE_SHARE * budget)
     started = time.perf_counter()
     model = build_configuration(data, task.system, {}, seed=task.options.seed)
-    rate = segments_a_second(model, data.train, task.options, seconds=asked)
+    rate = measure_throughput(model, data.train, task.options, seconds=asked)
     answered = _answered_a_second(model, data.valid, rate)
     del model
     keras.utils.clear_session()
@@ -191,7 +191,7 @@ def _figures(
             "segment_accuracy": result.history["val_accuracy"][best],
             "track_accuracy": result.history["val_track_accuracy"][best],
         }
-    probabilities = softmax(logits(model, measured))
+    probabilities = softmax(predict_logits(model, measured))
     by_track = track_probabilities(probabilities, measured.track, measured.n_tracks)
     tracks = [track_id for track_id in task.split.evaluation_tracks if task.manifest.by_id[track_id].hash in store]
     groups = np.unique([task.split.groups[track_id] for track_id in tracks], return_inverse=True)[1]

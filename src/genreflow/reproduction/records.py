@@ -6,7 +6,7 @@ from pathlib import Path
 
 from genreflow.files import read_json, write_json
 from genreflow.models import MODELS
-from genreflow.models.build import architecture
+from genreflow.models.build import get_architecture
 from genreflow.reproduction.tasks import KINDS, Kind
 
 FOLDER = "records"
@@ -39,7 +39,7 @@ def failure(system: str, kind: Kind, reason: str, *, key: str, data: Mapping[str
         "key": key,
         "status": "failed",
         "reason": " ".join(reason.split()),
-        "reported": architecture(system).reported,
+        "reported": get_architecture(system).reported,
         "data": dict(data),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

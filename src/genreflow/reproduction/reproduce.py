@@ -13,7 +13,7 @@ from pathlib import Path
 
 from genreflow.errors import GenreflowError
 from genreflow.models import MODELS
-from genreflow.models.build import architecture
+from genreflow.models.build import get_architecture
 from genreflow.reproduction.records import failure, read_record, records_of, write_record
 from genreflow.reproduction.results_table import write_tables
 from genreflow.reproduction.tasks import KINDS, Kind, Material, Task, make_task
@@ -64,7 +64,7 @@ def reproduce(
     ParameterError
         A name is unknown.
     """
-    systems = [architecture(name).name for name in dict.fromkeys(names)] or list(MODELS)
+    systems = [get_architecture(name).name for name in dict.fromkeys(names)] or list(MODELS)
     steps = [(system, kind) for system in systems for kind in KINDS]
     found: dict[tuple[str, Kind], dict] = {}
     todo: dict[str, list[Task]] = {}
@@ -154,7 +154,7 @@ def _work(tasks: Sequence[Task], store: Path, project: Path, pipe: Connection) -
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        from genreflow.models.start import import_keras
+        from genreflow.models.keras_import import import_keras
 
         import_keras()
         from genreflow.reproduction.fits import run_task

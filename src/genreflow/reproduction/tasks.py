@@ -14,7 +14,7 @@ from genreflow.errors import ParameterError
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Part
 from genreflow.models import Architecture, Protocol
-from genreflow.models.build import architecture
+from genreflow.models.build import get_architecture
 from genreflow.splits.make import make_split
 from genreflow.splits.params import SplitParams
 from genreflow.splits.split import Split
@@ -120,7 +120,7 @@ class Task:
 
     @property
     def row(self) -> Architecture:
-        return architecture(self.system)
+        return get_architecture(self.system)
 
     @property
     def part(self) -> Part:
@@ -179,7 +179,7 @@ def make_task(
     ParameterError
         The tracks cannot be divided as the protocol wants it.
     """
-    row = architecture(system)
+    row = get_architecture(system)
     manifest, split = (material.manifest, material.split) if kind == "honest" else material.of(row.protocol)
     options = fit_options(row, material.options)
     if epochs is not None and epochs < options.epochs:
@@ -199,10 +199,10 @@ def make_task(
 def fit_options(row: Architecture, ours: FitOptions) -> FitOptions:
     """What a system is fitted with: a published one plainly and for as long as its authors did, our own as `ours`."""
     if row.published:
-        options = FitOptions.plain(**{"patience": 10_000, "seed": ours.seed, **row.protocol.options})
+        options = FitOptions.unregularised(**{"patience": 10_000, "seed": ours.seed, **row.protocol.options})
     else:
         options = FitOptions(**{**ours.model_dump(), **row.protocol.options})
-    return options.resolved(row.name)
+    return options.resolve(row.name)
 
 
 def structure_hash(build: Callable) -> str:

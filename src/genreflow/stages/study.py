@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from genreflow.cores import usable_cores
 from genreflow.features.spec import FilterBank
-from genreflow.models.start import import_keras
+from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
 from genreflow.stages import FEATURES, FILTERS, say
 from genreflow.stages.inputs import PROJECT, Data
@@ -119,10 +119,8 @@ def _objective(params: Params, data: Data, goals: "Goals") -> Callable:
     from genreflow.tuning.trial import Trial
 
     return Trial(
-        lambda cut: load_training_data(
-            data.store, data.manifest, data.split, seconds=cut.seconds, hop_seconds=cut.hop_seconds, front=cut.front
-        ),
-        params.segments.segmentation,
+        lambda cut: load_training_data(data.store, data.manifest, data.split, cut),
+        params.segments,
         params.train.model_copy(update={"epochs": params.tune.epochs}),
         goals,
         spec=data.store.spec,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from genreflow.features.spec import FilterBank
 from genreflow.files import read_json, write_csv
-from genreflow.models.start import import_keras
+from genreflow.models.keras_import import import_keras
 from genreflow.params import load_params
 from genreflow.stages import BEST, CANDIDATE, CURVES, FEATURES, FILTERS, run_stage, say
 from genreflow.stages.inputs import PROJECT, Data
@@ -20,20 +20,19 @@ def main() -> None:
     import_keras()
     from genreflow.tracking.runs import lineage_tags, start_run
     from genreflow.tracking.store import ensure_experiment, open_client
+    from genreflow.training.calibration import calibrate_and_export
+    from genreflow.training.configuration import fit_configuration
     from genreflow.training.data import load_training_data
-    from genreflow.training.refit import calibrate_and_export, fit_configuration
 
-    cut = params.segments.segmentation.changed(best["segments"])
-    segments = load_training_data(
-        data.store, data.manifest, data.split, seconds=cut.seconds, hop_seconds=cut.hop_seconds, front=cut.front
-    )
+    cut = params.segments.override(best["segments"])
+    segments = load_training_data(data.store, data.manifest, data.split, cut)
     rate = params.train.learning_rate or best["learning_rate"]
     options = FitOptions.model_validate({**params.train.model_dump(), **best["train"], "learning_rate": rate})
     chosen = {
         "architecture": best["architecture"],
         **best["hyperparameters"],
         "segment_seconds": cut.seconds,
-        **{name: value for name, value in asdict(cut.front).items() if value is not None},
+        **{name: value for name, value in asdict(cut.front_end).items() if value is not None},
         **options.model_dump(),
     }
     client = open_client(PROJECT)

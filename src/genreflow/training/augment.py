@@ -1,4 +1,4 @@
-"""Augmentation: what chance does to each segment of a batch, drawn for all of them at once."""
+"""Random augmentation parameters of a batch, drawn for all its segments at once."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -7,119 +7,125 @@ import numpy as np
 
 from genreflow.training.options import FitOptions
 
-# Registers that the equaliser raises or lowers, evenly over the bands.
+# Knots of the equaliser's curve, evenly spaced over the bands.
 EQUALISER_KNOTS = 6
 _NO_NOISE = np.zeros((0, 0, 0), "float32")
 
 
 @dataclass(frozen=True)
-class Changes:
-    """What is done to each of `n` segments, in this order.
+class Augmentation:
+    """Augmentation parameters of `n` segments, applied in this order.
 
     Parameters
     ----------
-    shift : np.ndarray [shape=(n,), dtype=int64]
-        Bands by which everything moves up; the band that moves in from outside repeats the last one.
-    columns : np.ndarray [shape=(n, n_mels), dtype=uint64] or [shape=(n, 0)]
-        The band from which each band is then read; without any, they stay as they are.
+    band_shift : np.ndarray [shape=(n,), dtype=int64]
+        Bands by which the segment moves up; the outermost band is repeated.
+    source_bands : np.ndarray [shape=(n, n_mels), dtype=uint64] or [shape=(n, 0)]
+        Band that each band is then read from; with no columns, bands are not resampled.
     contrast : np.ndarray [shape=(n,), dtype=float32]
-        Factor of every cell's distance from the segment's mean; 1 leaves it.
+        Factor of each cell's distance from the segment's mean; 1 is none.
     noise : np.ndarray [shape=(n, frames, n_mels) or (0, 0, 0), dtype=float32]
-        Added to every cell.
-    level : np.ndarray [shape=(n, n_mels) or (n, 0), dtype=float32]
-        Added to every cell of a band: gain and equaliser.
-    frame_masks, band_masks : np.ndarray [shape=(n, masks, 2), dtype=int64]
-        Stretches [low, high) of frames and of bands that are blanked.
-    share : np.ndarray [shape=(n,), dtype=float32, range=[0.5, 1]]
-        Of the segment itself in the mixture with its partner.
-    partner : np.ndarray [shape=(n,), dtype=int64]
-        The other segment of the mixture, by its place in the batch.
+        Added to each cell.
+    level_offset : np.ndarray [shape=(n, n_mels) or (n, 0), dtype=float32]
+        Added to each cell of a band: gain and equaliser.
+    time_masks, band_masks : np.ndarray [shape=(n, masks, 2), dtype=int64]
+        Half-open ranges of masked frames and bands.
+    mixup_weight : np.ndarray [shape=(n,), dtype=float32, range=[0.5, 1]]
+        Weight of the segment itself in its mixture; the partner has the rest.
+    mixup_partner : np.ndarray [shape=(n,), dtype=int64]
+        Index of the partner in the batch, a permutation.
     """
 
-    shift: np.ndarray
-    columns: np.ndarray
+    band_shift: np.ndarray
+    source_bands: np.ndarray
     contrast: np.ndarray
     noise: np.ndarray
-    level: np.ndarray
-    frame_masks: np.ndarray
+    level_offset: np.ndarray
+    time_masks: np.ndarray
     band_masks: np.ndarray
-    share: np.ndarray
-    partner: np.ndarray
+    mixup_weight: np.ndarray
+    mixup_partner: np.ndarray
 
 
-def draw(rng: np.random.Generator, options: FitOptions, rows: np.ndarray, bands: int) -> tuple[np.ndarray, Changes]:
-    """Draw the changes of a batch.
+def draw_augmentation(
+    rng: np.random.Generator, options: FitOptions, rows: np.ndarray, bands: int
+) -> tuple[np.ndarray, Augmentation]:
+    """Draw the augmentation of a batch.
 
     Parameters
     ----------
     rng : np.random.Generator
     options : FitOptions
+        Which augmentations, and how strong.
     rows : np.ndarray [shape=(n, frames), dtype=int64]
-        The frames of each segment within its piece.
+        Frames of each segment within its piece.
     bands : int > 0
+        Mel bands.
 
     Returns
     -------
     rows : np.ndarray [shape=(n, frames), dtype=int64]
-        The frames to read instead, translated and zoomed.
-    changes : Changes
+        The frames to read after translation and zoom.
+    augmentation : Augmentation
     """
     n, frames = rows.shape
-    shift, columns = np.zeros(n, "int64"), np.zeros((n, 0), "uint64")
+    band_shift, source_bands = np.zeros(n, "int64"), np.zeros((n, 0), "uint64")
     if options.band_shift:
-        most = min(options.band_shift, bands - 1)
-        shift = rng.integers(-most, most + 1, n)
+        largest = min(options.band_shift, bands - 1)
+        band_shift = rng.integers(-largest, largest + 1, size=(n,))
     if options.translation or options.zoom:
-        rows = np.take_along_axis(rows, _warped(n, frames, rng, options), axis=1)
-        columns = _warped(n, bands, rng, options).astype("uint64")
-    contrast = noise = None
+        rows = np.take_along_axis(rows, _resampled(n, frames, rng, options), axis=1)
+        source_bands = _resampled(n, bands, rng, options).astype("uint64")
+    contrast = np.ones(n, "float32")
     if options.contrast:
-        contrast = rng.uniform(1 - options.contrast, 1 + options.contrast, n).astype("float32")
+        contrast = rng.uniform(1 - options.contrast, 1 + options.contrast, size=(n,)).astype("float32")
+    noise = _NO_NOISE
     if options.noise:
         noise = rng.standard_normal((n, frames, bands), dtype="float32")
         noise *= np.float32(options.noise)
-    level = np.zeros((n, bands if options.gain or options.equaliser else 0), "float32")
+    level_offset = np.zeros((n, bands if options.gain or options.equaliser else 0), "float32")
     if options.gain:
-        level += rng.uniform(-options.gain, options.gain, (n, 1))
+        level_offset += rng.uniform(-options.gain, options.gain, (n, 1))
     if options.equaliser:
         knots = rng.uniform(-options.equaliser, options.equaliser, (n, EQUALISER_KNOTS))
-        level += knots @ _between_knots(bands)
-    frame_masks = _spans(rng, n, frames, options.time_masks, options.time_mask_width)
-    band_masks = _spans(rng, n, bands, options.band_masks, options.band_mask_width)
-    share, partner = np.ones(n, "float32"), np.arange(n)
+        level_offset += knots @ _interpolation_weights(bands)
+    time_masks = _masks(rng, n, frames, options.time_masks, options.time_mask_width)
+    band_masks = _masks(rng, n, bands, options.band_masks, options.band_mask_width)
+    mixup_weight, mixup_partner = np.ones(n, "float32"), np.arange(n)
     if options.mixup:
-        share = rng.beta(options.mixup, options.mixup, n).astype("float32")
-        share, partner = np.maximum(share, 1 - share), rng.permutation(n)
-    return rows, Changes(
-        shift=shift,
-        columns=columns,
-        contrast=np.ones(n, "float32") if contrast is None else contrast,
-        noise=_NO_NOISE if noise is None else noise,
-        level=level,
-        frame_masks=frame_masks,
+        drawn = rng.beta(options.mixup, options.mixup, size=(n,)).astype("float32")
+        mixup_weight, mixup_partner = np.maximum(drawn, 1 - drawn), rng.permutation(n)
+    return rows, Augmentation(
+        band_shift=band_shift,
+        source_bands=source_bands,
+        contrast=contrast,
+        noise=noise,
+        level_offset=level_offset,
+        time_masks=time_masks,
         band_masks=band_masks,
-        share=share,
-        partner=partner,
+        mixup_weight=mixup_weight,
+        mixup_partner=mixup_partner,
     )
 
 
-def _warped(n: int, size: int, rng: np.random.Generator, options: FitOptions) -> np.ndarray:
-    """Where each cell of an axis is read from once that is zoomed about its middle and shifted; the ends repeat."""
-    middle = (size - 1) / 2
+def _resampled(n: int, size: int, rng: np.random.Generator, options: FitOptions) -> np.ndarray:
+    """Indices that zoom an axis about its centre and translate it [shape=(n, size)]; the ends are repeated."""
+    centre = (size - 1) / 2
     scale = 1 + rng.uniform(-options.zoom, options.zoom, (n, 1))
     shift = size * rng.uniform(-options.translation, options.translation, (n, 1))
-    return np.clip(np.rint((np.arange(size) - middle) * scale + middle + shift), 0, size - 1).astype("int64")
+    positions: np.ndarray = (np.arange(size) - centre) * scale + centre + shift
+    return np.clip(np.rint(positions), 0, size - 1).astype("int64")
 
 
 @cache
-def _between_knots(bands: int) -> np.ndarray:
-    """Weights of each knot for each band [shape=(EQUALISER_KNOTS, bands)]: straight lines from knot to knot."""
-    place = np.linspace(0, EQUALISER_KNOTS - 1, bands)
-    return np.maximum(0, 1 - np.abs(place - np.arange(EQUALISER_KNOTS)[:, None])).astype("float32")
+def _interpolation_weights(bands: int) -> np.ndarray:
+    """Weights of linear interpolation between the equaliser's knots [shape=(EQUALISER_KNOTS, bands)]."""
+    position = np.linspace(0, EQUALISER_KNOTS - 1, bands)
+    return np.maximum(0, 1 - np.abs(position - np.arange(EQUALISER_KNOTS)[:, None])).astype("float32")
 
 
-def _spans(rng: np.random.Generator, n: int, size: int, masks: int, share: float) -> np.ndarray:
-    """For each of `n` segments `masks` stretches [low, high) of an axis, each at most `share` of it long."""
-    width = rng.integers(0, round(share * size) + 1, (n, masks))
+def _masks(rng: np.random.Generator, n: int, size: int, masks: int, max_share: float) -> np.ndarray:
+    """Half-open ranges of an axis [shape=(n, masks, 2)], each at most `max_share` of it wide."""
+    width = rng.integers(0, round(max_share * size) + 1, (n, masks))
     low = rng.integers(0, size - width + 1)
     return np.stack([low, low + width], axis=-1)

@@ -3,24 +3,24 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
-from genreflow.errors import ParameterError
 from genreflow.evaluation.calibration import softmax, track_probabilities
-from genreflow.training.batches import SegmentSet
-from genreflow.training.epochs import TrainingBatches
+from genreflow.training.acceleration import bfloat16_products, unroll_recurrent_layers
+from genreflow.training.batches import TrainingBatches
 from genreflow.training.optimiser import make_optimiser
 from genreflow.training.options import FitOptions
-from genreflow.training.speed import products, unrolled
-from genreflow.training.train_loop import learn
+from genreflow.training.segment_set import SegmentSet
+from genreflow.training.train_loop import run_training_loop
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
-# Segments a call when nothing is learnt: large enough that the call costs nothing, small enough for the caches; of long
-# ones fewer, since what a net holds of a whole track is thirty times what it holds of a second.
-EVALUATION_BATCH, EVALUATION_FRAMES = 128, 128 * 172
+# Segments per call in inference, and their frames: large enough for the overhead, small enough for the caches.
+# Fewer of long segments: activations of a whole track are thirty times as large as those of a second.
+INFERENCE_BATCH, INFERENCE_FRAMES = 128, 128 * 172
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class FitResult:
     Parameters
     ----------
     history : dict of str to list of float [shape=(epochs,)]
-        ``loss``, ``accuracy`` (on augmented training segments), ``val_loss``, ``val_accuracy`` (by segment),
-        ``val_track_accuracy`` (probabilities averaged over a track's segments), ``lr``, ``seconds``.
-    best_epoch : int
-        Epoch whose weights were kept, counted from 0: of the best ``val_track_accuracy``, among equals the lowest
-        ``val_loss``; or the last one, as `FitOptions.keep` has it.
-    epochs : int
+        ``loss`` and ``accuracy`` on augmented training segments, ``val_loss`` and ``val_accuracy`` on validation
+        segments, ``val_track_accuracy`` (mean probabilities of a track's segments), ``lr``, ``seconds``.
+    best_epoch : int >= 0
+        Epoch whose weights are kept, from 0: the one with the highest ``val_track_accuracy``, among equals the lowest
+        ``val_loss``; with ``keep: last`` the last one.
+    epochs : int > 0
         Epochs run.
     """
 
@@ -45,7 +45,7 @@ class FitResult:
 
     @property
     def best(self) -> dict[str, float]:
-        """The metrics of the best epoch."""
+        """Metrics of the best epoch."""
         return {name: values[self.best_epoch] for name, values in self.history.items()}
 
 
@@ -64,17 +64,17 @@ def fit(
     Parameters
     ----------
     model : keras.Model
-        From `genreflow.models.build_model`, with a `seed` there if the same fit is to come again.
+        From `genreflow.models.build_model`; reproducible if that was given a `seed`.
     train, valid : SegmentSet
     options : FitOptions
-        Learning rate and optimiser may be open for the models of the registry.
+        Learning rate and optimiser may be None for the models of the registry.
     on_epoch : callable, optional
-        ``on_epoch(epoch, metrics)`` after every epoch, with the metrics of `FitResult`. What it raises ends the fit and
-        reaches the caller; that is how a trial is pruned.
+        ``on_epoch(epoch, metrics)`` after each epoch, with the metrics of `FitResult`. An exception that it raises ends
+        the fit and reaches the caller, which is how a trial is pruned; the model then has the best weights so far.
     callbacks : sequence of keras.callbacks.Callback
-        They see the validation metrics in ``logs`` too.
+        Their ``logs`` include the validation metrics.
     verbose : {0, 1, 2}
-        As ``keras.Model.fit`` takes it.
+        As in ``keras.Model.fit``.
 
     Returns
     -------
@@ -83,52 +83,46 @@ def fit(
     Raises
     ------
     ParameterError
-        Learning rate or optimiser is open and the model is not in the registry.
+        Learning rate or optimiser is None and the model is not in the registry.
     """
-    options = _resolved(options, model)
-    batches = _prepare(model, train, options)
-    watch = _Validation(valid, keep=options.keep, patience=options.patience, on_epoch=on_epoch)
+    options = options.resolve(model.name)
+    batches = _compile(model, train, options)
+    validation = _Validation(valid, keep=options.keep, patience=options.patience, on_epoch=on_epoch)
     try:
-        with unrolled(model), products(bfloat16=options.precision == "bfloat16"):
-            learn(model, batches, epochs=options.epochs, verbose=verbose, callbacks=[watch, *callbacks])
+        with unroll_recurrent_layers(model), bfloat16_products(options.precision == "bfloat16"):
+            run_training_loop(
+                model, batches, epochs=options.epochs, verbose=verbose, callbacks=[validation, *callbacks]
+            )
     finally:
-        watch.restore(model)
-    return FitResult(watch.history, watch.best_epoch, len(watch.history["loss"]))
+        validation.restore_best_weights(model)
+    return FitResult(validation.history, validation.best_epoch, len(validation.history["loss"]))
 
 
-def segments_a_second(model: keras.Model, train: SegmentSet, options: FitOptions, *, seconds: float = 5.0) -> float:
-    """Measure how fast a model learns, without validation and without what comes before the first updates.
+def measure_throughput(model: keras.Model, train: SegmentSet, options: FitOptions, *, seconds: float = 5.0) -> float:
+    """Measure how fast a model trains, without validation and without compilation.
 
     Parameters
     ----------
     model : keras.Model
-        Does learn: for a fit, build another.
+        Is trained by this: build another one for a fit.
     train : SegmentSet
     options : FitOptions
-    seconds : float > 0
-        Time to measure; one update is made in any case, after two that do not count.
+    seconds : float > 0 [s]
+        Duration of the measurement; at least one update, after two that are not measured.
 
     Returns
     -------
-    float
-        Segments a second.
+    float > 0 [segments/s]
     """
-    options = _resolved(options, model)
-    batches = _prepare(model, train, options)
-    watch = _Rate(seconds)
-    with unrolled(model), products(bfloat16=options.precision == "bfloat16"):
-        learn(model, batches, epochs=10_000, callbacks=[watch])
-    return watch.updates * batches.size / watch.seconds
+    options = options.resolve(model.name)
+    batches = _compile(model, train, options)
+    timer = _UpdateTimer(seconds)
+    with unroll_recurrent_layers(model), bfloat16_products(options.precision == "bfloat16"):
+        run_training_loop(model, batches, epochs=10_000, callbacks=[timer])
+    return timer.updates * batches.size / timer.seconds
 
 
-def _resolved(options: FitOptions, model: keras.Model) -> FitOptions:
-    options = options.resolved(model.name)
-    if options.learning_rate is None or options.optimiser is None:
-        raise ParameterError(f"{model.name} is in no registry: train.learning_rate and train.optimiser must be given.")
-    return options
-
-
-def _prepare(model: keras.Model, train: SegmentSet, options: FitOptions) -> TrainingBatches:
+def _compile(model: keras.Model, train: SegmentSet, options: FitOptions) -> TrainingBatches:
     """Compile a model for the batches of a fit."""
     keras.utils.set_random_seed(options.seed)
     batches = TrainingBatches(train, options, classes=model.output_shape[-1])
@@ -136,54 +130,63 @@ def _prepare(model: keras.Model, train: SegmentSet, options: FitOptions) -> Trai
         optimizer=make_optimiser(options, updates=options.epochs * len(batches)),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=options.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        # XLA makes small nets slower on a CPU; JAX knows nothing else.
+        # XLA makes small networks slower on a CPU; JAX has nothing else.
         jit_compile=keras.backend.backend() == "jax",
     )
     return batches
 
 
-def logits(model: keras.Model, data: SegmentSet) -> np.ndarray:
+def predict_logits(model: keras.Model, data: SegmentSet) -> np.ndarray:
     """Logits of all segments, in their order.
 
     Returns
     -------
     np.ndarray [shape=(n_segments, classes), dtype=float32]
     """
-    size = max(1, min(EVALUATION_BATCH, EVALUATION_FRAMES // data.length))
-    blocks = range(0, data.n_segments, size)
-    # predict_on_batch: the same compiled function as predict, without its set-up of a data set and callbacks.
-    return np.concatenate([model.predict_on_batch(data.segments(slice(first, first + size))) for first in blocks])
+    size = max(1, min(INFERENCE_BATCH, INFERENCE_FRAMES // data.length))
+    # predict_on_batch runs the same compiled function as predict, without setting up a data set and callbacks.
+    return np.concatenate(
+        [model.predict_on_batch(data.segments(slice(first, first + size))) for first in range(0, data.n_segments, size)]
+    )
 
 
 def evaluate(model: keras.Model, data: SegmentSet) -> dict[str, float]:
-    """``loss`` (cross-entropy, nats), ``accuracy`` by segment and ``track_accuracy`` of a model."""
-    probabilities = softmax(logits(model, data))
+    """Evaluate a model.
+
+    Returns
+    -------
+    dict
+        ``loss`` (cross-entropy of segments [nats]), ``accuracy`` of segments and ``track_accuracy``, both in [0, 1].
+    """
+    probabilities = softmax(predict_logits(model, data))
     by_track = track_probabilities(probabilities, data.track, data.n_tracks)
-    right = probabilities[np.arange(data.n_segments), data.label]
+    of_label = probabilities[np.arange(data.n_segments), data.label]
     return {
-        "loss": float(-np.log(np.maximum(right, 1e-12)).mean()),
+        "loss": float(-np.log(np.maximum(of_label, 1e-12)).mean()),
         "accuracy": float((probabilities.argmax(axis=1) == data.label).mean()),
         "track_accuracy": float((by_track.argmax(axis=1) == data.track_labels).mean()),
     }
 
 
 class _Validation(keras.callbacks.Callback):
-    """Measures every epoch, remembers the best weights and stops when they stay the best for long."""
+    """Validates after each epoch, keeps the best weights and stops the fit when patience runs out."""
 
     def __init__(self, valid: SegmentSet, *, keep: str, patience: int, on_epoch: OnEpoch | None) -> None:
         super().__init__()
         self._valid, self._keep, self._patience, self._on_epoch = valid, keep, patience, on_epoch
         self.history: dict[str, list[float]] = {}
         self.best_epoch = -1
-        self._best: tuple[float, float] = (-1.0, 0.0)
-        self._weights: list[np.ndarray] | None = None
+        self._best_rank: tuple[float, float] = (-1.0, 0.0)
+        self._best_weights: list[np.ndarray] | None = None
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._begin = time.perf_counter()
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        with products(bfloat16=False):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert logs is not None
+        with bfloat16_products(False):
             measured = evaluate(self.model, self._valid)
+        # In place, so that the callbacks after this one see them.
         logs.update(
             {f"val_{name}": value for name, value in measured.items()},
             lr=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
@@ -194,31 +197,31 @@ class _Validation(keras.callbacks.Callback):
         rank = (logs["val_track_accuracy"], -logs["val_loss"])
         if self._keep == "last":
             self.best_epoch = epoch
-        elif rank > self._best or self._weights is None:
-            self._best, self.best_epoch, self._weights = rank, epoch, self.model.get_weights()
+        elif rank > self._best_rank or self._best_weights is None:
+            self._best_rank, self.best_epoch, self._best_weights = rank, epoch, self.model.get_weights()
         if self._on_epoch is not None:
             self._on_epoch(epoch, dict(logs))
         if epoch - self.best_epoch >= self._patience:
             self.model.stop_training = True
 
-    def restore(self, model: keras.Model) -> None:
-        if self._weights is not None:
-            model.set_weights(self._weights)
+    def restore_best_weights(self, model: keras.Model) -> None:
+        if self._best_weights is not None:
+            model.set_weights(self._best_weights)
 
 
-class _Rate(keras.callbacks.Callback):
-    """Ends a fit when it has gone on for some seconds, and has counted its updates."""
+class _UpdateTimer(keras.callbacks.Callback):
+    """Counts updates, and stops the fit after some seconds."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, duration: float) -> None:
         super().__init__()
-        self._wanted = seconds
-        self._made = -2  # the first ones compile, and fill the caches
+        self._duration = duration
+        self._count = -2  # the first updates compile, and fill the caches
         self.updates, self.seconds = 0, 0.0
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._made += 1
-        if self._made == 0:
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._count += 1
+        if self._count == 0:
             self._begin = time.perf_counter()
-        elif self._made > 0:
-            self.updates, self.seconds = self._made, time.perf_counter() - self._begin
-            self.model.stop_training = self.seconds >= self._wanted
+        elif self._count > 0:
+            self.updates, self.seconds = self._count, time.perf_counter() - self._begin
+            self.model.stop_training = self.seconds >= self._duration

@@ -1,108 +1,141 @@
-"""Reading and changing segments, in compiled loops that go over every cell once and hold no lock of Python.
+"""Compiled loops that read segments of uint8 frames and augment them.
 
-So a batch is made beside the updates that the batches before it feed. Step by step in NumPy, a batch took four times as
-long or more, which the smallest nets noticed.
+They visit each cell once and release the GIL, so that a thread prepares batches while the model is updated. The same
+steps in NumPy took four times as long, enough to hold up the smallest networks.
 """
+
+from collections.abc import Sequence
 
 import numba
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic
+from numba.typed import List
 
-from genreflow.training.augment import Changes
+from genreflow.training.augment import Augmentation
 
-# v / 255 is v * _HIGH + v * _LOW to the last bit for every byte v, in a third of the time of a division.
+# For every byte v, v * _HIGH + v * _LOW is exactly the float32 nearest to v / 255, in a third of the time of dividing.
 _HIGH = np.float32(round(2**23 / 255) / 2**23)
 _LOW = np.float32(1 / 255 - float(_HIGH))
 
 
-def fill(out: np.ndarray, addresses: np.ndarray, sizes: np.ndarray, rows: np.ndarray) -> None:
-    """Read segments out of their pieces.
+def typed_list(pieces: Sequence[np.ndarray]) -> List:
+    """Make the list of arrays that the kernels index.
+
+    Parameters
+    ----------
+    pieces : sequence of np.ndarray [shape=(frames, n_mels), dtype=uint8]
+        C-contiguous. The list holds views of them, no copies.
+
+    Returns
+    -------
+    numba.typed.List
+    """
+    # Numba compiles for one type of array, and memory-mapped shards are read-only.
+    views = [piece.view() for piece in pieces]
+    for view in views:
+        view.flags.writeable = False
+    return List(views)
+
+
+def read_segments(out: np.ndarray, pieces: List, piece_index: np.ndarray, rows: np.ndarray) -> None:
+    """Read segments of several pieces.
 
     Parameters
     ----------
     out : np.ndarray [shape=(n, frames, n_mels), dtype=float32]
-        Is overwritten, with values in [0, 1].
-    addresses, sizes : np.ndarray [shape=(n,), dtype=int64]
-        Where in memory each segment's piece of contiguous uint8 (frames, n_mels) begins, and its frames.
+        Overwritten with levels in [0, 1].
+    pieces : numba.typed.List
+        See `typed_list`.
+    piece_index : np.ndarray [shape=(n,), dtype=int64]
+        Piece that each segment is read from.
     rows : np.ndarray [shape=(n, frames), dtype=int64]
-        Frames to read, >= 0; those past the end of the piece are 0.
+        Frames to read, >= 0; a frame past the end of its piece is read as 0.
     """
-    _fill(out, addresses, sizes, rows)
+    _read(out, pieces, piece_index, rows)
 
 
-def fill_changed(out: np.ndarray, addresses: np.ndarray, sizes: np.ndarray, rows: np.ndarray, changes: Changes) -> None:
-    """Read segments out of their pieces, as `fill` does, and change level, place, register and gaps of them.
+def read_augmented_segments(
+    out: np.ndarray, pieces: List, piece_index: np.ndarray, rows: np.ndarray, augmentation: Augmentation
+) -> None:
+    """Read segments as `read_segments` does, and augment them.
 
-    Blanks are filled with each band's mean over the segment (SpecAugment, Park et al. 2019, fills with the mean as
-    well): silence would be news to the model, the mean is none.
+    Masked frames and bands are filled with the mean of each band over the segment, as in SpecAugment (Park et al.
+    2019), since zero would be a level that the model knows as silence.
+
+    Parameters
+    ----------
+    out, pieces, piece_index, rows
+        As in `read_segments`.
+    augmentation : Augmentation
+        Of the ``n`` segments.
     """
-    _fill_changed(
+    _read_augmented(
         out,
-        addresses,
-        sizes,
+        pieces,
+        piece_index,
         rows,
-        changes.shift,
-        changes.columns,
-        changes.contrast,
-        changes.noise,
-        changes.level,
-        changes.frame_masks,
-        changes.band_masks,
+        augmentation.band_shift,
+        augmentation.source_bands,
+        augmentation.contrast,
+        augmentation.noise,
+        augmentation.level_offset,
+        augmentation.time_masks,
+        augmentation.band_masks,
     )
-    if (changes.share != 1).any():
-        _mix(out, changes.share, changes.partner)
+    if (augmentation.mixup_weight != 1).any():
+        _mixup(out, augmentation.mixup_weight, augmentation.mixup_partner)
 
 
-# The loops below take slices before they index: a plain loop over one axis is what the compiler turns into vector
-# instructions. Indices that are read from arrays are unsigned, or each would be tested for counting from the end.
-
-
-@intrinsic
-def _pointer(typingctx, address):
-    """An address as a pointer to bytes, which Numba has no word for."""
-
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(types.uint8)(types.int64), codegen
+# The inner loops run over slices of one axis, which is what LLVM vectorises. Band indices that are read from an array
+# are unsigned: a signed index would be tested for being negative.
 
 
 @numba.njit(nogil=True, cache=True)
-def _fill(out, addresses, sizes, rows):
-    n, frames, bands = out.shape
-    for i in range(n):
-        piece = numba.carray(_pointer(addresses[i]), (sizes[i], bands))
-        for t in range(frames):
-            _copy(out[i, t], piece, rows[i, t], 0)
+def _read(out: np.ndarray, pieces: List, piece_index: np.ndarray, rows: np.ndarray) -> None:
+    for i in range(out.shape[0]):
+        piece = pieces[piece_index[i]]
+        for t in range(out.shape[1]):
+            _read_frame(out[i, t], piece, rows[i, t], 0)
 
 
 @numba.njit(nogil=True, cache=True)
-def _fill_changed(out, addresses, sizes, rows, shift, columns, contrast, noise, level, frame_masks, band_masks):
+def _read_augmented(
+    out: np.ndarray,
+    pieces: List,
+    piece_index: np.ndarray,
+    rows: np.ndarray,
+    band_shift: np.ndarray,
+    source_bands: np.ndarray,
+    contrast: np.ndarray,
+    noise: np.ndarray,
+    level_offset: np.ndarray,
+    time_masks: np.ndarray,
+    band_masks: np.ndarray,
+) -> None:
     n, frames, bands = out.shape
     line = np.empty(bands, np.float32)
     for i in range(n):
         x = out[i]
-        piece = numba.carray(_pointer(addresses[i]), (sizes[i], bands))
+        piece = pieces[piece_index[i]]
         for t in range(frames):
-            _copy(x[t], piece, rows[i, t], shift[i])
-            if columns.shape[1]:
+            _read_frame(x[t], piece, rows[i, t], band_shift[i])
+            if source_bands.shape[1]:
                 line[:] = x[t]
-                _pick(x[t], line, columns[i])
+                _take(x[t], line, source_bands[i])
         if contrast[i] != np.float32(1):
-            _spread(x, contrast[i])
+            _scale_contrast(x, contrast[i])
         if noise.size:
             for t in range(frames):
-                _add(x[t], noise[i, t])
-        if level.shape[1]:
+                _add_clipped(x[t], noise[i, t])
+        if level_offset.shape[1]:
             for t in range(frames):
-                _add(x[t], level[i])
-        if frame_masks.shape[1] + band_masks.shape[1]:
-            _blank(x, frame_masks[i], band_masks[i])
+                _add_clipped(x[t], level_offset[i])
+        if time_masks.shape[1] + band_masks.shape[1]:
+            _mask(x, time_masks[i], band_masks[i])
 
 
 @numba.njit(nogil=True, cache=True)
-def _copy(target, piece, row, shift):
+def _read_frame(target: np.ndarray, piece: np.ndarray, row: int, shift: int) -> None:
+    """Read a frame as levels in [0, 1], moved up by `shift` bands; the outermost band is repeated."""
     if row >= len(piece):
         target[:] = 0
         return
@@ -118,13 +151,14 @@ def _copy(target, piece, row, shift):
 
 
 @numba.njit(nogil=True, cache=True)
-def _pick(target, line, columns):
+def _take(target: np.ndarray, source: np.ndarray, indices: np.ndarray) -> None:
     for b in range(len(target)):
-        target[b] = line[columns[b]]
+        target[b] = source[indices[b]]
 
 
 @numba.njit(nogil=True, cache=True)
-def _spread(x, factor):
+def _scale_contrast(x: np.ndarray, factor: float) -> None:
+    """Scale the distance of every cell from the segment's mean."""
     frames, bands = x.shape
     sums = np.zeros(bands, np.float32)
     for t in range(frames):
@@ -139,13 +173,14 @@ def _spread(x, factor):
 
 
 @numba.njit(nogil=True, cache=True)
-def _add(line, more):
+def _add_clipped(line: np.ndarray, offset: np.ndarray) -> None:
     for b in range(len(line)):
-        line[b] = min(max(line[b] + more[b], np.float32(0)), np.float32(1))
+        line[b] = min(max(line[b] + offset[b], np.float32(0)), np.float32(1))
 
 
 @numba.njit(nogil=True, cache=True)
-def _blank(x, frame_masks, band_masks):
+def _mask(x: np.ndarray, time_masks: np.ndarray, band_masks: np.ndarray) -> None:
+    """Replace frames and bands by the mean of each band."""
     frames, bands = x.shape
     mean = np.zeros(bands, np.float32)
     for t in range(frames):
@@ -153,8 +188,8 @@ def _blank(x, frame_masks, band_masks):
         for b in range(bands):
             mean[b] += line[b]
     mean /= np.float32(frames)
-    for m in range(len(frame_masks)):
-        for t in range(frame_masks[m, 0], frame_masks[m, 1]):
+    for m in range(len(time_masks)):
+        for t in range(time_masks[m, 0], time_masks[m, 1]):
             x[t] = mean
     for m in range(len(band_masks)):
         low, high = band_masks[m]
@@ -163,9 +198,10 @@ def _blank(x, frame_masks, band_masks):
 
 
 @numba.njit(nogil=True, cache=True)
-def _mix(out, share, partner):
-    # Along the cycles of the permutation: a segment is mixed with one that is changed next, while that is still near,
-    # and only the first of each cycle has to be kept.
+def _mixup(out: np.ndarray, weight: np.ndarray, partner: np.ndarray) -> None:
+    """Mix segments with their partners, in place: ``weight * own + (1 - weight) * partner``."""
+    # Follow the cycles of the permutation: a segment is overwritten right after it was read as a partner, while it is
+    # still in the cache, and only the first segment of each cycle has to be copied.
     n, frames, bands = out.shape
     cells = out.reshape((n, frames * bands))
     first, done = np.empty(frames * bands, np.float32), np.zeros(n, np.bool_)
@@ -177,7 +213,7 @@ def _mix(out, share, partner):
         while not done[i]:
             done[i] = True
             own, other = cells[i], first if partner[i] == begin else cells[partner[i]]
-            mine, rest = share[i], np.float32(1) - share[i]
+            own_weight, other_weight = weight[i], np.float32(1) - weight[i]
             for c in range(len(own)):
-                own[c] = mine * own[c] + rest * other[c]
+                own[c] = own_weight * own[c] + other_weight * other[c]
             i = partner[i]

@@ -1,18 +1,19 @@
-"""The loop of a fit: epochs and updates, with Keras' own step and callbacks.
+"""The training loop: epochs and updates with Keras' own training step and callbacks.
 
-``keras.Model.fit`` would read the batches through a TensorFlow data set that is fed by a Python generator. On two cores
-that hand-over cost small nets up to a fifth of their speed; a thread, a queue and tensors cost a fiftieth.
+``keras.Model.fit`` reads batches through a ``tf.data`` pipeline over a Python generator. On two cores that cost small
+networks up to a fifth of their speed; a thread and a queue cost a fiftieth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Any
 
 import keras
 
-from genreflow.training.epochs import TrainingBatches
+from genreflow.training.batches import Batch, TrainingBatches
 
 
-def learn(
+def run_training_loop(
     model: keras.Model,
     batches: TrainingBatches,
     *,
@@ -20,7 +21,7 @@ def learn(
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int = 0,
 ) -> None:
-    """Update a compiled model, epoch after epoch, until they are over or a callback sets ``model.stop_training``.
+    """Train a compiled model for some epochs, or until a callback sets ``model.stop_training``.
 
     Parameters
     ----------
@@ -28,36 +29,38 @@ def learn(
     batches : TrainingBatches
     epochs : int > 0
     callbacks : sequence of keras.callbacks.Callback
-        They see what they see in ``keras.Model.fit``.
+        Called as by ``keras.Model.fit``.
     verbose : {0, 1, 2}
-        As ``keras.Model.fit`` takes it.
+        As in ``keras.Model.fit``.
     """
-    step, tensors = _compiled_step(model)
-    watch = keras.callbacks.CallbackList(
+    train_step, convert = _training_step(model)
+    callback_list = keras.callbacks.CallbackList(
         list(callbacks), add_progbar=verbose != 0, verbose=verbose, epochs=epochs, steps=len(batches), model=model
     )
     model.stop_training = False
-    watch.on_train_begin()
+    callback_list.on_train_begin()
     for epoch in range(epochs):
         model.reset_metrics()
-        watch.on_epoch_begin(epoch)
-        with closing(batches.epoch(epoch, ready=tensors)) as made:  # whatever ends the epoch ends the thread
-            for number, batch in enumerate(made):
-                watch.on_train_batch_begin(number)
-                watch.on_train_batch_end(number, step(batch))
+        callback_list.on_epoch_begin(epoch)
+        with closing(batches.epoch(epoch, convert=convert)) as prepared:  # ends the thread, whatever ends the epoch
+            for index, batch in enumerate(prepared):
+                callback_list.on_train_batch_begin(index)
+                callback_list.on_train_batch_end(index, train_step(batch))
                 if model.stop_training:
                     break
         logs = {name: float(value) for name, value in model.get_metrics_result().items()}
-        watch.on_epoch_end(epoch, logs)
+        callback_list.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
-    watch.on_train_end()
+    callback_list.on_train_end()
 
 
-def _compiled_step(model: keras.Model):
-    """One update, and what makes tensors of a batch for it."""
-    if keras.backend.backend() != "tensorflow":  # the other backends keep their state in a way of their own
+def _training_step(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Batch], Any]]:
+    """The compiled update, and the conversion of a batch to its argument."""
+    if keras.backend.backend() != "tensorflow":  # other backends keep their state in different ways
         return lambda batch: model.train_on_batch(*batch, return_dict=True), tuple
     import tensorflow as tf
 
+    # On a CPU the tensors are views of the batch's memory. They are read by the time the step returns, and that memory
+    # is only overwritten after the next batch is asked for.
     return tf.function(model.train_step), lambda batch: tuple(map(tf.convert_to_tensor, batch))

@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from genreflow.errors import ParameterError
 from genreflow.frozen import FrozenModel
-from genreflow.models import MODELS, checked
+from genreflow.models import MODELS, validate_hyperparameters
 
 
 class Range(FrozenModel):
@@ -65,7 +65,7 @@ class TuneParams(FrozenModel):
             if name not in self.architectures:
                 raise ValueError(f"tune.fixed names {name!r}, which is not one of tune.architectures")
             try:
-                checked(name, values)
+                validate_hyperparameters(name, values)
             except ParameterError as error:
                 raise ValueError(f"tune.fixed: {str(error).removesuffix('.')}") from None
         if self.learning_rate and not 0 < self.learning_rate[0] <= self.learning_rate[1] <= 10:

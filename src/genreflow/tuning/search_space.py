@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 import optuna
 
 from genreflow.errors import ParameterError
-from genreflow.models import MODELS, Architecture, Choice, Dimension, File, Float, Int, checked
+from genreflow.models import MODELS, Architecture, Choice, Dimension, File, Float, Int, validate_hyperparameters
 from genreflow.training.options import FitOptions
 
 # What stands before a knob's name, and in params.yaml for its section.
@@ -59,7 +59,7 @@ class Search:
             if name not in MODELS:
                 raise ParameterError(f"tune.architectures names {name!r}; there are {', '.join(sorted(MODELS))}.")
         for name, values in self.fixed.items():
-            checked(name, values)
+            validate_hyperparameters(name, values)
         if self.trials is None and self.hours is None:
             raise ParameterError("A study needs tune.trials or tune.hours, or it would never end.")
 
@@ -155,7 +155,7 @@ def known_good(name: str, search: Search) -> dict:
     """
     row = MODELS[name]
     stated = row.protocol.options
-    options = FitOptions.plain(**stated).model_dump() if row.published else stated
+    options = FitOptions.unregularised(**stated).model_dump() if row.published else stated
     knobs = {}
     for knob, domain in search.knobs.items():
         published = options.get(knob.removeprefix(TRAIN), domain.default) if knob.startswith(TRAIN) else domain.default

@@ -7,10 +7,11 @@ import keras
 
 from genreflow.errors import ParameterError
 from genreflow.features.spec import FilterBank
+from genreflow.training.configuration import build_configuration
 from genreflow.training.data import TrainingData
 from genreflow.training.fit import fit
-from genreflow.training.options import FitOptions, Segmentation
-from genreflow.training.refit import build_configuration
+from genreflow.training.options import FitOptions
+from genreflow.training.params import SegmentParams
 from genreflow.tuning.model_costs import measure
 from genreflow.tuning.objectives import VALID_TRACKS, Goals
 from genreflow.tuning.search_space import Configuration
@@ -23,8 +24,8 @@ class Trial:
     Parameters
     ----------
     load : callable
-        From a `Segmentation` to the `TrainingData` cut so.
-    segmentation : Segmentation
+        From `SegmentParams` to the `TrainingData` cut so.
+    segmentation : SegmentParams
         Where the study does not choose it.
     options : FitOptions
         Where the study does not choose them; of a trial's length.
@@ -36,8 +37,8 @@ class Trial:
 
     def __init__(
         self,
-        load: Callable[[Segmentation], TrainingData],
-        segmentation: Segmentation,
+        load: Callable[[SegmentParams], TrainingData],
+        segmentation: SegmentParams,
         options: FitOptions,
         goals: Goals,
         *,
@@ -50,7 +51,7 @@ class Trial:
         self._measured: dict[str, dict[str, float]] = {}
 
     def __call__(self, configuration: Configuration, watch: Watch) -> Outcome:
-        data = self._load(self._segmentation.changed(configuration.segments))
+        data = self._load(self._segmentation.override(configuration.segments))
         chosen = {**configuration.train, "learning_rate": configuration.learning_rate}
         options = FitOptions.model_validate({**self._options.model_dump(), **chosen})
         try:
@@ -70,7 +71,7 @@ class Trial:
     def _costs(self, configuration: Configuration, model: keras.Model, data: TrainingData) -> dict[str, float]:
         """Parameters, and what else the goals need: before the fit, so that what is too large costs no fit."""
         structure = repr((configuration.architecture, sorted(configuration.hyperparameters.items()), data.input_shape))
-        structure += repr(data.front)
+        structure += repr(data.front_end)
         if structure not in self._measured:
             found = measure(
                 model,
