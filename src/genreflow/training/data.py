@@ -119,6 +119,6 @@ def load_segment_set(
 def _selected_segments(
     pieces: list[np.ndarray], mask: Callable[[int], np.ndarray], length: int, hop: int
 ) -> list[np.ndarray]:
-    """Views of the segments for which the mask ``mask(n_segments)`` is true."""
+    """Views of the segments that ``mask(n_segments)`` selects."""
     segments = [piece[start : start + length] for piece in pieces for start in segment_starts(len(piece), length, hop)]
     return [segment for segment, use in zip(segments, mask(len(segments)), strict=True) if use]
