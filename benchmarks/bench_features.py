@@ -93,14 +93,14 @@ def main() -> None:
             )
 
     print("\nalternatives for the waveform to log-mel, 2048/512/128 [ms]")
-    chosen = logmel._BLOCK_SAMPLES, logmel._BANDS_TOGETHER
+    chosen = logmel._BLOCK_SAMPLES, logmel._BANDS_PER_GROUP
     for frames, bands in ((64, 8), (16, 8), (256, 8), (10**4, 8), (64, 4), (64, 16), (64, 32), (64, 128)):
-        logmel._BLOCK_SAMPLES, logmel._BANDS_TOGETHER = frames * spec.n_fft, bands
+        logmel._BLOCK_SAMPLES, logmel._BANDS_PER_GROUP = frames * spec.n_fft, bands
         transform = LogMel(spec, bank)
         took = milliseconds(lambda t=transform: t.clip(y), repeats)
         mark = "  (chosen)" if (frames * spec.n_fft, bands) == chosen else ""
         print(f"  {frames:>6} frames at a time, {bands:>3} bands in a product{took:>10.1f}{mark}")
-    logmel._BLOCK_SAMPLES, logmel._BANDS_TOGETHER = chosen
+    logmel._BLOCK_SAMPLES, logmel._BANDS_PER_GROUP = chosen
 
 
 if __name__ == "__main__":

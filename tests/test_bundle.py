@@ -1,7 +1,8 @@
-"""A bundle is written whole, read with its faults named, and stamped without changing what it is."""
+"""Bundles: written atomically, verified when read, stamped without a change of their hash."""
 
 import json
 import math
+import re
 import time
 
 import numpy as np
@@ -17,7 +18,7 @@ SPEC = FeatureSpec(n_fft=512, hop_length=256, n_mels=16, clip_seconds=5.0)
 def write(directory, **changes):
     rng = np.random.default_rng(7)
     values = {
-        "onnx": b"not looked at by the bundle",
+        "onnx": b"any bytes",
         "labels": ["blues", "hip hop", "jazz"],
         "spec": SPEC,
         "bank": FilterBank(mel=rng.random((16, 257), dtype=np.float32), window=np.hanning(512).astype(np.float32)),
@@ -31,7 +32,7 @@ def write(directory, **changes):
     return write_bundle(directory, **(values | changes))
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_round_trip(tmp_path):
     written = write(tmp_path / "models" / "bundle")
     read = Bundle.load(tmp_path / "models" / "bundle")
     assert read.labels == ("blues", "hip hop", "jazz")
@@ -40,17 +41,17 @@ def test_what_is_written_is_read_back(tmp_path):
     assert (read.name, read.architecture, read.version, read.metrics) == ("genre-classifier", "efficient", None, {})
     assert read.lineage == {"manifest": "ab12", "git_revision": "deadbeef"}
     np.testing.assert_array_equal(read.bank.mel, written.bank.mel)
-    assert read.onnx_path.read_bytes() == b"not looked at by the bundle"
-    assert [path.name for path in (tmp_path / "models").iterdir()] == ["bundle"], "a temporary folder was left"
+    assert read.onnx_path.read_bytes() == b"any bytes"
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["bundle"]
 
 
-def test_the_hash_follows_the_content_and_not_the_time_nor_the_keras_file(tmp_path):
+def test_the_hash_depends_on_the_content_but_neither_on_time_nor_on_the_keras_file(tmp_path):
     first = write(tmp_path / "first").hash
     time.sleep(2.1)  # zip archives hold times in steps of two seconds
-    (tmp_path / "some.keras").write_bytes(b"weights and a time stamp")
+    (tmp_path / "some.keras").write_bytes(b"weights and a timestamp")
     assert write(tmp_path / "second", keras_path=tmp_path / "some.keras").hash == first
     changes = [
-        {"onnx": b"another net"},
+        {"onnx": b"another model"},
         {"bank": FilterBank(mel=np.ones((16, 257), np.float32), window=np.ones(512, np.float32))},
         {"labels": ["hip hop", "blues", "jazz"]},
         {"temperature": 1.25},
@@ -63,7 +64,7 @@ def test_the_hash_follows_the_content_and_not_the_time_nor_the_keras_file(tmp_pa
 def test_a_stamp_is_a_copy_with_the_same_hash(tmp_path):
     (tmp_path / "some.keras").write_bytes(b"weights")
     plain = write(tmp_path / "plain", keras_path=tmp_path / "some.keras")
-    plain.onnx_path.chmod(0o444)  # as DVC leaves what it linked from its cache
+    plain.onnx_path.chmod(0o444)  # as files that DVC linked from its cache
     stamped = stamp(tmp_path / "plain", tmp_path / "stamped", version="7", metrics={"accuracy": 0.8, "f1": math.nan})
     assert (stamped.version, stamped.metrics) == ("7", {"accuracy": 0.8, "f1": None})
     assert stamped.hash == plain.hash
@@ -74,14 +75,14 @@ def test_a_stamp_is_a_copy_with_the_same_hash(tmp_path):
     assert (again.version, again.hash) == ("8", plain.hash)
 
 
-def test_a_served_bundle_may_leave_the_keras_file_out(tmp_path):
+def test_the_keras_file_is_optional(tmp_path):
     (tmp_path / "some.keras").write_bytes(b"weights")
     bundle = write(tmp_path / "bundle", keras_path=tmp_path / "some.keras")
     bundle.keras_path.unlink()
     assert Bundle.load(tmp_path / "bundle").hash == bundle.hash
 
 
-def test_a_bundle_is_replaced_as_a_whole(tmp_path):
+def test_a_bundle_is_replaced_atomically(tmp_path):
     (tmp_path / "some.keras").write_bytes(b"weights")
     write(tmp_path / "bundle", keras_path=tmp_path / "some.keras")
     assert not write(tmp_path / "bundle", temperature=2.0).keras_path.exists()
@@ -92,25 +93,25 @@ def test_a_bundle_is_replaced_as_a_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "named"),
     [
-        (lambda d: (d / "bundle.json").unlink(), "holds no bundle"),
-        (lambda d: (d / "bundle.json").write_text("{"), "manifest"),
-        (lambda d: (d / "bundle.json").write_text("[]"), "manifest"),
-        (lambda d: (d / "model.onnx").unlink(), "model.onnx is missing"),
-        (lambda d: (d / "model.onnx").write_bytes(b"cut"), "model.onnx is not the file"),
-        (lambda d: (d / "filters.npz").write_bytes(b"cut"), "filters.npz is not the file"),
-        (lambda d: edit(d, format=99), "format 99"),
-        (lambda d: edit(d, labels=["one"]), "damaged"),
-        (lambda d: edit(d, spec={"sample_rate": 8000, "colour": "blue"}), "damaged"),
-        (lambda d: edit(d, files={}), "damaged"),
-        (lambda d: edit(d, surprise=1), "damaged"),
+        (lambda d: (d / "bundle.json").unlink(), "bundle.json"),
+        (lambda d: (d / "bundle.json").write_text("{"), "bundle.json"),
+        (lambda d: (d / "bundle.json").write_text("[]"), "bundle.json"),
+        (lambda d: (d / "model.onnx").unlink(), "model.onnx"),
+        (lambda d: (d / "model.onnx").write_bytes(b"truncated"), "model.onnx"),
+        (lambda d: (d / "filters.npz").write_bytes(b"truncated"), "filters.npz"),
+        (lambda d: edit(d, format=99), "format"),
+        (lambda d: edit(d, labels=["one"]), "labels"),
+        (lambda d: edit(d, spec={"sample_rate": 8000, "colour": "blue"}), "colour"),
+        (lambda d: edit(d, files={}), "model.onnx"),
+        (lambda d: edit(d, surprise=1), "surprise"),
     ],
 )
-def test_a_fault_is_named(tmp_path, spoil, message):
+def test_the_error_names_the_damaged_file_or_field(tmp_path, damage, named):
     write(tmp_path / "bundle")
-    spoil(tmp_path / "bundle")
-    with pytest.raises(GenreflowError, match=message):
+    damage(tmp_path / "bundle")
+    with pytest.raises(GenreflowError, match=re.escape(named)):
         Bundle.load(tmp_path / "bundle")
 
 
@@ -120,16 +121,16 @@ def edit(directory, **changes):
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "named"),
     [
-        {"labels": ["jazz", "jazz"]},
-        {"segment_frames": 0},
-        {"temperature": math.inf},
-        {"abstain_below": 1.5},
-        {"bank": FilterBank(mel=np.ones((8, 257), np.float32), window=np.ones(512, np.float32))},
+        ({"labels": ["jazz", "jazz"]}, "labels"),
+        ({"segment_frames": 0}, "segment_frames"),
+        ({"temperature": math.inf}, "temperature"),
+        ({"abstain_below": 1.5}, "abstain_below"),
+        ({"bank": FilterBank(mel=np.ones((8, 257), np.float32), window=np.ones(512, np.float32))}, "filter bank"),
     ],
 )
-def test_what_does_not_fit_is_not_written(tmp_path, changes):
-    with pytest.raises(ParameterError):
+def test_invalid_values_are_refused_and_nothing_is_written(tmp_path, changes, named):
+    with pytest.raises(ParameterError, match=named):
         write(tmp_path / "bundle", **changes)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The feature store on a Dask cluster: a real scheduler and workers, each a process of its own on this machine."""
+"""The feature store on a Dask cluster: a real scheduler and real workers, as processes of this machine."""
 
 import json
 import os
@@ -29,7 +29,7 @@ SPEC = FeatureSpec(n_mels=32)
 
 
 class Cluster:
-    """A scheduler, and workers that were started in another folder than the tests."""
+    """A scheduler and workers whose working directory is not that of the tests."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -38,11 +38,11 @@ class Cluster:
 
     def start_scheduler(self, **environment: str) -> None:
         self._start("scheduler", "--port", "0", "--no-dashboard", **environment)
-        wait_for(lambda: self._file.exists() and self._file.read_text().endswith("}"))  # it is there before it is whole
+        wait_for(lambda: self._file.exists() and self._file.read_text().endswith("}"))  # it is not written atomically
         self.address = json.loads(self._file.read_text())["address"]
 
     def start_worker(self, *options: str) -> subprocess.Popen:
-        # Without a nanny the process that we know is the one that computes.
+        # Without a nanny, this process is the one that computes.
         return self._start("worker", "--no-nanny", "--nthreads", "1", "--no-dashboard", *options)
 
     def _start(self, kind: str, *options: str, **environment: str) -> subprocess.Popen:
@@ -100,7 +100,7 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
 
 
-def test_a_cluster_writes_the_very_files_that_this_machine_writes(tmp_path, monkeypatch, two_workers, compute):
+def test_a_cluster_writes_the_same_files_as_this_machine(tmp_path, monkeypatch, two_workers, compute):
     music = make_music(tmp_path / "music", files=20, seconds=2)
     music[3].write_bytes(b"RIFF, but no more")
     items = [(f"key{number:02}", path) for number, path in enumerate(music)]
@@ -115,18 +115,18 @@ def test_a_cluster_writes_the_very_files_that_this_machine_writes(tmp_path, monk
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_midway_loses_no_track_and_doubles_none(tmp_path, compute):
+def test_a_killed_worker_loses_and_duplicates_no_track(tmp_path, compute):
     music = make_music(tmp_path / "music", files=4, seconds=20)
     items = [(f"key{number:03}", music[number % 4]) for number in range(192)]
     shards_at_kill = []
 
     def kill_midway(victim: subprocess.Popen) -> None:
-        def in_the_middle() -> bool:
+        def writing() -> bool:
             files = [Path(file.path).name for file in psutil.Process(victim.pid).open_files()]
             done = len(list((tmp_path / "there").glob("shard-*.json")))
             return done >= 3 and any(name.endswith(".tmp.npy") for name in files)
 
-        wait_for(in_the_middle)
+        wait_for(writing)
         os.kill(victim.pid, signal.SIGKILL)
         victim.wait()
         shards_at_kill.append(len(list((tmp_path / "there").glob("shard-*.json"))))
@@ -146,7 +146,7 @@ def test_a_worker_that_is_killed_midway_loses_no_track_and_doubles_none(tmp_path
 
 
 @pytest.mark.slow
-def test_a_worker_that_comes_late_works_too(tmp_path, compute):
+def test_the_first_worker_may_join_late(tmp_path, compute):
     music = make_music(tmp_path / "music", files=1, seconds=1)
     with running(tmp_path / "elsewhere") as started:
         threading.Timer(1, started.start_worker).start()
@@ -155,7 +155,7 @@ def test_a_worker_that_comes_late_works_too(tmp_path, compute):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_a_worker_that_sees_another_folder_is_named(tmp_path, monkeypatch, two_workers, compute):
+def test_the_error_names_a_worker_that_does_not_share_the_directory(tmp_path, monkeypatch, two_workers, compute):
     (tmp_path / "store").mkdir()
     monkeypatch.chdir(tmp_path / "store")
     with pytest.raises(ParameterError, match=r"Dask worker tcp://.*: directory /proc/self/cwd must be shared"):
@@ -175,7 +175,7 @@ def test_a_worker_that_sees_another_folder_is_named(tmp_path, monkeypatch, two_w
         ),
     ],
 )
-def test_a_worker_with_other_code_is_named(tmp_path, compute, preload, message):
+def test_the_error_names_a_worker_with_other_versions(tmp_path, compute, preload, message):
     (tmp_path / "preload.py").write_text(preload)
     with running(tmp_path / "elsewhere") as started:
         started.start_worker("--preload", str(tmp_path / "preload.py"))
@@ -183,14 +183,14 @@ def test_a_worker_with_other_code_is_named(tmp_path, compute, preload, message):
             update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=started.address, progress=False)
 
 
-def test_an_address_without_scheduler_is_named(tmp_path, monkeypatch, compute):
+def test_the_error_names_a_scheduler_that_does_not_answer(tmp_path, monkeypatch, compute):
     monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://x", "not an address"):
         with pytest.raises(ParameterError, match=f"Dask scheduler {address}: "):
             update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=address, progress=False)
 
 
-def test_a_scheduler_without_workers_is_named(tmp_path, monkeypatch, compute):
+def test_the_error_names_a_scheduler_without_workers(tmp_path, monkeypatch, compute):
     monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 1)
     with (
         running(tmp_path / "elsewhere") as started,
@@ -199,14 +199,14 @@ def test_a_scheduler_without_workers_is_named(tmp_path, monkeypatch, compute):
         update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=started.address, progress=False)
 
 
-def test_without_dask_the_extra_is_named(tmp_path, monkeypatch, compute):
+def test_the_error_names_the_extra_when_dask_is_missing(tmp_path, monkeypatch, compute):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ParameterError, match=r"genreflow\[dask\]"):
         update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler="tcp://127.0.0.1:9", progress=False)
 
 
 @pytest.mark.slow
-def test_a_job_that_ends_its_workers_is_reported(tmp_path):
+def test_a_job_that_kills_its_workers_is_reported(tmp_path):
     with (
         running(tmp_path / "elsewhere", workers=1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as started,
         pytest.raises(GenreflowError, match=r"Dask worker tcp://.*: was killed"),
@@ -216,7 +216,7 @@ def test_a_job_that_ends_its_workers_is_reported(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_goes_away_is_reported(tmp_path):
+def test_a_lost_scheduler_is_reported(tmp_path):
     with running(tmp_path / "elsewhere", workers=1) as started:
         wait = lambda: [*(tmp_path / "store").glob(".*.tmp")]  # noqa: E731
         threading.Thread(target=lambda: (wait_for(wait), time.sleep(1), started.processes[0].kill())).start()

@@ -1,4 +1,4 @@
-"""Base log-mel frames: librosa is the oracle, and the imported GTZAN spectrograms that of the exact mode."""
+"""Base log-mel frames against librosa, and with `exact` against the published GTZAN spectrograms."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 
 from genreflow.datasets.filterbank import filter_bank, make_filter_bank
-from genreflow.errors import AudioError
+from genreflow.errors import AudioError, ParameterError
 from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.features.spec import FeatureSpec, FilterBank
 
@@ -32,7 +32,7 @@ def logmel(spec: FeatureSpec) -> LogMel:
 
 
 def music(spec: FeatureSpec, seconds: float, seed: int = 0) -> np.ndarray:
-    """Decaying notes over soft noise: a wide range of levels, like music."""
+    """Return decaying notes over soft noise [shape=(n,)]: like music, it has a wide dynamic range."""
     rng = np.random.default_rng(seed)
     t = np.arange(round(seconds * spec.sample_rate)) / spec.sample_rate
     y = 1e-3 * rng.standard_normal(t.size)
@@ -42,8 +42,8 @@ def music(spec: FeatureSpec, seconds: float, seed: int = 0) -> np.ndarray:
     return y.astype(np.float32)
 
 
-def oracle(spec: FeatureSpec, y: np.ndarray) -> np.ndarray:
-    """What librosa gives, in levels of 255 [shape=(frames, n_mels)]."""
+def librosa_logmel(spec: FeatureSpec, y: np.ndarray) -> np.ndarray:
+    """Return what librosa computes, scaled to 0 to 255 [shape=(frames, n_mels)]."""
     power = librosa.feature.melspectrogram(
         y=y, sr=spec.sample_rate, n_fft=spec.n_fft, hop_length=spec.hop_length, n_mels=spec.n_mels,
         fmin=spec.fmin, fmax=spec.fmax,
@@ -54,6 +54,7 @@ def oracle(spec: FeatureSpec, y: np.ndarray) -> np.ndarray:
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the share of bins that differ by at most one step."""
     return float(np.mean(np.abs(a.astype(float) - b) <= 1))
 
 
@@ -62,25 +63,25 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
 def test_agrees_with_librosa(name, reference):
     spec = FeatureSpec(**SPECS[name].to_dict() | {"level_reference": reference})
     y = music(spec, 5.0)
-    frames, wanted = logmel(spec).clip(y), oracle(spec, y)
+    frames, expected = logmel(spec).clip(y), librosa_logmel(spec, y)
     assert frames.dtype == np.uint8
-    assert frames.shape == wanted.shape
-    assert agreement(frames, wanted) > 0.999
+    assert frames.shape == expected.shape
+    assert agreement(frames, expected) > 0.999
     assert frames.max() == 255
     assert len(np.unique(frames)) > 100
 
 
 @pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")
-def test_no_window_of_a_short_signal_reaches_outside_it():
+def test_short_audio_is_zero_padded():
     spec = FeatureSpec()
     for n in (1, 511, 512, 2047, 3000):
         y = music(spec, 1.0)[:n]
         frames = logmel(spec).clip(y)
         assert len(frames) == 1 + n // 512
-        assert agreement(frames, oracle(spec, y)) > 0.99
+        assert agreement(frames, librosa_logmel(spec, y)) > 0.99
 
 
-def test_the_filter_bank_is_librosas(tmp_path):
+def test_the_filter_bank_is_that_of_librosa(tmp_path):
     spec = SPECS["odd"]
     bank = make_filter_bank(spec)
     np.testing.assert_array_equal(
@@ -93,23 +94,23 @@ def test_the_filter_bank_is_librosas(tmp_path):
     np.testing.assert_array_equal(LogMel(spec, again).clip(y), LogMel(spec, bank).clip(y))
 
 
-def test_a_foreign_filter_bank_is_refused():
-    with pytest.raises(ValueError, match="filter bank"):
+def test_the_filter_bank_of_another_spec_is_refused():
+    with pytest.raises(ParameterError, match="filter bank"):
         LogMel(SPECS["default"], make_filter_bank(SPECS["small"]))
 
 
-def test_level_does_not_matter_unless_full_scale():
+def test_only_full_scale_preserves_the_level():
     spec = SPECS["small"]
     y = music(spec, 2.0)
     assert agreement(logmel(spec).clip(y), logmel(spec).clip(y / 8)) == 1
     full = FeatureSpec(**spec.to_dict() | {"level_reference": "full_scale"})
     loud, soft = (logmel(full).clip(x).astype(int) for x in (y, y / 8))
     inner = (soft > 0) & (loud < 255)
-    # 18.06 dB are 57.6 levels
+    # 18.06 dB are 57.6 steps of 80 / 255 dB
     assert np.abs((loud - soft)[inner] - 57.6).max() <= 1
 
 
-def test_a_full_scale_sine_is_the_top_of_full_scale():
+def test_a_full_scale_sine_has_the_reference_level_of_full_scale():
     spec = FeatureSpec(level_reference="full_scale", clip_seconds=2.0)
     bank = make_filter_bank(spec)
     gain = bank.mel[:, 1:-1] + (bank.mel[:, :-2] + bank.mel[:, 2:]) / 4
@@ -137,7 +138,7 @@ def test_no_samples_are_unusable():
     assert caught.value.code == "unusable"
 
 
-def test_the_largest_samples_let_through_do_not_overflow():
+def test_the_largest_accepted_samples_do_not_overflow():
     y = np.full(30000, 1e6, np.float32) * np.resize([1, -1], 30000).astype(np.float32)
     frames = logmel(SPECS["small"]).clip(y)
     assert frames.max() == 255
@@ -145,32 +146,32 @@ def test_the_largest_samples_let_through_do_not_overflow():
 
 
 @pytest.mark.parametrize("cut", [1000, 4410, 88200, 10**7])
-def test_frames_come_clip_by_clip_however_the_audio_is_cut(cut):
+def test_frames_do_not_depend_on_the_block_size(cut):
     spec = SPECS["small"]
     y = music(spec, 10.5)
     clips = list(logmel(spec).frames(y[i : i + cut] for i in range(0, y.size, cut)))
     assert [len(clip) for clip in clips] == [spec.frames_per_clip, spec.frames_per_clip, 1 + round(2.5 * 22050) // 512]
     n = spec.clip_samples
-    for clip, wanted in zip(clips, (y[:n], y[n : 2 * n], y[2 * n :]), strict=True):
-        np.testing.assert_array_equal(clip, logmel(spec).clip(wanted))
+    for clip, part in zip(clips, (y[:n], y[n : 2 * n], y[2 * n :]), strict=True):
+        np.testing.assert_array_equal(clip, logmel(spec).clip(part))
 
 
 @pytest.mark.parametrize("reference", ["max", "minmax"])
-def test_a_short_rest_keeps_the_level_of_the_clip_before(reference):
+def test_a_short_last_clip_shares_the_reference_level_of_the_previous_clip(reference):
     spec = FeatureSpec(level_reference=reference, clip_seconds=4.0)
     y = music(spec, 5.0)
-    y[spec.clip_samples :] *= 0.01  # a tail, 40 dB down
+    y[spec.clip_samples :] *= 0.01  # a fade-out, 40 dB softer
     whole, rest = logmel(spec).frames([y])
     assert whole.max() == 255
     assert 255 * 0.3 < rest.max() < 255 * 0.6
     assert logmel(spec).clip(y[spec.clip_samples :]).max() == 255
-    # long enough to be trusted with its own
+    # A longer last clip has its own reference level.
     y = music(spec, 6.1)
     y[spec.clip_samples :] *= 0.01
     assert list(logmel(spec).frames([y]))[1].max() == 255
 
 
-def test_a_rest_of_less_than_a_window_is_left_out_but_audio_of_that_length_is_not():
+def test_a_remainder_shorter_than_a_window_is_part_of_the_previous_clip():
     spec = SPECS["small"]
     y = music(spec, 5.0)
     assert len(list(logmel(spec).frames([y[: spec.clip_samples + 1023]]))) == 1
@@ -192,7 +193,7 @@ def test_frames_kept(kept):
         np.testing.assert_array_equal(clip, frames[columns])
 
 
-def test_exact_mode_keeps_as_many_frames_whatever_the_length():
+def test_exact_keeps_the_same_number_of_frames_of_audio_of_any_length():
     spec = FeatureSpec(level_reference="minmax", frames_kept=387)
     y = music(spec, 30.5)
     frames = logmel(FeatureSpec(level_reference="minmax")).clip(y)
@@ -201,7 +202,7 @@ def test_exact_mode_keeps_as_many_frames_whatever_the_length():
     assert len(logmel(spec).clip(y[: 22050 * 20])) == 258
 
 
-def test_the_numbers_do_not_depend_on_the_threads_of_the_matrix_products():
+def test_values_do_not_depend_on_the_number_of_blas_threads():
     code = """
 import hashlib
 import numpy as np
@@ -209,7 +210,7 @@ from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.features.logmel import LogMel
 spec = FeatureSpec()
 rng = np.random.default_rng(0)
-# Filters as wide as those of the top bands, all the way: the largest products.
+# All filters as wide as those of the highest bands: the largest products.
 mel = np.zeros((128, 1025), np.float32)
 for band in range(128):
     mel[band, 4 * band : 4 * band + 500] = rng.random(500)
@@ -229,19 +230,19 @@ print(hashlib.sha256(logmel._mel_power(rng.standard_normal(200000).astype(np.flo
     assert len(hashes) == 1
 
 
-def test_a_filter_bank_is_kept_for_its_spec_alone(tmp_path):
-    kept, other = tmp_path / "filters.npz", FeatureSpec(fmax=8000.0)
+def test_a_stored_filter_bank_is_used_for_its_own_spec_only(tmp_path):
+    path, other = tmp_path / "filters.npz", FeatureSpec(fmax=8000.0)
     bank = FilterBank(mel=np.ones((128, 1025), np.float32), window=np.ones(2048, np.float32))
-    bank.save(kept, spec=FeatureSpec())
-    np.testing.assert_array_equal(filter_bank(FeatureSpec(), kept).mel, bank.mel)
-    np.testing.assert_array_equal(filter_bank(other, kept).mel, make_filter_bank(other).mel)
-    bank.save(kept)
-    np.testing.assert_array_equal(filter_bank(FeatureSpec(), kept).mel, make_filter_bank(FeatureSpec()).mel)
-    kept.write_bytes(kept.read_bytes()[:100])
-    np.testing.assert_array_equal(filter_bank(other, kept).mel, make_filter_bank(other).mel)
+    bank.save(path, spec=FeatureSpec())
+    np.testing.assert_array_equal(filter_bank(FeatureSpec(), path).mel, bank.mel)
+    np.testing.assert_array_equal(filter_bank(other, path).mel, make_filter_bank(other).mel)
+    bank.save(path)
+    np.testing.assert_array_equal(filter_bank(FeatureSpec(), path).mel, make_filter_bank(FeatureSpec()).mel)
+    path.write_bytes(path.read_bytes()[:100])
+    np.testing.assert_array_equal(filter_bank(other, path).mel, make_filter_bank(other).mel)
 
 
-def test_a_file_gives_one_piece(tmp_path):
+def test_features_of_a_file_are_one_piece(tmp_path):
     spec = SPECS["small"]
     y = music(spec, 9.0)
     sf.write(tmp_path / "x.wav", np.stack([y, y], axis=1), 22050, subtype="FLOAT")
@@ -249,25 +250,25 @@ def test_a_file_gives_one_piece(tmp_path):
     np.testing.assert_array_equal(piece, np.concatenate(list(logmel(spec).frames([y]))))
 
 
-@pytest.mark.skipif(not (GTZAN / "logmel.npz").exists(), reason="GTZAN is not here")
-def test_exact_mode_reproduces_the_imported_spectrograms_of_real_music():
+@pytest.mark.skipif(not (GTZAN / "logmel.npz").exists(), reason="needs GTZAN")
+def test_exact_reproduces_published_spectrograms():
     spec = FeatureSpec(level_reference="minmax", frames_kept=387)
     transform = logmel(spec)
     with np.load(GTZAN / "logmel.npz") as arrays:
         imported = dict(zip(arrays["track"].tolist(), arrays["spectrogram"], strict=True))
-    agree = []
+    close = []
     for path in sorted((GTZAN / "audio").glob("*/*.flac")):
         y, rate = sf.read(path, dtype="float32")
         assert rate == spec.sample_rate
         frames = transform.clip(y, exact=True)
-        agree.append(np.abs(frames.astype(int) - imported[path.stem].T) <= 1)
-    assert len(agree) == 60
-    assert np.mean(agree) >= 0.99  # 0.9991 when this was written
+        close.append(np.abs(frames.astype(int) - imported[path.stem].T) <= 1)
+    assert len(close) == 60
+    assert np.mean(close) >= 0.99  # 0.9991 when this was written
 
 
 @pytest.mark.parametrize("off", [-500, 0, 294, 1000])
-def test_a_clip_a_few_milliseconds_off_is_what_was_imported(off):
-    """Published spectrograms keep the same number of frames of clips whose lengths differ a little."""
+def test_a_clip_of_almost_nominal_length_has_the_published_number_of_frames(off):
+    """Published spectrograms have the same number of frames although the lengths of the clips differ a little."""
     spec = FeatureSpec(clip_seconds=4.0, frames_kept=51, level_reference="minmax")
     logmel = LogMel(spec, make_filter_bank(spec))
     y = np.random.default_rng(3).standard_normal(spec.clip_samples + off).astype(np.float32) * np.float32(0.1)
@@ -277,7 +278,7 @@ def test_a_clip_a_few_milliseconds_off_is_what_was_imported(off):
     assert len(served) == 51
 
 
-def test_a_rest_longer_than_a_window_is_a_clip_of_its_own():
+def test_a_remainder_longer_than_a_window_is_a_clip():
     spec = FeatureSpec(clip_seconds=2.0)
     logmel = LogMel(spec, make_filter_bank(spec))
     y = np.random.default_rng(4).standard_normal(2 * spec.clip_samples + spec.n_fft).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The bundle: the one thing that leaves training, and all that the service needs."""
+"""The bundle: a directory with a trained model and everything that is needed to apply it to audio."""
 
 import hashlib
 import json
@@ -6,48 +6,57 @@ import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
-from genreflow.files import atomic_directory, sha256
+from genreflow.files import atomic_directory, read_json, sha256
 
-# Raise it when a bundle written now could not be read rightly by the code of yesterday.
+# Increase it when earlier code would misread a bundle that is written now.
 FORMAT_VERSION = 1
 
-ONNX, KERAS, FILTERS, MANIFEST = "model.onnx", "model.keras", "filters.npz", "bundle.json"
-# What `register` and `package` write on a copy: it says which bundle this is, not what it answers.
-STAMPED = ("version", "metrics")
+ONNX_FILE, KERAS_FILE, FILTER_BANK_FILE, METADATA_FILE = "model.onnx", "model.keras", "filters.npz", "bundle.json"
+# Fields that `stamp` sets. They change no prediction, and the hash does not depend on them.
+STAMPED_FIELDS = ("version", "metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A trained classifier with everything needed to apply it to audio.
+    """A trained classifier with everything that is needed to apply it to audio.
 
     Parameters
     ----------
     directory : Path
-        Where ``model.onnx``, ``filters.npz``, ``bundle.json`` and, unless it was left out, ``model.keras`` are.
+        Directory of ``model.onnx``, ``filters.npz``, ``bundle.json`` and, optionally, ``model.keras``.
     name : str
-        Name in the registry.
+        Name in the model registry.
     architecture : str
-    labels : tuple of str
+        Name of the architecture.
+    labels : tuple of str, length n_classes >= 2
         Genres, in the order of the model's outputs.
     spec : FeatureSpec
     bank : FilterBank
-    segment_frames, segment_hop : int > 0 [frames]
-        Length of the model's input and distance between the starts of neighbouring segments.
+    segment_frames : int > 0 [frames]
+        Length of a segment, the model's input.
+    segment_hop : int > 0 [frames]
+        Distance between the starts of consecutive segments.
     temperature : float > 0
         The logits are divided by it before the softmax.
     abstain_below : float in [0, 1]
-        The classifier names no genre when its highest probability is lower.
+        The classifier abstains if its highest probability is lower.
     lineage : dict
-        What it came from: hashes of manifest, split and params, MLflow run, git revision.
+        Provenance: hashes of manifest, split and parameters, training tracks, MLflow run, git revision.
     version : str or None
-        Version in the registry, once stamped.
+        Version in the model registry; None before registration.
     metrics : dict
-        Figures of the evaluation, once stamped.
+        Metrics of the evaluation; empty before registration.
     files : dict of str to str
-        SHA-256 of each file beside ``bundle.json``.
+        SHA-256 of each file but ``bundle.json``, by name.
+
+    Raises
+    ------
+    ParameterError
+        A value is out of range, or the shapes of `bank` do not match `spec`.
     """
 
     directory: Path
@@ -60,93 +69,92 @@ class Bundle:
     segment_hop: int
     temperature: float
     abstain_below: float
-    lineage: dict
+    lineage: dict[str, Any]
     version: str | None
-    metrics: dict
+    metrics: dict[str, Any]
     files: dict[str, str] = field(repr=False)
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ParameterError(f"A bundle's labels are {list(self.labels)}; at least two different ones are needed.")
-        if self.segment_frames < 1 or self.segment_hop < 1:
-            raise ParameterError(
-                f"A bundle's segment_frames and segment_hop are {self.segment_frames} and {self.segment_hop}; "
-                "both must be at least 1."
-            )
+            raise ParameterError(f"{METADATA_FILE}: labels must be at least two distinct names; got {self.labels}.")
+        for name in ("segment_frames", "segment_hop"):
+            if getattr(self, name) < 1:
+                raise ParameterError(f"{METADATA_FILE}: {name} must be >= 1; got {getattr(self, name)}.")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ParameterError(f"A bundle's temperature is {self.temperature}; it must be greater than 0.")
+            raise ParameterError(f"{METADATA_FILE}: temperature must be finite and > 0; got {self.temperature}.")
         if not 0 <= self.abstain_below <= 1:
-            raise ParameterError(f"A bundle's abstain_below is {self.abstain_below}; it must lie in [0, 1].")
-        bands, bins = self.spec.n_mels, 1 + self.spec.n_fft // 2
-        if self.bank.mel.shape != (bands, bins) or self.bank.window.shape != (self.spec.n_fft,):
-            raise ParameterError(
-                f"A bundle's filter bank has the shapes {self.bank.mel.shape} and {self.bank.window.shape}; "
-                f"its spec asks for {(bands, bins)} and {(self.spec.n_fft,)}."
-            )
+            raise ParameterError(f"{METADATA_FILE}: abstain_below must be in [0, 1]; got {self.abstain_below}.")
+        self.bank.check(self.spec)
 
     @property
     def onnx_path(self) -> Path:
-        return self.directory / ONNX
+        """Path of the ONNX model."""
+        return self.directory / ONNX_FILE
 
     @property
     def keras_path(self) -> Path:
-        return self.directory / KERAS
+        """Path of the Keras model, which a served bundle may lack."""
+        return self.directory / KERAS_FILE
 
     @property
     def leaking(self) -> bool:
-        """Whether it was made with a split that leaks, so that its figures flatter."""
+        """Whether it was trained with a split that has train/test leakage, so that its metrics are biased upwards."""
         return bool(self.lineage.get("leaking"))
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what it answers and where it came from; version, metrics and the Keras file do not enter it.
+        """SHA-256, in hex, of everything but version, metrics and the Keras file.
 
-        (A ``.keras`` file holds the time of its writing, so that the same weights saved twice differ.)
+        A ``.keras`` file contains the time at which it was written: the same weights saved twice have two hashes.
         """
-        manifest = {key: value for key, value in _manifest(self).items() if key not in STAMPED}
-        manifest["files"] = {name: self.files[name] for name in (ONNX, FILTERS)}
-        return hashlib.sha256(_dump(manifest).encode()).hexdigest()
+        metadata = {key: value for key, value in _metadata(self).items() if key not in STAMPED_FIELDS}
+        metadata["files"] = {name: self.files[name] for name in (ONNX_FILE, FILTER_BANK_FILE)}
+        return hashlib.sha256(_to_json(metadata).encode()).hexdigest()
 
     @classmethod
     def load(cls, directory: Path | str) -> "Bundle":
-        """Read a bundle and check that its files are the ones that were written.
+        """Read a bundle, and verify the hashes of its files.
+
+        Parameters
+        ----------
+        directory : Path
+
+        Returns
+        -------
+        Bundle
 
         Raises
         ------
         GenreflowError
-            No bundle is there, it is damaged, or a newer genreflow wrote it.
+            `directory` holds no bundle, it is damaged, or its format is not the one of this version of genreflow.
         """
         directory = Path(directory)
-        path = directory / MANIFEST
+        path = directory / METADATA_FILE
         if not path.is_file():
             raise GenreflowError(
-                f"{directory} holds no bundle ({MANIFEST} is missing); `dvc repro` or `dvc pull` brings the champion."
+                f"{directory}: must be a bundle; got no {METADATA_FILE}. `dvc repro` or `dvc pull` writes the champion."
             )
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            written_by = manifest.pop("format")
+            metadata = read_json(path)
+            found = metadata.pop("format")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _damaged(path, "is not a bundle's manifest") from error
-        if written_by != FORMAT_VERSION:
+            raise _damaged(path, "must be a JSON object with a format", f"{type(error).__name__}: {error}") from error
+        if found != FORMAT_VERSION:
             raise GenreflowError(
-                f"{path} has the format {written_by}; this genreflow reads format {FORMAT_VERSION}: use the release "
-                "that wrote it, or train again."
+                f"{path}: format must be {FORMAT_VERSION}; got {found}. Use the version of genreflow that wrote it, or "
+                "train again."
             )
         try:
-            files = manifest["files"]
-            for name in (ONNX, FILTERS):
-                if not (directory / name).is_file():
-                    raise _damaged(directory / name, "is missing")
-                if sha256(directory / name) != files[name]:
-                    raise _damaged(directory / name, f"is not the file that {MANIFEST} was written with")
-            manifest |= {
-                "labels": tuple(manifest["labels"]),
-                "spec": FeatureSpec(**manifest["spec"]),
-                "bank": FilterBank.load(directory / FILTERS),
+            for name in (ONNX_FILE, FILTER_BANK_FILE):
+                _check_file(directory / name, metadata["files"][name])
+            metadata |= {
+                "labels": tuple(metadata["labels"]),
+                "spec": FeatureSpec(**metadata["spec"]),
+                "bank": FilterBank.load(directory / FILTER_BANK_FILE),
             }
-            return cls(directory=directory, **manifest)
+            return cls(directory=directory, **metadata)
         except (KeyError, TypeError, ValueError, OSError, ParameterError) as error:
-            raise _damaged(path, f"cannot be read ({error})") from error
+            raise _damaged(path, "must hold the fields of a bundle", f"{type(error).__name__}: {error}") from error
 
 
 def write_bundle(
@@ -163,19 +171,19 @@ def write_bundle(
     abstain_below: float,
     architecture: str,
     name: str = "genre-classifier",
-    lineage: dict,
+    lineage: dict[str, Any],
 ) -> Bundle:
-    """Write a bundle; `directory` appears complete or not at all, and replaces one that was there.
+    """Write a bundle atomically, instead of a previous one.
 
     Parameters
     ----------
     directory : Path
     onnx : Path or bytes
-        The model: input ``float32 (n, segment_frames, n_mels)`` in [0, 1], output logits ``float32 (n, len(labels))``.
+        The model: input float32 (n, segment_frames, n_mels) in [0, 1], output logits float32 (n, n_classes).
     keras_path : Path, optional
         The same model as a ``.keras`` file.
     labels, spec, bank, segment_frames, segment_hop, temperature, abstain_below, architecture, name, lineage
-        See `Bundle`.
+        As in `Bundle`.
 
     Returns
     -------
@@ -184,17 +192,17 @@ def write_bundle(
     Raises
     ------
     ParameterError
-        A value is out of range or does not fit the others.
+        As `Bundle`; nothing is written then.
     """
     with atomic_directory(Path(directory)) as temporary:
         if isinstance(onnx, bytes):
-            (temporary / ONNX).write_bytes(onnx)
+            (temporary / ONNX_FILE).write_bytes(onnx)
         else:
-            shutil.copyfile(onnx, temporary / ONNX)
+            shutil.copyfile(onnx, temporary / ONNX_FILE)
         if keras_path is not None:
-            shutil.copyfile(keras_path, temporary / KERAS)
-        bank.save(temporary / FILTERS)
-        written = Bundle(
+            shutil.copyfile(keras_path, temporary / KERAS_FILE)
+        bank.save(temporary / FILTER_BANK_FILE)
+        bundle = Bundle(
             directory=temporary,
             name=name,
             architecture=architecture,
@@ -210,30 +218,43 @@ def write_bundle(
             metrics={},
             files={path.name: sha256(path) for path in sorted(temporary.iterdir())},
         )
-        (temporary / MANIFEST).write_text(_dump(_manifest(written)), encoding="utf-8")
+        (temporary / METADATA_FILE).write_text(_to_json(_metadata(bundle)), encoding="utf-8")
     return Bundle.load(directory)
 
 
-def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metrics: dict) -> Bundle:
-    """Copy a bundle and stamp the copy with its version and metrics; the copy has the same `hash`.
+def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metrics: dict[str, Any]) -> Bundle:
+    """Copy a bundle, and set version and metrics of the copy; its `hash` stays the same.
+
+    Parameters
+    ----------
+    source_dir : Path
+    target_dir : Path
+        May be `source_dir`.
+    version : str
+    metrics : dict
+
+    Returns
+    -------
+    Bundle
+        The copy.
 
     Raises
     ------
     GenreflowError
-        `source_dir` holds no sound bundle.
+        As `Bundle.load`.
     """
     source = Bundle.load(source_dir)
     with atomic_directory(Path(target_dir)) as temporary:
         for file in source.files:
             if (source.directory / file).exists():
-                # copyfile, not copy: files linked from DVC's cache are read-only, the copy shall not be.
+                # copyfile, not copy: files that DVC linked from its cache are read-only, the copies must not be.
                 shutil.copyfile(source.directory / file, temporary / file)
-        manifest = _manifest(source) | {"version": str(version), "metrics": metrics}
-        (temporary / MANIFEST).write_text(_dump(manifest), encoding="utf-8")
+        metadata = _metadata(source) | {"version": str(version), "metrics": metrics}
+        (temporary / METADATA_FILE).write_text(_to_json(metadata), encoding="utf-8")
     return Bundle.load(target_dir)
 
 
-def _manifest(bundle: Bundle) -> dict:
+def _metadata(bundle: Bundle) -> dict[str, Any]:
     return {
         "format": FORMAT_VERSION,
         "name": bundle.name,
@@ -251,12 +272,12 @@ def _manifest(bundle: Bundle) -> dict:
     }
 
 
-def _dump(manifest: dict) -> str:
-    return json.dumps(_finite(manifest), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+def _to_json(metadata: dict[str, Any]) -> str:
+    return json.dumps(_finite(metadata), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _finite(value: object) -> object:
-    """NaN and infinity as null: they are no JSON, and a metric of an absent genre may well be NaN."""
+    """Replace NaN and infinity by None: JSON has neither, and the metric of a genre without tracks may be NaN."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -264,5 +285,15 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _damaged(path: Path, what: str) -> GenreflowError:
-    return GenreflowError(f"{path} {what}: the bundle is damaged; `dvc repro` or `dvc pull` writes it anew.")
+def _check_file(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise _damaged(path, "must be there", "no such file")
+    found = sha256(path)
+    if found != expected:
+        raise _damaged(path, f"SHA-256 must be {expected}", found)
+
+
+def _damaged(path: Path, expected: str, found: str) -> GenreflowError:
+    return GenreflowError(
+        f"{path}: {expected}; got {found.rstrip('.')}. The bundle is damaged; `dvc repro` or `dvc pull` restores it."
+    )

@@ -1,6 +1,5 @@
 """The audit of a folder of music, or of spectrograms, outside of a project; nothing in it is changed."""
 
-import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +55,7 @@ def audit_directory(
         manifest, raw = _read_manifest(path, Path(temporary, "raw"), tracks_csv, n_jobs=n_jobs, progress=progress)
         if not (params.near_duplicates or draw is not None or manifest.source == "spectrograms"):
             return audit_manifest(manifest, None, params, progress=progress)
-        spec = dataclasses.replace(FeatureSpec(), **manifest.spec_hints)
+        spec = FeatureSpec().replace(**manifest.spec_hints)
         features = Path(temporary, "features")
         update_features(features, manifest, raw, spec, make_filter_bank(spec), n_jobs=n_jobs, progress=progress)
         store = FeatureStore.open(features)

@@ -1,9 +1,9 @@
-"""From a waveform to base log-mel frames: the one piece of feature code of training and service alike.
+"""From a waveform to base log-mel frames: training and service share this code, so that there is no skew.
 
-The numbers are those of ``librosa.feature.melspectrogram`` followed by ``librosa.power_to_db``. The time goes into the
-Fourier transforms; the rest is arranged around them. Frames are taken in blocks that stay in the processor's cache,
-and the mel filters are applied in groups of neighbours, as small matrix products over just the bins that they span: a
-twentieth of the multiplications of the full filter bank.
+The values are those of ``librosa.feature.melspectrogram`` followed by ``librosa.power_to_db``. Most of the time goes
+into the FFTs. Frames are processed in blocks that fit in the processor's cache, and the mel filters are applied in
+groups of adjacent bands, as small matrix products over only the bins that they span: a twentieth of the multiplications
+of the full filter bank.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,57 +17,65 @@ from genreflow.audio.readers import Source
 from genreflow.errors import AudioError
 from genreflow.features.spec import FeatureSpec, FilterBank
 
-# The floor of power, as librosa.power_to_db has it; a clip that never rises above it is silent.
+# Minimum power, librosa.power_to_db's `amin`; a clip that never exceeds it is silent.
 _AMIN = 1e-10
 _AMIN_DB = -100.0
-# Samples of windowed frames at work: 1 MB of float32, and as much again of their transforms. Measured: 128 frames of
-# 2048; fewer hold Python's lock longer, which two threads notice by a tenth, and more leave the cache.
+# Samples of windowed frames per block: 1 MB of float32, and as much again for their spectra. Measured at 128 frames of
+# 2048 samples: smaller blocks hold the GIL for more of the time, which slows two threads by 10 %, and larger ones do
+# not fit in the cache.
 _BLOCK_SAMPLES = 1 << 18
-_BANDS_TOGETHER = 8
-# Multiplications of a product at most. Beyond it OpenBLAS takes several threads: for products of this size they cost
-# more than they save, and the last bit of a sum would depend on their number.
-_PRODUCT = 1 << 18
-# A last clip shorter than this part of a clip is not trusted with a level reference of its own.
-_TRUSTED_PART = 0.5
+_BANDS_PER_GROUP = 8
+# Largest matrix product [multiplications]. For larger ones OpenBLAS starts threads, which cost more than they save
+# here, and the rounding of a sum would depend on their number.
+_MAX_PRODUCT = 1 << 18
+# A last clip shorter than this fraction of a clip shares the level reference of the previous one.
+_MIN_OWN_REFERENCE = 0.5
 
 
 class LogMel:
-    """Computes base log-mel frames.
-
-    It holds no state between calls, so that threads may share one.
+    """Computes base log-mel frames. Calls keep no state: threads may share an instance.
 
     Parameters
     ----------
     spec : FeatureSpec
     bank : FilterBank
-        The arrays of that spec (`genreflow.datasets.filterbank.make_filter_bank`, or those of a bundle).
+        The arrays of `spec`, from `genreflow.datasets.filterbank.make_filter_bank` or from a bundle.
+
+    Raises
+    ------
+    ParameterError
+        The shapes of `bank` do not match `spec`.
+
+    Examples
+    --------
+    >>> spec = FeatureSpec()
+    >>> logmel = LogMel(spec, make_filter_bank(spec))  # doctest: +SKIP
+    >>> logmel.clip(np.zeros(22050, np.float32)).shape  # doctest: +SKIP
+    (44, 128)
     """
 
     def __init__(self, spec: FeatureSpec, bank: FilterBank) -> None:
-        if bank.mel.shape != (spec.n_mels, 1 + spec.n_fft // 2) or bank.window.shape != (spec.n_fft,):
-            raise ValueError(
-                f"the filter bank has mel {bank.mel.shape} and window {bank.window.shape}; "
-                f"the spec needs {(spec.n_mels, 1 + spec.n_fft // 2)} and {(spec.n_fft,)}"
-            )
+        bank.check(spec)
         self.spec = spec
         self._window = np.ascontiguousarray(bank.window, dtype=np.float32)
         self._filters = list(_filter_groups(bank.mel.astype(np.float32)))
-        # A sine of amplitude 1 gives half the sum of the window in its bin, and by Hann half of that on either side.
+        # A sine of amplitude 1 has a magnitude of half the window's sum in its bin, and with a Hann window half of that
+        # in each adjacent bin.
         gain = bank.mel[:, 1:-1] + (bank.mel[:, :-2] + bank.mel[:, 2:]) / 4
         self._full_scale_db = float(10 * np.log10((bank.window.sum() / 2) ** 2 * gain.max()))
 
     def clip(self, y: np.ndarray, *, exact: bool = False) -> np.ndarray:
-        """Compute the frames of one clip, with a level reference of its own.
+        """Compute the frames of one clip, relative to its own level.
 
         Parameters
         ----------
         y : np.ndarray [shape=(n,), dtype=float32], n > 0
-            Mono at ``spec.sample_rate``; of any length, though `frames` is the way for more than a clip.
+            Mono audio at ``spec.sample_rate``, of any length; see `frames` for audio longer than a clip.
         exact : bool
-            Keep exactly ``spec.frames_kept`` frames whatever the length, by the rule of imported spectrograms: of T
-            frames, number ``floor((j + 0.05) * T / (frames_kept + 0.5) + 1.5)`` for column j. Otherwise the stride is
-            that of a clip of nominal length, and the number of frames follows the length. No difference where
-            ``spec.frames_kept`` is None.
+            Keep exactly ``spec.frames_kept`` frames of audio of any length, as published spectrograms do: column j is
+            frame ``floor((j + 0.05) * T / (frames_kept + 0.5) + 1.5)`` of T. Otherwise the stride is that of a clip of
+            nominal length, and the number of frames depends on the length of the audio. Without ``spec.frames_kept``
+            both are the same.
 
         Returns
         -------
@@ -76,47 +84,47 @@ class LogMel:
         Raises
         ------
         AudioError
-            ``unusable``: no samples.
+            Code ``unusable``: no samples.
         """
         power = self._mel_power(y)
         return self._quantise(power, self._columns(len(power), exact=exact), *_extremes(power))
 
     def frames(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Compute the frames of audio of any length, clip by clip and in flat memory.
+        """Compute the frames of audio of any length, clip by clip and in constant memory.
 
-        Each clip of ``spec.clip_seconds`` is framed on its own and has a level reference of its own. So has a last
-        clip of half that length or more. A shorter one is levelled together with the clip before it (the louder
-        maximum, the softer minimum), or else a second of fading tail would be blown up to full level. A rest shorter
-        than one window would be mostly padding; it belongs to the clip before it. Audio shorter than a clip is
-        levelled on its own. A silent clip gives zeros.
+        Each clip of ``spec.clip_seconds`` has its own frames and its own reference level. So does a last clip of at
+        least half that length. A shorter last clip shares the level of the previous one (the higher maximum, the lower
+        minimum); otherwise a second of fade-out would be amplified to full level. A remainder shorter than one window
+        would be mostly padding and is part of the previous clip. Audio shorter than a clip has its own reference level.
+        A silent clip gives zeros.
 
-        Where ``spec.frames_kept`` is set, a clip of nominal length, give or take a window, keeps exactly that many, by
-        the rule of imported spectrograms: clips of "30 s" that are a few milliseconds off give what was imported.
+        If ``spec.frames_kept`` is set, a clip whose length is nominal within one window has exactly that many frames,
+        as with ``exact`` in `clip`: "30 s" clips that are a few milliseconds off give the published spectrograms.
 
         Parameters
         ----------
         blocks : iterable of np.ndarray [shape=(n,), dtype=float32]
-            Consecutive mono audio at ``spec.sample_rate``, blocks of any lengths.
+            Consecutive blocks of mono audio at ``spec.sample_rate``, of any lengths.
 
         Yields
         ------
         np.ndarray [shape=(frames, n_mels), dtype=uint8]
-            One array a clip; ``spec.frames_per_clip`` frames in all but the last.
+            One array per clip; ``spec.frames_per_clip`` frames in all but the last.
         """
-        before = None
+        previous = None
         for y in _clips(blocks, self.spec.clip_samples, rest=self.spec.n_fft):
             power = self._mel_power(y)
             low, high = _extremes(power)
-            if before is not None and len(y) < _TRUSTED_PART * self.spec.clip_samples:
-                low, high = min(low, before[0]), max(high, before[1])
-            before = low, high
-            whole = abs(len(y) - self.spec.clip_samples) < self.spec.n_fft
-            yield self._quantise(power, self._columns(len(power), exact=whole), low, high)
+            if previous is not None and len(y) < _MIN_OWN_REFERENCE * self.spec.clip_samples:
+                low, high = min(low, previous[0]), max(high, previous[1])
+            previous = low, high
+            nominal = abs(len(y) - self.spec.clip_samples) < self.spec.n_fft
+            yield self._quantise(power, self._columns(len(power), exact=nominal), low, high)
 
     def _mel_power(self, y: np.ndarray) -> np.ndarray:
-        """Return mel power [shape=(1 + n // hop_length, n_mels)] of centred frames, zero outside the signal."""
+        """Return the mel power [shape=(1 + n // hop_length, n_mels)] of centred frames, zero-padded at both ends."""
         if y.ndim != 1 or not len(y):
-            raise AudioError("unusable", f"The audio has shape {y.shape}; at least one sample of mono is needed.")
+            raise AudioError("unusable", f"audio: must be mono with at least one sample; got shape {y.shape}.")
         n_fft, hop = self.spec.n_fft, self.spec.hop_length
         padded = np.zeros(len(y) + n_fft, dtype=np.float32)
         padded[n_fft // 2 : n_fft // 2 + len(y)] = y
@@ -127,17 +135,17 @@ class LogMel:
         for begin in range(0, len(frames), step):
             block = frames[begin : begin + step]
             spectrum = scipy.fft.rfft(np.multiply(block, self._window, out=windowed[: len(block)]))
-            squares = spectrum.view(np.float32)  # real and imaginary parts take turns; the filters add them up
+            squares = spectrum.view(np.float32)  # real and imaginary parts alternate; the filters add their squares
             np.multiply(squares, squares, out=squares)
             for bands, bins, weights in self._filters:
                 out = power[begin : begin + step, bands]
-                rows = max(1, _PRODUCT // weights.size)
+                rows = max(1, _MAX_PRODUCT // weights.size)
                 for first in range(0, len(block), rows):
                     np.matmul(squares[first : first + rows, bins], weights, out=out[first : first + rows])
         return power
 
     def _columns(self, n_frames: int, *, exact: bool = False) -> np.ndarray | slice:
-        """Return which of a clip's frames are kept: at least one."""
+        """Return the indices of the frames of a clip that are kept, at least one."""
         kept, nominal = self.spec.frames_kept, self.spec.frames_computed
         if kept is None:
             return slice(None)
@@ -146,7 +154,7 @@ class LogMel:
         return np.minimum(columns, n_frames - 1)
 
     def _quantise(self, power: np.ndarray, columns: np.ndarray | slice, low: float, high: float) -> np.ndarray:
-        """Return the kept frames as uint8, given the softest and the loudest cell in dB."""
+        """Return the kept frames as uint8, given the levels of the softest and the loudest bin [dB]."""
         if self.spec.level_reference == "full_scale":
             high = self._full_scale_db
         floor = high - self.spec.top_db
@@ -164,7 +172,7 @@ class LogMel:
 
 
 def logmel_pieces(source: Source, logmel: LogMel) -> list[np.ndarray]:
-    """Compute the base log-mel frames of one file, as the feature store takes them.
+    """Compute the base log-mel frames of one file, for the feature store.
 
     Parameters
     ----------
@@ -174,7 +182,7 @@ def logmel_pieces(source: Source, logmel: LogMel) -> list[np.ndarray]:
     Returns
     -------
     list of np.ndarray [shape=(frames, n_mels), dtype=uint8]
-        One piece: its clips one after the other.
+        One piece: the frames of all clips.
 
     Raises
     ------
@@ -186,9 +194,9 @@ def logmel_pieces(source: Source, logmel: LogMel) -> list[np.ndarray]:
 
 
 def _clips(blocks: Iterable[np.ndarray], size: int, *, rest: int) -> Iterator[np.ndarray]:
-    """Cut consecutive blocks into arrays of `size` samples; copy only what lies across.
+    """Cut consecutive blocks into clips of `size` samples, and copy only those that span blocks.
 
-    The last one has what is left: at least `rest` samples where it is not the only one, and fewer than `size` + `rest`.
+    The last clip has fewer than `size` + `rest` samples, and at least `rest` unless it is the only one.
     """
     held = np.zeros(0, dtype=np.float32)
     for block in blocks:
@@ -201,18 +209,18 @@ def _clips(blocks: Iterable[np.ndarray], size: int, *, rest: int) -> Iterator[np
 
 
 def _extremes(power: np.ndarray) -> tuple[float, float]:
-    """Return the softest and the loudest cell [dB], neither below the floor.
+    """Return the levels of the softest and the loudest bin [dB], at least `_AMIN_DB`.
 
-    All frames count, also those that are not kept, as they did when the published spectrograms were made.
+    Frames that are not kept count as well, as in the published spectrograms.
     """
     low, high = 10 * np.log10(np.maximum([power.min(), power.max()], _AMIN))
     return float(low), float(high)
 
 
 def _filter_groups(mel: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Yield (bands, bins, weights) of neighbouring filters, each bin twice: for its real and its imaginary part."""
-    for first in range(0, len(mel), _BANDS_TOGETHER):
-        filters = mel[first : first + _BANDS_TOGETHER]
+    """Yield (bands, bins, weights) of adjacent filters, with each bin twice: for its real and its imaginary part."""
+    for first in range(0, len(mel), _BANDS_PER_GROUP):
+        filters = mel[first : first + _BANDS_PER_GROUP]
         used = np.flatnonzero(filters.any(axis=0))
         begin, end = (used[0], used[-1] + 1) if len(used) else (0, 1)
         weights = np.ascontiguousarray(np.repeat(filters[:, begin:end], 2, axis=1).T)

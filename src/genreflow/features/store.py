@@ -1,12 +1,12 @@
-"""The feature store: base log-mel frames of all tracks, in memory-mappable shards that are written once.
+"""The feature store: base log-mel frames of all tracks, in memory-mapped shards that are written once.
 
-    index.json              spec, and where each track lies
-    shard-<id>.npy          uint8 (frames, n_mels), tracks one after the other
-    shard-<id>.json         the same for this shard alone; a shard counts from the moment this file is there
+    index.json              spec, and the location of each track
+    shard-<id>.npy          uint8 (frames, n_mels), the frames of several tracks
+    shard-<id>.json         the locations of these tracks; it is written last, and a shard without it is invalid
 
-Shards are named after the tracks in them, so that the same tracks give the same files, and are never edited: new
-tracks make new shards, and tracks that left are forgotten by the index. An update that was interrupted finds its
-finished shards again.
+A shard is named after a hash of its tracks, so that the same tracks give the same files, and is never edited. New
+tracks go to new shards, and removed tracks disappear from the index. An update after an interrupted one reuses its
+finished shards.
 """
 
 import json
@@ -22,28 +22,28 @@ import numpy as np
 from genreflow.errors import ParameterError
 from genreflow.features import shards
 from genreflow.features.shards import Job, JobResult, Location
-from genreflow.features.spec import FeatureSpec
-from genreflow.files import write_text
+from genreflow.features.spec import FEATURE_VERSION, FeatureSpec
+from genreflow.files import read_json, write_text
 
 _INDEX = "index.json"
-# Tracks of a job, by the number of new tracks alone, so that the files do not depend on the machine. The fewest take
-# about as long as processes take to start, so that a single job is done without any.
-_FEWEST_TRACKS, _MOST_TRACKS, _SHARDS_AN_UPDATE = 16, 256, 32
-# Decoding, transforms and products leave Python's lock, all but a tenth of the time. So a few threads are as fast as
-# processes, and start at once, where each process first imports for 0.6 s of its core.
-_MOST_THREADS = 4
+# Tracks per job depend on the number of new tracks alone, so that the files do not depend on the machine.
+# The minimum takes about as long as starting a process; a single job runs in this one.
+_MIN_JOB_TRACKS, _MAX_JOB_TRACKS, _JOBS_PER_UPDATE = 16, 256, 32
+# Decoding, FFTs and matrix products release the GIL, 90 % of the time. So a few threads are as fast as processes, and
+# start at once, while each process first spends 0.6 s on imports.
+_MAX_THREADS = 4
 
 
 @dataclass(frozen=True)
 class StoreReport:
-    """What an update did.
+    """Result of an update.
 
     Parameters
     ----------
     computed, reused, dropped : int >= 0
-        Tracks.
+        Numbers of tracks.
     failed : dict of str to str
-        Key and message of each track whose audio cannot be used; it is tried again at the next update.
+        Messages of the tracks whose audio is unusable, by key; the next update tries them again.
     """
 
     computed: int
@@ -53,14 +53,14 @@ class StoreReport:
 
 
 class FeatureStore:
-    """A feature store, opened for reading.
+    """A feature store, open for reading.
 
     Parameters
     ----------
     directory : Path
     spec : FeatureSpec
     tracks : dict of str to (str, list of [int, int])
-        Shard and pieces of each track.
+        Name of the shard and ranges of frames of each track, by its key.
     """
 
     def __init__(self, directory: Path, spec: FeatureSpec, tracks: dict[str, Location]) -> None:
@@ -73,28 +73,38 @@ class FeatureStore:
     def open(cls, directory: str | os.PathLike) -> "FeatureStore":
         """Open the store in a directory.
 
+        Parameters
+        ----------
+        directory : path
+
+        Returns
+        -------
+        FeatureStore
+
         Raises
         ------
         ParameterError
-            There is none, or other feature code has made it.
+            `directory` holds no complete store, or another version of the feature code wrote it.
         """
         directory = Path(directory)
+        path = directory / _INDEX
         try:
-            index = json.loads((directory / _INDEX).read_text())
-            spec = FeatureSpec(**index["spec"])
+            index = read_json(path)
+            spec, key, tracks = FeatureSpec(**index["spec"]), index["key"], index["tracks"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ParameterError(
-                f"{directory} holds no complete feature store; compute the features first (`dvc repro featurize`)."
+                f"{path}: must be the index of a complete feature store; got {type(error).__name__}. "
+                "`dvc repro featurize` computes the features."
             ) from error
-        if spec.key != index["key"]:
+        if spec.key != key:
             raise ParameterError(
-                f"{directory} was made by another version of the feature code; "
-                "compute the features again (`dvc repro featurize`)."
+                f"{path}: key must be {spec.key}, that of feature version {FEATURE_VERSION}; got {key}. "
+                "`dvc repro featurize` computes the features again."
             )
-        return cls(directory, spec, {key: tuple(place) for key, place in index["tracks"].items()})
+        return cls(directory, spec, {key: tuple(location) for key, location in tracks.items()})
 
     def pieces(self, key: str) -> list[np.ndarray]:
-        """Return the pieces of a track, as read-only views of its memory-mapped shard.
+        """Return the pieces of a track, as read-only views of a memory-mapped shard.
 
         Parameters
         ----------
@@ -103,19 +113,20 @@ class FeatureStore:
         Returns
         -------
         list of np.ndarray [shape=(frames, n_mels), dtype=uint8]
-            Segments never run across pieces.
+            No segment spans two pieces.
 
         Raises
         ------
         KeyError
+            The store has no such track.
         """
-        name, pieces = self._tracks[key]
+        name, ranges = self._tracks[key]
         if name not in self._open:
             self._open[name] = np.asarray(np.load(shards.array_path(self.directory, name), mmap_mode="r"))
-        return [self._open[name][begin:end] for begin, end in pieces]
+        return [self._open[name][begin:end] for begin, end in ranges]
 
     def lengths(self, key: str) -> list[int]:
-        """Return the frames of each piece of a track, without opening its shard."""
+        """Return the number of frames of each piece of a track, without opening its shard."""
         return [end - begin for begin, end in self._tracks[key][1]]
 
     def __len__(self) -> int:
@@ -138,40 +149,40 @@ def update(
     scheduler: str | None = None,
     progress: bool = True,
 ) -> StoreReport:
-    """Bring a store in line with a list of tracks: compute the new ones, keep the old ones, forget the rest.
+    """Make a store hold exactly the given tracks: compute the new ones, reuse those it has, and drop all others.
 
     Only one update of a directory may run at a time.
 
     Parameters
     ----------
     directory : path
-        Made where it does not exist. A store of another spec, or of another version of the feature code, is replaced.
+        Created if it does not exist. A store of another spec or feature version is replaced.
     spec : FeatureSpec
     items : iterable of (str, object)
-        Key (the hash of the audio) and what `compute` needs; of equal keys the first counts.
+        Key of each track (the hash of its audio) and the argument of `compute`. Of equal keys, the first is used.
     compute : callable
-        From the object to a list of uint8 arrays [shape=(frames, n_mels)]; a top-level function or a
-        `functools.partial` of one that keeps no state, since it runs in other threads and processes.
+        Returns the features of a track, a list of uint8 arrays [shape=(frames, n_mels)]. It runs in other threads and
+        processes: a top-level function, or a `functools.partial` of one, that keeps no state.
     n_jobs : int
-        Workers, as joblib counts them: -1 is one a core. Up to four are threads, more are processes.
-    scheduler : str or None
-        Address of a Dask scheduler, such as ``tcp://host:8786``, on whose workers `compute` runs instead. They see
-        this directory, and what `compute` reads, under the same absolute paths. The files are the same ones.
+        Number of workers, as in joblib: -1 is one per core. Up to four are threads, more are processes.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as ``tcp://host:8786``, on whose workers `compute` runs instead. They must see
+        this directory, and what `compute` reads, under the same absolute paths. They write the same files.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     StoreReport
-        An `AudioError` of `compute` is recorded there; any other exception ends the update, and what was finished
-        is found again by the next.
+        An `AudioError` of `compute` is reported there. Any other exception ends the update; the next one reuses the
+        finished shards.
 
     Raises
     ------
     ParameterError, GenreflowError
-        Of `scheduler`, as `features.dask_jobs.compute_shards_on_dask` does.
+        With `scheduler`, as `genreflow.distributed.run_jobs`.
     """
-    from tqdm import tqdm  # here, since every worker process loads this module
+    from tqdm import tqdm  # not at the top: every worker process imports this module
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -185,15 +196,14 @@ def update(
     missing = sorted(wanted.keys() - tracks.keys())
     failed: dict[str, str] = {}
     with tqdm(total=len(missing), desc="features", unit="track", disable=not progress) as bar:
-        for places, faults in _compute(directory, spec, missing, wanted, compute, n_jobs, scheduler):
-            tracks |= places
-            failed |= faults
-            bar.update(len(places) + len(faults))
+        for locations, messages in _compute(directory, spec, missing, wanted, compute, n_jobs, scheduler):
+            tracks |= locations
+            failed |= messages
+            bar.update(len(locations) + len(messages))
 
-    places = {key: tracks[key] for key in sorted(tracks)}
-    index = {"key": spec.key, "spec": spec.to_dict(), "tracks": places}
+    index = {"key": spec.key, "spec": spec.to_dict(), "tracks": {key: tracks[key] for key in sorted(tracks)}}
     write_text(directory / _INDEX, json.dumps(index))
-    # Only now, so that the store before this update could be read until here.
+    # Last, so that the previous store can be read until here.
     shards.remove_unused(directory, {name for name, _ in tracks.values()})
     return StoreReport(
         computed=len(tracks) - reused,
@@ -205,7 +215,7 @@ def update(
 
 def _indexed_keys(directory: Path) -> set[str]:
     try:
-        return set(json.loads((directory / _INDEX).read_text())["tracks"])
+        return set(read_json(directory / _INDEX)["tracks"])
     except (OSError, ValueError, KeyError):
         return set()
 
@@ -219,31 +229,33 @@ def _compute(
     n_jobs: int,
     scheduler: str | None,
 ) -> Iterator[JobResult]:
-    """Compute the missing tracks, here or on a cluster, in the same jobs, and yield what they report as it comes."""
+    """Compute the missing tracks, here or on a Dask cluster in the same jobs, and yield results as they complete."""
     if not missing:
         return
     if scheduler:
         from genreflow.features.dask_jobs import compute_shards_on_dask
 
-        doubtful = []
-        for places, faults in compute_shards_on_dask(scheduler, directory, spec, _jobs(missing, payloads), compute):
-            doubtful += faults
-            yield places, {}
-        # Whether a track can be used is decided here: a worker may lack ffmpeg, or the disk that the track is on.
-        yield from _compute(directory, spec, sorted(doubtful), payloads, compute, n_jobs, None)
+        failed: list[str] = []
+        for locations, messages in compute_shards_on_dask(
+            scheduler, directory, spec, _jobs(missing, payloads), compute
+        ):
+            failed += messages
+            yield locations, {}
+        # Try those again on this machine: a worker may lack ffmpeg, or access to the file.
+        yield from _compute(directory, spec, sorted(failed), payloads, compute, n_jobs, None)
         return
-    import joblib  # not among what the service installs
+    import joblib  # not at the top: the service does not install it
 
     n_jobs = min(joblib.effective_n_jobs(n_jobs), math.ceil(len(missing) / _job_size(len(missing))))
-    kind = "threads" if n_jobs <= _MOST_THREADS else "processes"
-    parallel = joblib.Parallel(n_jobs=n_jobs, prefer=kind, return_as="generator_unordered")
+    prefer = "threads" if n_jobs <= _MAX_THREADS else "processes"
+    parallel = joblib.Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator_unordered")
     yield from parallel(
         joblib.delayed(shards.compute_shards)(directory, spec, job, compute) for job in _jobs(missing, payloads)
     )
 
 
 def _job_size(n_tracks: int) -> int:
-    return min(max(math.ceil(n_tracks / _SHARDS_AN_UPDATE), _FEWEST_TRACKS), _MOST_TRACKS)
+    return min(max(math.ceil(n_tracks / _JOBS_PER_UPDATE), _MIN_JOB_TRACKS), _MAX_JOB_TRACKS)
 
 
 def _jobs(keys: list[str], payloads: dict[str, Any]) -> Iterator[Job]:
@@ -255,16 +267,16 @@ def _jobs(keys: list[str], payloads: dict[str, Any]) -> Iterator[Job]:
 def _reuse(
     directory: Path, spec: FeatureSpec, found: list[shards.Shard], wanted: dict[str, Any]
 ) -> dict[str, Location]:
-    """Find the wanted tracks among the shards; rewrite what is left of a shard more than half dead."""
+    """Return the locations of the wanted tracks that are in a shard; rewrite shards of which less than half is used."""
     tracks: dict[str, Location] = {}
-    # The fullest first: after an interruption a track may stand in a shard and in its rewritten successor.
+    # Shards with the fewest unused tracks first: after an interruption, a track may be in a shard and in its rewrite.
     for shard in sorted(found, key=lambda shard: (len(shard.tracks.keys() - wanted.keys()), shard.name)):
-        live = {key: pieces for key, pieces in shard.tracks.items() if key in wanted and key not in tracks}
-        frames = sum(end - begin for pieces in live.values() for begin, end in pieces)
+        used = {key: ranges for key, ranges in shard.tracks.items() if key in wanted and key not in tracks}
+        frames = sum(end - begin for ranges in used.values() for begin, end in ranges)
         if 2 * frames >= shard.frames:
-            tracks |= {key: (shard.name, pieces) for key, pieces in live.items()}
+            tracks |= {key: (shard.name, ranges) for key, ranges in used.items()}
             continue
         array = np.load(shards.array_path(directory, shard.name), mmap_mode="r")
-        views = ((key, [array[begin:end] for begin, end in pieces]) for key, pieces in live.items())
+        views = ((key, [array[begin:end] for begin, end in ranges]) for key, ranges in used.items())
         tracks |= shards.write_shards(directory, spec, views)
     return tracks

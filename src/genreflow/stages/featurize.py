@@ -1,6 +1,5 @@
 """data/raw -> the feature store; only tracks that it does not hold yet are computed."""
 
-import dataclasses
 import os
 
 from genreflow.datasets.featurize import update_features
@@ -14,7 +13,7 @@ from genreflow.stages import FEATURES, FILTERS, MANIFEST, RAW, run_stage, say
 def main() -> None:
     params = load_params()
     manifest = Manifest.load(MANIFEST)
-    spec = dataclasses.replace(params.features, **manifest.spec_hints)
+    spec = params.features.replace(**manifest.spec_hints)
     bank = filter_bank(spec, kept=FEATURES / FILTERS)
     # The variable is Dask's own.
     scheduler = params.compute.scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
