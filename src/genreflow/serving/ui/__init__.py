@@ -1,21 +1,31 @@
-"""The page at ``/ui``: static files, and the headers that keep it to itself."""
+"""The web pages of the service: the classifier at ``/ui`` and the API documentation at ``/docs``.
 
+Both are static files without a build step. `page` is the ASGI application that the service mounts at ``/``.
+"""
+
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-STATIC = Path(__file__).parent / "static"
+from genreflow.serving.schema import settings
 
-# The style sheet that wavesurfer.js writes into its shadow root; a browser's console tells the hash of a changed one.
+__all__ = ["page"]
+
+_FOLDER = Path(__file__).parent
+
+# The style sheet that wavesurfer.js creates in its shadow root. If it has changed, the browser's console shows the new
+# hash.
 _WAVESURFER_STYLE = "'sha256-4hGoO+X6KXe8Gw08N/aBKwvHEYryxn/8CNSB0dTq+m0='"
 
-HEADERS = {
-    # Nothing from another host, nothing inline, nothing sent elsewhere; blobs are the audio and wavesurfer.js's worker.
+# Of every response with a file of the pages.
+_HEADERS = {
+    # No other hosts, nothing inline. Blobs are the audio that is played and the worker of wavesurfer.js.
     "Content-Security-Policy": "; ".join([
         "default-src 'none'",
         "script-src 'self'",
@@ -31,38 +41,48 @@ HEADERS = {
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    # Kept by the browser, but asked for again: a new version of the service has a new page.
+    # Browsers may store the files but must revalidate them, because a new version of the service has new ones.
     "Cache-Control": "no-cache",
 }  # fmt: skip
 
 
 class _Files(StaticFiles):
-    """The files of the page, and ``limits.json``: what the service takes, so that the page can say no before it
-    decodes."""
+    """The files below ``/ui``, with `_HEADERS`."""
 
     def __init__(self) -> None:
-        super().__init__(directory=STATIC, html=True)
+        super().__init__(directory=_FOLDER / "static", html=True)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        if path == "limits.json":
-            response: Response = JSONResponse(_limits())
-        else:
-            response = await super().get_response(path, scope)
-        response.headers.update(HEADERS)
+        response = await super().get_response(path, scope)
+        response.headers.update(_HEADERS)
         return response
 
 
-def _limits() -> dict:
-    from genreflow.serving.schema import settings
+def _redirect_to(target: str) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that redirects to a relative URL, which is right under any path prefix of a proxy."""
 
+    async def redirect(request: Request) -> Response:
+        return RedirectResponse(target, headers={"Cache-Control": "no-cache"})
+
+    return redirect
+
+
+async def _docs(request: Request) -> Response:
+    return FileResponse(_FOLDER / "docs.html", headers=_HEADERS)
+
+
+async def _limits(request: Request) -> Response:
+    """The limits of the service, by which the classifier page refuses a file before it decodes it."""
     limits = settings()
-    return {"max_seconds": limits.max_seconds, "max_bytes": limits.max_bytes}
+    return JSONResponse({"max_seconds": limits.max_seconds, "max_bytes": limits.max_bytes}, headers=_HEADERS)
 
 
-async def _with_slash(request: Request) -> Response:
-    # Relative, so that it also holds behind a proxy that serves all this under a path.
-    return RedirectResponse("ui/", headers={"Cache-Control": "no-cache"})
-
-
-# Mounted at the root: BentoML's mounts do not answer the path without its slash.
-page = Starlette(routes=[Route("/ui", _with_slash), Mount("/ui", _Files())])
+page = Starlette(
+    routes=[
+        Route("/ui", _redirect_to("ui/")),
+        Route("/ui/limits.json", _limits),
+        Mount("/ui", _Files()),
+        Route("/docs", _docs),
+        Route("/docs/", _redirect_to("../docs")),
+    ]
+)

@@ -1,27 +1,58 @@
-// The service: what is sent, and its refusals in words.
+// HTTP client of the service: its routes, retries while it is busy, and the token that it may require.
 
-import { newToken, token } from "./token.js";
-import { Problem, meanwhile } from "./words.js";
+import { byId } from "./dom.js";
+import { UserError, withActivity } from "./messages.js";
 
-const BUSY = [429, 503];
-const FIRST_PAUSE_MS = 1000; // twice as long each time, where the service does not say how long
-const PATIENCE_MS = 30_000;
-const BUSY_WORDS = "The service has too much to do at the moment.";
+/**
+ * @typedef {{max_seconds: number, max_bytes: number}} Limits Longest audio [s] and largest request body [bytes].
+ *
+ * @typedef {object} ModelInfo
+ * @property {string} name
+ * @property {string | null} version
+ * @property {string} architecture
+ * @property {string[]} labels
+ * @property {number} segment_seconds
+ * @property {number} sample_rate [Hz]
+ * @property {boolean} [leaking] True if the model's test data overlap its training data.
+ *
+ * @typedef {{start: number, end: number, genre: string, confidence: number}} Segment Times in seconds.
+ *
+ * @typedef {object} Prediction
+ * @property {string | null} genre Null if the model abstains.
+ * @property {number} confidence The highest probability.
+ * @property {Record<string, number>} probabilities By genre, highest first.
+ * @property {Segment[]} segments They overlap.
+ * @property {number} duration [s]
+ * @property {boolean} short True if the audio is shorter than a segment.
+ * @property {{name: string, version: string | null, leaking?: boolean}} model
+ */
 
-// Beside the page, wherever the service is mounted.
-const address = (route) => new URL(`../${route}`, document.baseURI);
+const BUSY_STATUSES = [429, 503];
+const FIRST_RETRY_MS = 1000; // doubled with each retry, unless the service sends Retry-After
+const MAX_RETRY_MS = 30_000; // in total
+const TOKEN_KEY = "genreflow-token"; // of sessionStorage, which the browser clears when the tab is closed
 
-/** What the service takes: `max_seconds`, `max_bytes`. */
-export async function limits() {
-  return read(await ask(new URL("limits.json", document.baseURI), {}));
+// Relative to the page, so that the service may be mounted under a path prefix.
+const routeUrl = (route) => new URL(`../${route}`, document.baseURI);
+
+/** @returns {Promise<Limits>} */
+export async function fetchLimits() {
+  return readJson(await request(new URL("limits.json", document.baseURI), {}));
 }
 
-/** What is served. */
-export async function model() {
+/** @returns {Promise<ModelInfo>} */
+export async function fetchModel() {
   return post("model", { body: "{}", headers: { "Content-Type": "application/json" } });
 }
 
-/** Classify a blob of audio; `name` is what the service's messages call it. */
+/**
+ * Classify an audio file.
+ *
+ * @param {Blob} blob
+ * @param {string} name The file name that error messages of the service contain.
+ * @param {AbortSignal} signal
+ * @returns {Promise<Prediction>}
+ */
 export async function classify(blob, name, signal) {
   const body = new FormData();
   body.append("audio", blob, name);
@@ -30,19 +61,19 @@ export async function classify(blob, name, signal) {
 
 async function post(route, options) {
   let response = await send(route, options);
-  if (BUSY.includes(response.status)) {
-    response = await meanwhile(`${BUSY_WORDS} Waiting for its answer …`, patiently(response, route, options));
+  if (BUSY_STATUSES.includes(response.status)) {
+    response = await withActivity("The service is busy. Trying again …", retry(response, route, options));
   }
-  return read(response);
+  return readJson(response);
 }
 
-/** Send again whenever the service says that it may have time, until it has or the patience ends. */
-async function patiently(response, route, options) {
-  const end = Date.now() + PATIENCE_MS;
-  for (let pause = FIRST_PAUSE_MS; BUSY.includes(response.status); pause *= 2) {
-    const asked = 1000 * Number(response.headers.get("Retry-After")) || pause;
-    if (Date.now() + asked > end) break;
-    await wait(asked, options.signal);
+/** Repeat a request as the service allows, until it is accepted or MAX_RETRY_MS would be exceeded. */
+async function retry(response, route, options) {
+  const deadline = Date.now() + MAX_RETRY_MS;
+  for (let backoff = FIRST_RETRY_MS; BUSY_STATUSES.includes(response.status); backoff *= 2) {
+    const delay = 1000 * Number(response.headers.get("Retry-After")) || backoff;
+    if (Date.now() + delay > deadline) break;
+    await sleep(delay, options.signal);
     response = await send(route, options);
   }
   return response;
@@ -50,37 +81,71 @@ async function patiently(response, route, options) {
 
 async function send(route, { headers, ...options }) {
   for (;;) {
-    const given = token();
-    const allowed = given ? { Authorization: `Bearer ${given}` } : {};
-    const response = await ask(address(route), { method: "POST", headers: { ...headers, ...allowed }, ...options });
+    const token = sessionStorage.getItem(TOKEN_KEY);
+    const authorization = token ? { Authorization: `Bearer ${token}` } : {};
+    const allHeaders = { ...headers, ...authorization };
+    const response = await request(routeUrl(route), { method: "POST", headers: allHeaders, ...options });
     if (response.status !== 401) return response;
-    await newToken(given);
+    await replaceToken(token);
   }
 }
 
-async function ask(url, options) {
+async function request(url, options) {
   try {
     return await fetch(url, { cache: "no-store", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem("away", "The service cannot be reached. Is it still running, and are you still online?", { again: true });
+    const message = "The service cannot be reached. Check that it is running and that you are online.";
+    throw new UserError("unreachable", message, { retryable: true });
   }
 }
 
-async function read(response) {
-  const answer = await response.json().catch(() => null);
-  if (response.ok && answer) return answer;
-  if (BUSY.includes(response.status)) throw new Problem("busy", `${BUSY_WORDS} Try again in a minute.`, { again: true });
-  const again = response.ok || response.status === 408 || response.status >= 500;
-  const { code, message } = answer?.error ?? {};
-  if (message) throw new Problem(code, message, { again });
-  if (response.status === 413) throw new Problem("too_large", "The file is too large for this service.");
-  throw new Problem("service", `The service failed to answer (status ${response.status}).`, { again });
+async function readJson(response) {
+  const body = await response.json().catch(() => null);
+  if (response.ok && body) return body;
+  if (BUSY_STATUSES.includes(response.status)) {
+    throw new UserError("busy", "The service is busy. Try again in a minute.", { retryable: true });
+  }
+  const retryable = response.ok || response.status === 408 || response.status >= 500;
+  const { code, message } = body?.error ?? {};
+  if (message) throw new UserError(code, message, { retryable });
+  // A proxy answers without the service's error body.
+  if (response.status === 413) throw new UserError("too_large", "The file is too large for this service.");
+  throw new UserError("service", `The service failed to respond (status ${response.status}).`, { retryable });
 }
 
-function wait(ms, signal) {
+function sleep(ms, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, ms);
     signal?.addEventListener("abort", () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
+  });
+}
+
+let tokenPrompt = null;
+
+/** Ask the user for a token instead of the rejected one; concurrent requests share one dialog. */
+async function replaceToken(rejected) {
+  if (sessionStorage.getItem(TOKEN_KEY) !== rejected) return; // a concurrent request has replaced it
+  tokenPrompt ??= promptForToken().finally(() => { tokenPrompt = null; });
+  await tokenPrompt;
+}
+
+function promptForToken() {
+  const dialog = byId("token-dialog");
+  const field = byId("token");
+  field.value = "";
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+  return new Promise((resolve, reject) => {
+    dialog.addEventListener("close", () => {
+      const token = field.value.trim();
+      field.value = "";
+      if (dialog.returnValue === "ok" && token) {
+        sessionStorage.setItem(TOKEN_KEY, token);
+        resolve();
+      } else {
+        reject(new UserError("unauthorised", "This service requires a token.", { retryable: true }));
+      }
+    }, { once: true });
   });
 }

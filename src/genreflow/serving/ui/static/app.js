@@ -1,107 +1,115 @@
-// The page: its parts, and what ties them together.
+// Entry point of the classifier page: creates its parts and connects them.
 
-import { sentence } from "./answer.js";
-import { Deck } from "./deck.js";
+import { listenForAudio } from "./audio-input.js";
 import { byId } from "./dom.js";
-import { takeIn } from "./intake.js";
-import { List, summary } from "./list.js";
-import { listen, sound } from "./listen.js";
-import { Queue } from "./queue.js";
-import { labels, meet } from "./served.js";
-import { csv, download } from "./table.js";
-import { quiet, say, tell } from "./words.js";
+import { announce, hideError, showError } from "./messages.js";
+import { loadModelInfo, modelLabels } from "./model-info.js";
+import { describePrediction } from "./prediction.js";
+import { TrackList, downloadCsv, summarize, toCsv } from "./track-list.js";
+import { TrackQueue, decodeTrack } from "./track-queue.js";
+import { TrackView } from "./track-view.js";
 
-const deck = new Deck();
-const list = new List({ onOpen: reopen, onAgain: again });
-const queue = new Queue({ listen: hear, onChange: draw, onSettled: settled, onRest: rested });
+const trackView = new TrackView();
+const trackList = new TrackList({ onOpen: openFromList, onRetry: retry });
+const queue = new TrackQueue({
+  onStart: announceDecoding,
+  onDecoded: showDecoded,
+  onSettled: showSettled,
+  onIdle: announceSummary,
+  onChange: updateList,
+});
 
-function draw() {
-  list.draw(queue.tracks, { open: deck.track, running: queue.running });
+function updateList() {
+  trackList.update(queue.tracks, { openTrack: trackView.track, running: queue.running });
 }
 
-/** Whether a track is what the person is waiting for, rather than one of many. */
-const isAwaited = (track) => track.alone || queue.tracks.length === 1;
-
-function add(files, how) {
+function addFiles(files, options) {
   if (!files.length) return;
-  quiet();
-  if (files.length === 1 && !queue.running) deck.close(); // room for the one that is shown at once, before its answer
-  queue.add(files, how);
+  hideError();
+  if (files.length === 1 && !queue.running) trackView.close(); // a single file is shown as soon as it is decoded
+  queue.add(files, options);
 }
 
-function again(track) {
-  quiet();
-  queue.again(track);
+function retry(track) {
+  hideError();
+  queue.retry(track);
 }
 
-function hear(track, signal) {
-  if (queue.tracks.length === 1) say(`${track.name}: decoding.`);
-  return listen(track, signal, (audio) => opens(track) && put(track, audio));
+/** Whether a track opens without being chosen from the list. */
+const opensByItself = (track) => track.single || !trackView.track;
+
+/** Whether the outcome of a track is announced on its own rather than in the summary. */
+const isAnnounced = (track) => track.single || queue.tracks.length === 1;
+
+function announceDecoding(track) {
+  if (queue.tracks.length === 1) announce(`Decoding ${track.name} …`);
 }
 
-/** Whether a track goes on the deck by itself. */
-const opens = (track) => track.alone || !deck.track;
-
-function put(track, audio) {
-  deck.open(track, audio);
-  draw();
+function showDecoded(track, audio) {
+  if (opensByItself(track)) open(track, audio);
 }
 
-function settled(track) {
-  if (track.answer && track.unplayable && opens(track)) deck.open(track, null);
-  else if (track === deck.track) deck.show();
-  if (track.problem) {
-    if (track === deck.track || isAwaited(track)) tell(track.problem, () => again(track));
-  } else if (isAwaited(track)) {
-    say(sentence(track.name, track.answer));
+function showSettled(track) {
+  if (track.prediction && track.undecodable && opensByItself(track)) trackView.open(track, null);
+  else if (track === trackView.track) trackView.update();
+  if (track.error) {
+    if (track === trackView.track || isAnnounced(track)) showError(track.error, () => retry(track));
+  } else if (isAnnounced(track)) {
+    announce(describePrediction(track.name, track.prediction));
   }
 }
 
-function rested(count) {
-  if (count > 1) say(summary(queue.tracks));
+function announceSummary(count) {
+  if (count > 1) announce(summarize(queue.tracks));
 }
 
-async function reopen(track) {
-  quiet();
-  deck.track = track;
-  draw();
+function open(track, audio) {
+  trackView.open(track, audio);
+  updateList();
+}
+
+async function openFromList(track) {
+  hideError();
+  trackView.track = track;
+  updateList();
   try {
-    const audio = track.unplayable ? null : await sound(track);
-    if (deck.track !== track) return; // another one was chosen meanwhile
-    put(track, audio);
-    deck.visit();
+    // Decoded again: keeping the samples of every track would fill the memory.
+    const audio = track.undecodable ? null : await decodeTrack(track);
+    if (trackView.track !== track) return; // another track was opened in the meantime
+    open(track, audio);
+    trackView.focus();
   } catch (error) {
-    if (deck.track === track) tell(error);
+    if (trackView.track === track) showError(error);
   }
 }
 
 function clear() {
-  deck.close();
-  list.clear();
+  trackView.close();
+  trackList.clear();
   queue.clear();
-  quiet();
-  document.body.classList.remove("filled");
+  hideError();
+  document.body.classList.remove("has-tracks");
   document.title = "genreflow";
   byId("choose").focus();
 }
 
-function greet() {
-  quiet();
-  meet().catch((error) => tell(error, greet));
+function connect() {
+  hideError();
+  loadModelInfo().catch((error) => showError(error, connect));
 }
 
-takeIn(add);
-byId("dismiss").addEventListener("click", quiet);
-byId("csv").addEventListener("click", () => download(csv(queue.tracks, labels()), "genres.csv"));
+listenForAudio(addFiles);
+byId("dismiss").addEventListener("click", hideError);
+byId("csv").addEventListener("click", () => downloadCsv(toCsv(queue.tracks, modelLabels()), "genres.csv"));
 byId("clear").addEventListener("click", clear);
-byId("halt").addEventListener("click", () => {
-  if (queue.running) queue.halt();
-  else queue.work();
+byId("pause").addEventListener("click", () => {
+  if (queue.running) queue.pause();
+  else queue.run();
 });
-// Space and the arrows also work where nothing has the focus that could use them.
+// The playback keys also work while no control has the focus.
 addEventListener("keydown", (event) => {
-  if (event.target !== document.body || byId("ask").open) return;
-  if ([" ", "ArrowLeft", "ArrowRight"].includes(event.key)) deck.key(event);
+  if (event.target !== document.body || byId("token-dialog").open) return;
+  if ([" ", "ArrowLeft", "ArrowRight"].includes(event.key)) trackView.handleKey(event);
 });
-draw();
-greet();
+updateList();
+connect();

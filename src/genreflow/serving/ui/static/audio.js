@@ -1,54 +1,75 @@
-// From a file to mono samples at the model's rate, and from those to a WAV.
+// Decode a file to mono samples at the model's sample rate, and encode samples as WAV.
 
-import { clock, megabytes } from "./format.js";
-import { Problem } from "./words.js";
+import { formatMegabytes, formatTime } from "./format.js";
+import { UserError } from "./messages.js";
 
-// Longer files are not even looked into: the browser would have to hold them whole.
-const MOST_BYTES = 1e9;
-const PROBE_MS = 4000;
-const WAV_HEADER = 44;
-const FORM_BYTES = 10_000; // more than a form adds to a file
+/** @import {Limits} from "./api.js" */
+/**
+ * @typedef {object} DecodedAudio
+ * @property {Float32Array} samples Mono.
+ * @property {number} sampleRate [Hz]
+ * @property {number} duration [s]
+ * @property {number} peak The largest magnitude of a sample; 1 is full scale.
+ */
+
+const MAX_FILE_BYTES = 1e9; // larger files are not read: the browser would have to keep them in memory
+const PROBE_TIMEOUT_MS = 4000;
+const WAV_HEADER_BYTES = 44;
+const FORM_OVERHEAD_BYTES = 10_000; // an upper bound of what multipart encoding adds to a file
 
 /**
- * Decode a file to mono: `samples`, `sampleRate`, `duration` in seconds and `peak`; null where the browser cannot.
+ * Decode an audio file.
  *
- * The browser resamples while it decodes, since the context has the model's rate; its resampler for playing
- * (an AudioBufferSourceNode's) is only linear interpolation. Channels are averaged, as the service does.
+ * The browser resamples while it decodes, because the context has the model's sample rate. (An AudioBufferSourceNode
+ * would resample by linear interpolation.) Channels are averaged, as in the service.
+ *
+ * @param {File} file
+ * @param {string} name Shown in error messages.
+ * @param {{sampleRate: number, limits: Limits}} options `sampleRate` in Hz.
+ * @returns {Promise<DecodedAudio | null>} Null if the browser cannot decode the file.
+ * @throws {UserError} The file is empty, unreadable, too large or too long.
  */
 export async function decode(file, name, { sampleRate, limits }) {
-  if (!file.size) throw new Problem("empty", `${name} is empty.`);
-  if (file.size > MOST_BYTES) throw new Problem("too_large", `${name} is larger than 1 GB, too large for this page.`);
-  refuseLong(name, await probe(file), limits);
+  if (!file.size) throw new UserError("empty", `${name} is empty.`);
+  if (file.size > MAX_FILE_BYTES) throw new UserError("too_large", `${name} is larger than 1 GB, the limit of this page.`);
+  checkDuration(name, await probeDuration(file), limits);
   let buffer;
   try {
     buffer = await new OfflineAudioContext(1, 1, sampleRate).decodeAudioData(await file.arrayBuffer());
   } catch (error) {
     if (error.name === "NotReadableError" || error.name === "NotFoundError") {
-      throw new Problem("unreadable", `${name} could not be read; it may have been moved, or be a folder.`);
+      throw new UserError("unreadable", `${name} could not be read. Was it moved, or is it a folder?`);
     }
-    return null; // damaged, or a format that the browser does not know
+    return null; // corrupt, or in a format that the browser does not support
   }
-  const samples = mixdown(buffer);
+  const samples = mixDown(buffer);
   const duration = samples.length / sampleRate;
-  if (!duration) throw new Problem("empty", `${name} holds no sound.`);
-  refuseLong(name, duration, limits);
-  if (!fits(WAV_HEADER + 2 * samples.length, limits)) {
-    throw new Problem("too_large", `${name} is too large: the service takes ${megabytes(limits.max_bytes)}.`);
+  if (!duration) throw new UserError("empty", `${name} contains no audio.`);
+  checkDuration(name, duration, limits);
+  if (!fitsRequest(WAV_HEADER_BYTES + 2 * samples.length, limits)) {
+    const limit = formatMegabytes(limits.max_bytes);
+    throw new UserError("too_large", `${name} is too large; the service accepts up to ${limit}.`);
   }
-  return { samples, sampleRate, duration, peak: highest(samples) };
+  return { samples, sampleRate, duration, peak: peakOf(samples) };
 }
 
-/** Whether the service takes a file of so many bytes. */
-export const fits = (bytes, { max_bytes }) => bytes + FORM_BYTES <= max_bytes;
+/**
+ * Whether the service accepts a file of a size.
+ *
+ * @param {number} bytes
+ * @param {Limits} limits
+ * @returns {boolean}
+ */
+export const fitsRequest = (bytes, { max_bytes }) => bytes + FORM_OVERHEAD_BYTES <= max_bytes;
 
-function refuseLong(name, seconds, limits) {
-  if (seconds > limits.max_seconds) {
-    throw new Problem("too_long", `${name} is ${clock(seconds)} long; the service takes up to ${clock(limits.max_seconds)}.`);
-  }
+function checkDuration(name, seconds, { max_seconds }) {
+  if (seconds <= max_seconds) return;
+  const limit = formatTime(max_seconds);
+  throw new UserError("too_long", `${name} is ${formatTime(seconds)} long; the service accepts up to ${limit}.`);
 }
 
-/** Seconds that a player reads from the file's header, or 0 where it cannot say: a look that costs no decoding. */
-function probe(file) {
+/** The duration in the file's header [s], read without decoding; 0 if the browser does not find one. */
+function probeDuration(file) {
   return new Promise((resolve) => {
     const media = new Audio();
     const url = URL.createObjectURL(file);
@@ -59,7 +80,7 @@ function probe(file) {
       URL.revokeObjectURL(url);
       resolve(Number.isFinite(seconds) ? seconds : 0);
     };
-    const timer = setTimeout(finish, PROBE_MS, 0);
+    const timer = setTimeout(finish, PROBE_TIMEOUT_MS, 0);
     media.preload = "metadata";
     media.onloadedmetadata = () => finish(media.duration);
     media.onerror = () => finish(0);
@@ -67,7 +88,7 @@ function probe(file) {
   });
 }
 
-function mixdown(buffer) {
+function mixDown(buffer) {
   const channels = buffer.numberOfChannels;
   if (channels === 1) return buffer.getChannelData(0);
   const mono = new Float32Array(buffer.length);
@@ -78,8 +99,8 @@ function mixdown(buffer) {
   return mono;
 }
 
-/** The largest magnitude; counted loops, since a quarter of an hour is twenty million samples. */
-function highest(samples) {
+// A plain loop: 15 minutes are 20 million samples.
+function peakOf(samples) {
   let peak = 0;
   for (let index = 0; index < samples.length; index++) {
     const magnitude = Math.abs(samples[index]);
@@ -88,26 +109,35 @@ function highest(samples) {
   return Number.isFinite(peak) ? peak : 1;
 }
 
-/** A 16-bit WAV. What is above full scale is scaled down, not clipped: the model hears levels relative to the loudest. */
-export function wav({ samples, sampleRate, peak }) {
+/**
+ * Encode samples as a 16-bit mono WAV file. Samples beyond full scale are scaled down rather than clipped, because the
+ * features are relative to the loudest part of the audio.
+ *
+ * @param {DecodedAudio} audio
+ * @returns {Blob}
+ */
+export function encodeWav({ samples, sampleRate, peak }) {
   const scale = 32767 / Math.max(1, peak);
-  const bytes = new ArrayBuffer(WAV_HEADER + 2 * samples.length);
+  const bytes = new ArrayBuffer(WAV_HEADER_BYTES + 2 * samples.length);
   const view = new DataView(bytes);
-  const text = (offset, letters) => [...letters].forEach((letter, index) => view.setUint8(offset + index, letter.charCodeAt(0)));
-  text(0, "RIFF");
+  const writeText = (offset, text) => {
+    [...text].forEach((letter, index) => view.setUint8(offset + index, letter.charCodeAt(0)));
+  };
+  writeText(0, "RIFF");
   view.setUint32(4, bytes.byteLength - 8, true);
-  text(8, "WAVEfmt ");
-  view.setUint32(16, 16, true); // bytes of this chunk
+  writeText(8, "WAVEfmt ");
+  view.setUint32(16, 16, true); // size of this chunk
   view.setUint16(20, 1, true); // PCM
-  view.setUint16(22, 1, true); // mono
+  view.setUint16(22, 1, true); // channels
   view.setUint32(24, sampleRate, true);
-  view.setUint32(28, 2 * sampleRate, true); // bytes a second
-  view.setUint16(32, 2, true); // bytes a frame
-  view.setUint16(34, 16, true); // bits
-  text(36, "data");
+  view.setUint32(28, 2 * sampleRate, true); // bytes per second
+  view.setUint16(32, 2, true); // bytes per frame
+  view.setUint16(34, 16, true); // bits per sample
+  writeText(36, "data");
   view.setUint32(40, 2 * samples.length, true);
-  // An Int16Array has the machine's byte order, which is WAV's wherever browsers run.
-  const ints = new Int16Array(bytes, WAV_HEADER);
-  for (let index = 0; index < samples.length; index++) ints[index] = ((samples[index] * scale + 32768.5) | 0) - 32768; // rounded
+  // WAV is little-endian, and so is an Int16Array on every platform that browsers support.
+  const pcm = new Int16Array(bytes, WAV_HEADER_BYTES);
+  // `| 0` truncates, so the offset makes it round to nearest.
+  for (let index = 0; index < samples.length; index++) pcm[index] = ((samples[index] * scale + 32768.5) | 0) - 32768;
   return new Blob([bytes], { type: "audio/wav" });
 }

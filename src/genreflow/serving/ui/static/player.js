@@ -1,150 +1,178 @@
-// The player of a track that the browser can decode: its sound, the playhead through its lanes, and the keys.
+// Playback of a decoded track: media element, playhead, seeking, keyboard.
 
-import { wav } from "./audio.js";
-import { stretchAt } from "./bands.js";
+import { encodeWav } from "./audio.js";
+import { AudioView } from "./audio-view.js";
 import { byId } from "./dom.js";
-import { clock, percent } from "./format.js";
-import { Lanes } from "./lanes.js";
-import { paint } from "./palette.js";
+import { formatPercent, formatTime } from "./format.js";
+import { styleAsGenre } from "./genres.js";
+import { regionIndexAt } from "./timeline.js";
+
+/** @import {DecodedAudio} from "./audio.js" */
+/** @import {GenreRegion} from "./timeline.js" */
 
 const SEEK_SECONDS = 5;
-const DARK = matchMedia("(prefers-color-scheme: dark)");
+const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 
 export class Player {
-  /** `onStretch(index)` is told the stretch under the playhead whenever it is another one. */
-  constructor({ onStretch }) {
-    this.onStretch = onStretch;
-    this.urls = [];
+  #onRegionChange;
+  /** @type {AudioView | null} */
+  #view = null;
+  /** @type {HTMLAudioElement | null} */
+  #media = null;
+  /** @type {DecodedAudio | null} */
+  #audio = null;
+  /** @type {GenreRegion[]} */
+  #regions = [];
+  #currentRegion = -1;
+  #urls = [];
+
+  /** @param {{onRegionChange: (index: number) => void}} callbacks Called when the playhead enters another region. */
+  constructor({ onRegionChange }) {
+    this.#onRegionChange = onRegionChange;
     this.close();
-    byId("play").addEventListener("click", () => this.toggle());
-    byId("position").addEventListener("keydown", (event) => this.key(event));
+    byId("play").addEventListener("click", () => this.togglePlayback());
+    byId("position").addEventListener("keydown", (event) => this.handleKey(event));
     byId("spectrogram").addEventListener("click", (event) => {
       const { left, width } = byId("spectrogram").getBoundingClientRect();
-      this.seek(((event.clientX - left) / width) * this.audio.duration);
+      this.seek(((event.clientX - left) / width) * this.#audio.duration);
     });
-    DARK.addEventListener("change", () => this.lanes && this.draw());
-    new ResizeObserver(() => this.lanes?.fit()).observe(byId("axis"));
+    darkScheme.addEventListener("change", () => this.#view && this.#draw());
+    new ResizeObserver(() => this.#view?.layout()).observe(byId("time-axis"));
   }
 
-  /** Take a track; `file` is what is played where the browser can, otherwise the decoded sound. */
-  open({ file, audio }) {
+  /**
+   * Draw a track and make it playable.
+   *
+   * @param {DecodedAudio} audio
+   * @param {File | null} file Played if the browser can; otherwise the decoded audio is.
+   */
+  open(audio, file) {
     this.close();
-    this.audio = audio;
+    this.#audio = audio;
     byId("player").hidden = false;
-    byId("total").textContent = clock(audio.duration);
+    byId("total-time").textContent = formatTime(audio.duration);
     byId("position").setAttribute("aria-valuemax", audio.duration.toFixed(1));
-    this.media = new Audio();
-    this.media.src = this.url(file && this.media.canPlayType(file.type) ? file : wav(audio));
-    this.media.addEventListener("error", () => this.playDecoded(), { once: true });
-    this.draw();
+    this.#media = new Audio();
+    this.#media.src = this.#objectUrl(file && this.#media.canPlayType(file.type) ? file : encodeWav(audio));
+    this.#media.addEventListener("error", () => this.#playDecodedAudio(), { once: true });
+    this.#draw();
   }
 
-  /** Show stretches of genre. */
-  show(found) {
-    this.found = found;
-    this.active = -1;
-    this.lanes.show(found);
-    this.moved(this.lanes.surfer.getCurrentTime());
+  /** @param {GenreRegion[]} regions */
+  showRegions(regions) {
+    this.#regions = regions;
+    this.#currentRegion = -1;
+    this.#view.showRegions(regions);
+    this.#showPosition(this.#view.surfer.getCurrentTime());
   }
 
   close() {
-    this.lanes?.destroy();
-    this.media?.pause();
-    this.urls.forEach((url) => URL.revokeObjectURL(url));
-    Object.assign(this, { lanes: null, media: null, audio: null, found: [], urls: [], active: -1 });
+    this.#view?.destroy();
+    this.#media?.pause();
+    this.#urls.forEach((url) => URL.revokeObjectURL(url));
+    this.#view = this.#media = this.#audio = null;
+    this.#regions = [];
+    this.#urls = [];
+    this.#currentRegion = -1;
     byId("player").hidden = true;
-    byId("now").hidden = true;
+    byId("current-genre").hidden = true;
   }
 
-  toggle() {
-    this.lanes?.surfer.playPause().catch(() => {}); // a play that a pause overtakes is refused
+  togglePlayback() {
+    this.#view?.surfer.playPause().catch(() => {}); // rejected if playback is paused before it has started
   }
 
+  /** @param {number} seconds */
   seek(seconds) {
-    if (!this.lanes) return;
-    const to = Math.min(Math.max(0, seconds), this.audio.duration);
-    // Straight to the media: wavesurfer.js 8.0.1 forgets a seek that follows another one at once.
-    if (this.media.readyState >= HTMLMediaElement.HAVE_METADATA) this.media.currentTime = to;
-    else this.lanes.surfer.setTime(to);
+    if (!this.#view) return;
+    const time = Math.min(Math.max(0, seconds), this.#audio.duration);
+    // On the media element itself: wavesurfer.js 8.0.1 loses a seek that immediately follows another one.
+    if (this.#media.readyState >= HTMLMediaElement.HAVE_METADATA) this.#media.currentTime = time;
+    else this.#view.surfer.setTime(time);
   }
 
-  /** Arrows, Home, End, page keys and space. */
-  key(event) {
-    if (!this.lanes || event.altKey || event.ctrlKey || event.metaKey) return;
-    const { duration } = this.audio;
-    const at = this.lanes.surfer.getCurrentTime();
+  /**
+   * Keyboard control: arrows, Home, End, Page Up, Page Down and space.
+   *
+   * @param {KeyboardEvent} event
+   */
+  handleKey(event) {
+    if (!this.#view || event.altKey || event.ctrlKey || event.metaKey) return;
+    const { duration } = this.#audio;
+    const now = this.#view.surfer.getCurrentTime();
     const step = event.shiftKey ? 1 : SEEK_SECONDS;
-    const moves = {
-      ArrowLeft: () => this.seek(at - step),
-      ArrowRight: () => this.seek(at + step),
-      ArrowDown: () => this.seek(at - step),
-      ArrowUp: () => this.seek(at + step),
-      PageDown: () => this.seek(at - duration / 10),
-      PageUp: () => this.seek(at + duration / 10),
+    const actions = {
+      ArrowLeft: () => this.seek(now - step),
+      ArrowRight: () => this.seek(now + step),
+      ArrowDown: () => this.seek(now - step),
+      ArrowUp: () => this.seek(now + step),
+      PageDown: () => this.seek(now - duration / 10),
+      PageUp: () => this.seek(now + duration / 10),
       Home: () => this.seek(0),
       End: () => this.seek(duration),
-      " ": () => this.toggle(),
+      " ": () => this.togglePlayback(),
     };
-    if (!moves[event.key]) return;
+    if (!actions[event.key]) return;
     event.preventDefault();
     event.stopPropagation();
-    moves[event.key]();
+    actions[event.key]();
   }
 
-  url(blob) {
-    this.urls.push(URL.createObjectURL(blob));
-    return this.urls.at(-1);
+  #objectUrl(blob) {
+    this.#urls.push(URL.createObjectURL(blob));
+    return this.#urls.at(-1);
   }
 
-  /** A browser may decode what its player cannot play. */
-  playDecoded() {
-    if (!this.media) return;
-    const at = this.media.currentTime;
-    this.media.src = this.url(wav(this.audio));
-    this.media.currentTime = at;
+  /** Fallback for files that the browser can decode but not play. */
+  #playDecodedAudio() {
+    if (!this.#media) return;
+    const time = this.#media.currentTime;
+    this.#media.src = this.#objectUrl(encodeWav(this.#audio));
+    this.#media.currentTime = time;
   }
 
-  draw() {
-    this.lanes?.destroy();
-    this.lanes = new Lanes(this.audio, this.media, DARK.matches ? "dark" : "light");
-    const { surfer } = this.lanes;
-    surfer.on("timeupdate", (seconds) => this.moved(seconds));
+  #draw() {
+    this.#view?.destroy();
+    this.#view = new AudioView(this.#audio, this.#media, darkScheme.matches ? "dark" : "light");
+    const { surfer } = this.#view;
+    surfer.on("timeupdate", (seconds) => this.#showPosition(seconds));
     surfer.on("interaction", (seconds) => this.seek(seconds));
-    surfer.on("play", () => this.playing(true));
-    surfer.on("pause", () => this.playing(false));
-    surfer.on("finish", () => this.playing(false));
-    surfer.once("ready", () => this.show(this.found));
-    this.playing(!this.media.paused);
-    this.moved(surfer.getCurrentTime());
+    surfer.on("play", () => this.#showPlaying(true));
+    surfer.on("pause", () => this.#showPlaying(false));
+    surfer.on("finish", () => this.#showPlaying(false));
+    surfer.once("ready", () => this.showRegions(this.#regions));
+    this.#showPlaying(!this.#media.paused);
+    this.#showPosition(surfer.getCurrentTime());
   }
 
-  playing(now) {
-    byId("play").setAttribute("aria-label", now ? "Pause" : "Play");
-    byId("deck").classList.toggle("playing", now);
+  #showPlaying(playing) {
+    byId("play").setAttribute("aria-label", playing ? "Pause" : "Play");
+    byId("track-view").classList.toggle("playing", playing);
   }
 
-  moved(seconds) {
-    const { duration } = this.audio;
-    byId("time").textContent = clock(seconds);
-    this.lanes.move(seconds);
-    const index = this.found.length ? stretchAt(this.found, seconds) : -1;
-    const here = this.found[index];
+  #showPosition(seconds) {
+    const { duration } = this.#audio;
+    byId("current-time").textContent = formatTime(seconds);
+    this.#view.movePlayhead(seconds);
+    const index = this.#regions.length ? regionIndexAt(this.#regions, seconds) : -1;
+    const region = this.#regions[index];
+    const genre = region ? `, ${region.genre}` : "";
     const slider = byId("position");
     slider.setAttribute("aria-valuenow", seconds.toFixed(1));
-    slider.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(duration)}${here ? `, ${here.genre}` : ""}`);
-    if (here && index !== this.active) this.enter(index);
+    slider.setAttribute("aria-valuetext", `${formatTime(seconds)} of ${formatTime(duration)}${genre}`);
+    if (region && index !== this.#currentRegion) this.#enterRegion(index);
   }
 
-  enter(index) {
-    if (this.active >= 0) this.lanes.light(this.active, false);
-    this.lanes.light(index, true);
-    this.active = index;
-    const { genre, confidence } = this.found[index];
-    const now = byId("now");
-    now.hidden = false;
-    paint(now.querySelector(".swatch"), genre);
-    now.querySelector(".genre").textContent = genre;
-    now.querySelector(".share").textContent = percent(confidence);
-    this.onStretch(index);
+  #enterRegion(index) {
+    if (this.#currentRegion >= 0) this.#view.highlightRegion(this.#currentRegion, false);
+    this.#view.highlightRegion(index, true);
+    this.#currentRegion = index;
+    const { genre, confidence } = this.#regions[index];
+    const node = byId("current-genre");
+    node.hidden = false;
+    styleAsGenre(node.querySelector(".swatch"), genre);
+    node.querySelector(".genre").textContent = genre;
+    node.querySelector(".confidence").textContent = formatPercent(confidence);
+    this.#onRegionChange(index);
   }
 }

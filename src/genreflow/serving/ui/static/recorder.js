@@ -1,46 +1,54 @@
-// A recording from the microphone.
+// Recording from the microphone.
 
 import Record from "./vendor/wavesurfer/record.esm.js";
 import WaveSurfer from "./vendor/wavesurfer/wavesurfer.esm.js";
-import { byId, styled } from "./dom.js";
-import { clock } from "./format.js";
-import { WAVE_HEIGHT } from "./lanes.js";
-import { Problem } from "./words.js";
+import { WAVEFORM_HEIGHT } from "./audio-view.js";
+import { byId, cssVariable } from "./dom.js";
+import { formatTime } from "./format.js";
+import { UserError } from "./messages.js";
 
-// Music, not speech: what makes calls clear makes music hollow.
-const MUSIC = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+// Browsers process the microphone for speech by default, which distorts music.
+const CONSTRAINTS = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
-/** Why the microphone did not start: the plugin keeps only a message, in the browser's words. */
-async function reason(error) {
-  const permission = await navigator.permissions?.query({ name: "microphone" }).catch(() => null);
+/**
+ * Why this browser cannot record.
+ *
+ * @returns {string | null} A sentence, or null if it can.
+ */
+export function recordingObstacle() {
+  if (navigator.mediaDevices?.getUserMedia && window.MediaRecorder) return null;
+  return window.isSecureContext
+    ? "This browser does not support recording."
+    : "Recording needs HTTPS or localhost: browsers block the microphone elsewhere.";
+}
+
+/** A sentence on why the microphone did not start; wavesurfer.js passes on only the message of the browser's error. */
+async function describeFailure(error) {
+  const permission = await navigator.permissions
+    ?.query({ name: /** @type {PermissionName} */ ("microphone") })
+    .catch(() => null);
   if (permission?.state === "denied") {
-    return "The microphone is not allowed here; your browser's settings for this page can allow it.";
+    return "Access to the microphone is blocked. Allow it in the browser's settings for this site.";
   }
   const devices = await navigator.mediaDevices.enumerateDevices();
-  if (!devices.some(({ kind }) => kind === "audioinput")) return "This machine has no microphone.";
+  if (!devices.some(({ kind }) => kind === "audioinput")) return "No microphone was found.";
   return `The microphone cannot be used: ${error.message}`;
 }
 
-/** Why nothing can be recorded here, or null. */
-export function cannotRecord() {
-  if (navigator.mediaDevices?.getUserMedia && window.MediaRecorder) return null;
-  return window.isSecureContext
-    ? "This browser cannot record."
-    : "Browsers allow the microphone only on localhost and over https.";
-}
-
 /**
- * Record until it is stopped, thrown away, or as long as the service takes.
+ * Record until the user stops or discards the recording, or it is as long as the service accepts.
  *
- * Returns a blob, or null where it was thrown away.
+ * @param {{maxSeconds: number}} options
+ * @returns {Promise<Blob | null>} Null if the recording was discarded.
+ * @throws {UserError} The microphone cannot be used.
  */
 export async function record({ maxSeconds }) {
   const section = byId("recorder");
   section.hidden = false;
   const surfer = WaveSurfer.create({
-    container: byId("live"),
-    height: WAVE_HEIGHT,
-    waveColor: styled("--record"),
+    container: byId("live-waveform"),
+    height: WAVEFORM_HEIGHT,
+    waveColor: cssVariable("--record"),
     cursorWidth: 0,
     interact: false,
     barWidth: 2,
@@ -48,29 +56,34 @@ export async function record({ maxSeconds }) {
     barRadius: 2,
   });
   const recorder = surfer.registerPlugin(
-    Record.create({ renderRecordedAudio: false, scrollingWaveform: true, scrollingWaveformWindow: 8, audioBitsPerSecond: 192_000 }),
+    Record.create({
+      renderRecordedAudio: false,
+      scrollingWaveform: true,
+      scrollingWaveformWindow: 8,
+      audioBitsPerSecond: 192_000,
+    }),
   );
-  const listening = new AbortController();
-  const on = (id, act) => byId(id).addEventListener("click", act, { signal: listening.signal });
-  byId("recorded").textContent = clock(0);
+  const listeners = new AbortController();
+  const onClick = (id, handle) => byId(id).addEventListener("click", handle, { signal: listeners.signal });
+  byId("recorded-time").textContent = formatTime(0);
   try {
-    let kept = true;
-    const recorded = new Promise((resolve) => recorder.once("record-end", resolve));
+    let discarded = false;
+    const recording = new Promise((resolve) => recorder.once("record-end", resolve));
     const stop = () => recorder.stopRecording();
-    on("stop", stop);
-    on("discard", () => { kept = false; stop(); });
+    onClick("stop", stop);
+    onClick("discard", () => { discarded = true; stop(); });
     recorder.on("record-progress", (milliseconds) => {
-      byId("recorded").textContent = clock(milliseconds / 1000);
+      byId("recorded-time").textContent = formatTime(milliseconds / 1000);
       if (milliseconds / 1000 > maxSeconds - 1) stop();
     });
-    await recorder.startRecording(MUSIC);
+    await recorder.startRecording(CONSTRAINTS);
     byId("stop").focus();
-    const blob = await recorded;
-    return kept ? blob : null;
+    const blob = await recording;
+    return discarded ? null : blob;
   } catch (error) {
-    throw new Problem("microphone", await reason(error));
+    throw new UserError("microphone", await describeFailure(error));
   } finally {
-    listening.abort();
+    listeners.abort();
     surfer.destroy();
     section.hidden = true;
   }
