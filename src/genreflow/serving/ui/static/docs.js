@@ -88,7 +88,7 @@ function routeCard(spec, route, baseUrl) {
       element("h3", { text: "Request" }),
       ...requestBody(spec, operation.requestBody),
       codeBlock(openapi.curlCommand(spec, route, baseUrl), `Copy the curl command for ${path}`),
-      ...(parameterItems.length ? [element("h3", { text: "Parameters" }), fieldList(parameterItems)] : []),
+      ...(parameterItems.length ? [element("h3", { text: "Parameters" }), fieldList(parameterItems, "Parameters")] : []),
       element("h3", { text: "Responses" }),
       ...Object.entries(operation.responses).map(([status, response]) => responseDetails(spec, status, response)),
     ],
@@ -101,7 +101,7 @@ function requestBody(spec, body) {
   if (!body) return [];
   const contents = Object.entries(body.content).flatMap(([mediaType, { schema }]) => [
     element("p", { class: "muted small", children: ["Body: ", element("code", { text: mediaType })] }),
-    schemaFields(spec, schema),
+    schemaFields(spec, schema, "Body"),
   ]);
   return [...(body.description ? [element("p", { text: body.description })] : []), ...contents];
 }
@@ -120,7 +120,7 @@ function responseDetails(spec, status, { description, headers = {}, content = {}
   const summary = element("summary", {
     children: [element("span", { class: "status", text: status }), element("span", { text: description })],
   });
-  const children = [...bodies, ...(headerItems.length ? [fieldList(headerItems)] : [])];
+  const children = [...bodies, ...(headerItems.length ? [fieldList(headerItems, "Response headers")] : [])];
   if (!children.length) return element("p", { class: "response", children: [...summary.childNodes] });
   const details = element("details", { class: "response", children: [summary, ...children] });
   details.open = status.startsWith("2");
@@ -133,21 +133,21 @@ function schemaSection(spec, name, schema) {
   return element("section", {
     class: "schema",
     "aria-labelledby": heading.id,
-    children: [heading, ...description, schemaFields(spec, schema)],
+    children: [heading, ...description, schemaFields(spec, schema, `Properties of ${name}`)],
   });
 }
 
 /** The properties of an object as a list; the type of any other schema. */
-function schemaFields(spec, schema) {
+function schemaFields(spec, schema, label) {
   const { properties, required = [] } = openapi.resolveSchema(spec, schema);
   if (!properties) return element("p", { children: typeNodes(schema) });
   const items = Object.entries(properties).map(([name, property]) =>
     fieldItem(spec, name, property, { required: required.includes(name), description: property.description }),
   );
-  return fieldList(items);
+  return fieldList(items, label);
 }
 
-const fieldList = (items) => element("ul", { class: "fields", children: items });
+const fieldList = (items, label) => element("ul", { class: "fields", "aria-label": label, children: items });
 
 /** A field, header or parameter: name, type, constraints, description. */
 function fieldItem(spec, name, schema, { required = false, location = "", description = "" }) {

@@ -33,6 +33,7 @@ export function announce(text) {
  */
 export function showError(error, retry = null) {
   byId("notice-text").textContent = error.message;
+  byId("notice").dataset.code = error instanceof UserError ? error.code : "page";
   byId("notice").hidden = false;
   const button = byId("retry");
   button.hidden = !(retry && error instanceof UserError && error.retryable);

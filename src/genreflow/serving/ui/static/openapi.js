@@ -162,14 +162,14 @@ export function formatJson(value, indent = "") {
 export function curlCommand(spec, { method, path, operation }, baseUrl) {
   const content = operation.requestBody?.content ?? {};
   const options = [];
+  const defaultMethod = Object.keys(content).length ? "POST" : "GET";
+  if (method !== defaultMethod) options.push(`-X ${method}`);
   if (requiresToken(spec, operation)) options.push('-H "Authorization: Bearer $TOKEN"');
   if (content["multipart/form-data"]) {
     options.push(...formOptions(spec, content["multipart/form-data"].schema));
   } else if (content["application/json"]) {
     const [example] = Object.values(listExamples(spec, content["application/json"]));
     options.push("-H 'Content-Type: application/json'", `-d ${quote(JSON.stringify(example))}`);
-  } else if (method !== "GET") {
-    options.push(`-X ${method}`);
   }
   return ["curl", ...options, quote(baseUrl + path)].join(" ");
 }

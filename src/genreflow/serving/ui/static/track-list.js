@@ -84,7 +84,7 @@ export class TrackList {
     if (prediction) {
       cells = predictionCells(prediction);
     } else if (error) {
-      const cell = element("td", { colspan: "3", class: "error", text: error.message });
+      const cell = element("td", { colspan: "3", class: "error", "data-code": error.code, text: error.message });
       const label = { "aria-label": `Try ${name} again` };
       if (error.retryable) cell.append(" ", linkButton("Try again", () => onRetry(track), label));
       cells = [cell];
