@@ -1,4 +1,4 @@
-"""The OpenAPI document put to the test: requests made up from it, right ones and wrong ones, to a real service."""
+"""Property-based test of the OpenAPI document: valid and invalid requests generated from it, sent to a real service."""
 
 import http.client
 import json
@@ -26,43 +26,43 @@ def api(service):
     with closing(http.client.HTTPConnection("127.0.0.1", urlsplit(service.url).port, timeout=60)) as connection:
         connection.request("GET", "/docs.json")
         document = json.loads(connection.getresponse().read())
-    refused = {"negative_data_rejection": {"expected-statuses": [400, 413, 415]}}
-    config = schemathesis.Config.from_dict({"base-url": service.url, "checks": refused})
+    checks = {"negative_data_rejection": {"expected-statuses": [400, 413, 415]}}
+    config = schemathesis.Config.from_dict({"base-url": service.url, "checks": checks})
     return schemathesis.openapi.from_dict(document, config=config)
 
 
-quick = settings(
+QUICK = settings(
     deadline=None,
     max_examples=15,
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.generate],  # what fails need not be made small
+    phases=[Phase.generate],  # no shrinking of failing examples
 )
-RIGHT, WRONG = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
-# Nothing that is sent to /model is wrong.
-ASKED = [(path, kind) for path in ("/classify", "/classify_batch") for kind in (RIGHT, WRONG)] + [("/model", RIGHT)]
+VALID, INVALID = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+# /model ignores its body, so no request to it is invalid.
+CASES = [(path, mode) for path in ("/classify", "/classify_batch") for mode in (VALID, INVALID)] + [("/model", VALID)]
 
 
-def check(operation, kind, how) -> None:
-    """Ask what is made up, and compare the answer with the document: status, type, schema, headers."""
-    # Not every file of any bytes is audio, so that a right form may well be refused, in the words of the document.
+def check_responses(operation, mode, hypothesis_settings) -> None:
+    """Send generated requests and validate status, media type, schema and headers of the responses."""
+    # A valid form usually contains bytes that are not audio, which the service rejects as documented.
     excluded = [schemathesis.checks.positive_data_acceptance]
 
-    @how
-    @given(operation.as_strategy(generation_mode=kind))
-    def ask(case):
-        if isinstance(case.body, dict):  # a field with a list of nothing is not in the form that is sent
-            assume(all(sent != [] for field, sent in case.body.items() if not field.startswith("audio")))
+    @hypothesis_settings
+    @given(operation.as_strategy(generation_mode=mode))
+    def check(case):
+        if isinstance(case.body, dict):  # an empty list is not encoded at all in multipart/form-data
+            assume(all(value != [] for field, value in case.body.items() if not field.startswith("audio")))
         case.call_and_validate(excluded_checks=excluded)
 
-    ask()
+    check()
 
 
-@pytest.mark.parametrize(("path", "kind"), ASKED)
-def test_what_is_made_up_from_the_document_is_answered_as_it_says(api, path, kind):
-    check(api[path]["POST"], kind, quick)
+@pytest.mark.parametrize(("path", "mode"), CASES)
+def test_responses_to_generated_requests_conform_to_the_document(api, path, mode):
+    check_responses(api[path]["POST"], mode, QUICK)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("path", "kind"), ASKED)
-def test_much_that_is_made_up_from_the_document_is_answered_as_it_says(api, path, kind):
-    check(api[path]["POST"], kind, settings(quick, max_examples=1000))
+@pytest.mark.parametrize(("path", "mode"), CASES)
+def test_responses_to_many_generated_requests_conform_to_the_document(api, path, mode):
+    check_responses(api[path]["POST"], mode, settings(QUICK, max_examples=1000))
