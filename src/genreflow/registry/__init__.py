@@ -1,1 +1,1 @@
-"""The MLflow model registry: versions, the gate, and the champion pointer."""
+"""The MLflow model registry: bundles as model versions, the gate, and the champion pointer."""

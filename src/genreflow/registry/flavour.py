@@ -1,4 +1,4 @@
-"""A bundle as an MLflow model: its files, how they are loaded, and the run it came from."""
+"""A bundle as an MLflow model with the python_function flavour."""
 
 import importlib.metadata
 import tempfile
@@ -15,13 +15,13 @@ from genreflow.bundle import Bundle
 from genreflow.registry import pyfunc
 from genreflow.tracking.runs import start_run
 
-# Named one by one, since MLflow would otherwise import TensorFlow to find them out; not genreflow itself, which no
-# package index has: who loads the model has it installed.
+# Listed, since MLflow would otherwise import TensorFlow to infer them. genreflow itself is on no package index: it must
+# be installed where the model is loaded.
 REQUIREMENTS = ("numpy", "onnxruntime", "pandas", "scipy", "soundfile", "soxr")
 
 
 def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> LoggedModel:
-    """Copy a bundle into the store as an MLflow model with the python-function flavour.
+    """Log a bundle as an MLflow model with the python_function flavour.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> Logg
     Returns
     -------
     LoggedModel
-        Of the run that trained the bundle; where this store does not know that run, of a run made for it.
+        Of the run that trained the bundle; if this store does not have that run, of a new one.
     """
     run_id = _training_run(client, experiment_id, bundle)
     mark = {"leaking": "true"} if bundle.leaking else {}
@@ -40,7 +40,7 @@ def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> Logg
     with tempfile.TemporaryDirectory() as temporary:
         local = Path(temporary, "model")
         with warnings.catch_warnings():
-            # MLflow would like an input example, but a path of this machine means nothing on another.
+            # An input example would be a path, which means nothing on another machine.
             warnings.filterwarnings("ignore", message=".*input example.*")
             mlflow.pyfunc.save_model(
                 local,
@@ -60,7 +60,7 @@ def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> Logg
 
 
 def find_bundle(model_dir: Path | str) -> Path:
-    """Where in a downloaded MLflow model the bundle is (its parent folder, if it is missing)."""
+    """Return the folder of the bundle in a downloaded MLflow model; without one, the folder that should hold it."""
     data = Path(model_dir, "data")
     return next((path.parent for path in data.glob("*/bundle.json")), data)
 
@@ -70,7 +70,7 @@ def _training_run(client: MlflowClient, experiment_id: str, bundle: Bundle) -> s
         try:
             return client.get_run(run_id).info.run_id
         except MlflowException:
-            pass  # it was trained on another machine
+            pass  # it was trained with another store
     with start_run(
         client, experiment_id, f"import {bundle.hash[:12]}", tags={"architecture": bundle.architecture}
     ) as run:

@@ -1,8 +1,8 @@
-"""The gate before the registry's champion: whether a candidate takes its place, and why."""
+"""The gate: whether a candidate model becomes the registry's champion, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property
 
 import numpy as np
 
@@ -11,33 +11,126 @@ from genreflow.evaluation.paired import probability_better
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateReport:
-    """What the gate decided.
+class Evidence:
+    """What the gate decides on.
+
+    Parameters
+    ----------
+    candidate_correct : mapping of str to bool
+        ID of each test track to whether the candidate classified it correctly.
+    champion_correct : mapping of str to bool or None
+        The same for the champion; None if there is no champion or it cannot classify these tracks.
+    majority_accuracy : float in [0, 1]
+        Accuracy of the majority-class baseline on the test tracks.
+    min_probability : float in [0.5, 1]
+        Probability of being better than the champion from which the candidate is promoted.
+    same_bundle : bool
+        The candidate is the champion.
+    leaking : bool
+        The candidate was evaluated on a split that leaks.
+    rolled_back : bool
+        The candidate was champion once, until it was rolled back.
+    same_labels : bool
+        Candidate and champion have the same genres.
+    test_in_champion_training : bool or None
+        Whether the champion was trained on some of the test tracks; None if unknown, which counts as True.
+    groups : mapping of str to str, optional
+        ID of each test track to its group (artist); the bootstrap then resamples groups.
+    times_test_split_used : int > 0
+        Number of candidates evaluated on this test split, including this one.
+    seed : int
+        Of the bootstrap.
+
+    Raises
+    ------
+    ParameterError
+        There are no test tracks, or candidate and champion were evaluated on different ones.
+    """
+
+    candidate_correct: Mapping[str, bool]
+    champion_correct: Mapping[str, bool] | None
+    majority_accuracy: float
+    min_probability: float
+    same_bundle: bool = False
+    leaking: bool = False
+    rolled_back: bool = False
+    same_labels: bool = True
+    test_in_champion_training: bool | None = False
+    groups: Mapping[str, str] | None = None
+    times_test_split_used: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.candidate_correct:
+            raise ParameterError("gate: the candidate must have predictions for at least one test track; got none.")
+        if self.champion_correct is not None:
+            different = sorted(self.champion_correct.keys() ^ self.candidate_correct.keys())
+            if different:
+                raise ParameterError(
+                    "gate: candidate and champion must have predictions for the same test tracks; "
+                    f"{len(different)} differ, such as {different[0]}."
+                )
+
+    @property
+    def tracks(self) -> list[str]:
+        """IDs of the test tracks, sorted."""
+        return sorted(self.candidate_correct)
+
+    @cached_property
+    def candidate(self) -> np.ndarray:
+        """Whether the candidate is correct [shape=(n,), dtype=bool], in the order of `tracks`."""
+        return np.array([self.candidate_correct[track] for track in self.tracks], bool)
+
+    @cached_property
+    def champion(self) -> np.ndarray | None:
+        """Whether the champion is correct [shape=(n,), dtype=bool], in the order of `tracks`."""
+        if self.champion_correct is None:
+            return None
+        return np.array([self.champion_correct[track] for track in self.tracks], bool)
+
+    @property
+    def candidate_accuracy(self) -> float:
+        return float(self.candidate.mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a rule decides.
 
     Parameters
     ----------
     promote : bool
-    rule : {"unchanged", "leaking", "rolled_back", "compared", "new_line"}
+    rule : {"unchanged", "leaking", "rolled_back", "baseline", "compared"}
     reason : str
-        In words, for people.
-    tracks : int
-        Test tracks.
-    candidate_accuracy, majority_accuracy : float in [0, 1]
+        One or more sentences.
     champion_accuracy, probability_better : float in [0, 1] or None
-        None where the two could not be compared.
-    min_probability : float in [0, 1]
-    times_test_split_used : int > 0
-        How many candidates, with this one, this test split has judged: the more, the more its figures flatter.
+        None unless candidate and champion were compared.
     """
 
     promote: bool
     rule: str
     reason: str
+    champion_accuracy: float | None = None
+    probability_better: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateReport(Decision):
+    """A decision with the figures behind it.
+
+    Parameters
+    ----------
+    tracks : int > 0
+        Number of test tracks.
+    candidate_accuracy, majority_accuracy, min_probability : float in [0, 1]
+        As in `Evidence`.
+    times_test_split_used : int > 0
+        As in `Evidence`; the more, the more optimistic the best of their metrics.
+    """
+
     tracks: int
     candidate_accuracy: float
     majority_accuracy: float
-    champion_accuracy: float | None = None
-    probability_better: float | None = None
     min_probability: float
     times_test_split_used: int
 
@@ -45,135 +138,117 @@ class GateReport:
         return asdict(self)
 
 
-def decide(
-    candidate_correct: Mapping[str, bool],
-    champion_correct: Mapping[str, bool] | None,
-    *,
-    majority_accuracy: float,
-    same_labels: bool = True,
-    test_in_champion_training: bool | None = False,
-    same_bundle: bool = False,
-    leaking: bool = False,
-    rolled_back: bool = False,
-    groups: Mapping[str, str] | None = None,
-    min_probability: float = 0.8,
-    times_test_split_used: int = 1,
-    seed: int = 0,
-) -> GateReport:
-    """Whether the candidate becomes the champion.
-
-    1. The champion itself stays, and a version that was taken back by hand does not return by itself.
-    2. A candidate that was measured with a leaking split is never promoted, whatever its figures and whether or not
-       there is a champion: it could not be told from a good one.
-    3. Same labels, and none of the test tracks in the champion's training: both are compared track by track, and the
-       candidate is promoted when the probability that it is better (`evaluation.paired`) reaches `min_probability`.
-    4. Otherwise the two figures say nothing about each other; a candidate that beats the majority class, which is
-       always to name the test split's commonest genre, starts a new line.
+def decide(evidence: Evidence) -> GateReport:
+    """Apply `RULES` in order; the first that decides, decides.
 
     Parameters
     ----------
-    candidate_correct : mapping of str to bool
-        Test track to whether the candidate named its genre.
-    champion_correct : mapping of str to bool or None
-        The same tracks for the champion; None where there is no champion, or it cannot answer for these tracks.
-    majority_accuracy : float in [0, 1]
-    same_labels : bool
-    test_in_champion_training : bool or None
-        None: not known, which counts as True.
-    same_bundle : bool
-        The candidate is the champion.
-    leaking : bool
-        The split that the candidate was measured with leaks.
-    rolled_back : bool
-        The candidate was the champion until someone went back from it.
-    groups : mapping of str to str, optional
-        Test track to what it belongs to (artist); draws are then of whole groups.
-    min_probability : float in [0.5, 1]
-    times_test_split_used : int > 0
-    seed : int
+    evidence : Evidence
 
     Returns
     -------
     GateReport
-
-    Raises
-    ------
-    ParameterError
-        There are no test tracks, or the two were judged on different ones.
     """
-    if not candidate_correct:
-        raise ParameterError("The gate was given no test tracks; it needs the answers to at least one.")
-    tracks = sorted(candidate_correct)
-    candidate = np.array([candidate_correct[track] for track in tracks], bool)
-    report = partial(
-        GateReport,
-        tracks=len(tracks),
-        candidate_accuracy=float(candidate.mean()),
-        majority_accuracy=float(majority_accuracy),
-        min_probability=float(min_probability),
-        times_test_split_used=int(times_test_split_used),
+    decision = next(decision for rule in RULES if (decision := rule(evidence)) is not None)
+    reason = decision.reason
+    if evidence.times_test_split_used > 1:
+        reason += (
+            f" {evidence.times_test_split_used} candidates have been evaluated on this test split; the metrics of the "
+            "best one are optimistically biased."
+        )
+    return GateReport(
+        **asdict(decision) | {"reason": reason},
+        tracks=len(evidence.tracks),
+        candidate_accuracy=evidence.candidate_accuracy,
+        majority_accuracy=float(evidence.majority_accuracy),
+        min_probability=float(evidence.min_probability),
+        times_test_split_used=int(evidence.times_test_split_used),
     )
-    worn = ""
-    if times_test_split_used > 1:
-        worn = (
-            f" This test split has now judged {times_test_split_used} candidates; the best of their figures flatters."
-        )
-    if same_bundle:
-        return report(promote=False, rule="unchanged", reason="The candidate is the champion: nothing changes." + worn)
-    if leaking:
-        reason = (
-            f"The split leaks, so the candidate's {candidate.mean():.1%} on {len(tracks)} tracks flatters: it is "
-            "registered for comparison and never promoted; a split that does not leak, such as split.method = group, "
-            "makes champions."
-        )
-        return report(promote=False, rule="leaking", reason=reason + worn)
-    if rolled_back:
-        reason = "Someone went back from this candidate once; `genreflow registry promote` makes it the champion again."
-        return report(promote=False, rule="rolled_back", reason=reason + worn)
-    obstacle = _obstacle(champion_correct is not None, same_labels, test_in_champion_training)
-    if obstacle:
-        promote = bool(candidate.mean() > majority_accuracy)
-        verdict = "beats it and starts a new line" if promote else "does not beat it and is not promoted"
-        reason = (
-            f"{obstacle}, so the candidate is measured against always naming the commonest genre "
-            f"({majority_accuracy:.1%} right): with {candidate.mean():.1%} on {len(tracks)} tracks it {verdict}."
-        )
-        return report(promote=promote, rule="new_line", reason=reason + worn)
-    champion = _same_tracks(champion_correct, tracks)
-    clusters = None if groups is None else np.array([groups.get(track, track) for track in tracks])
-    probability = probability_better(candidate, champion, clusters=clusters, seed=seed)
-    promote = probability >= min_probability
+
+
+def unchanged(evidence: Evidence) -> Decision | None:
+    """The champion remains champion."""
+    if not evidence.same_bundle:
+        return None
+    return Decision(promote=False, rule="unchanged", reason="The candidate is the champion; nothing changes.")
+
+
+def leaking_split(evidence: Evidence) -> Decision | None:
+    """A candidate evaluated on a leaking split is never promoted, even without a champion: its accuracy is inflated."""
+    if not evidence.leaking:
+        return None
     reason = (
-        f"On {len(tracks)} tracks the candidate is right for {candidate.mean():.1%}, the champion for "
-        f"{champion.mean():.1%}; the candidate is better with a probability of {probability:.3f}, "
-        f"{'which reaches' if promote else 'short of'} gate.min_probability = {min_probability:g}: it is "
+        f"The split leaks, so the candidate's accuracy of {evidence.candidate_accuracy:.1%} on "
+        f"{len(evidence.tracks)} tracks is optimistically biased. The candidate is registered for comparison and not "
+        "promoted; a split without leakage, such as split.method = group, can produce a champion."
+    )
+    return Decision(promote=False, rule="leaking", reason=reason)
+
+
+def rolled_back(evidence: Evidence) -> Decision | None:
+    """A version that was rolled back is promoted only by hand."""
+    if not evidence.rolled_back:
+        return None
+    reason = "This version was rolled back; `genreflow registry promote` makes it the champion again."
+    return Decision(promote=False, rule="rolled_back", reason=reason)
+
+
+def majority_baseline(evidence: Evidence) -> Decision | None:
+    """A candidate that cannot be compared with a champion is promoted if it beats the majority-class baseline."""
+    obstacle = _obstacle(evidence)
+    if obstacle is None:
+        return None
+    promote = evidence.candidate_accuracy > evidence.majority_accuracy
+    reason = (
+        f"{obstacle}, so the candidate is compared with the majority-class baseline, whose accuracy is "
+        f"{evidence.majority_accuracy:.1%}. With {evidence.candidate_accuracy:.1%} on {len(evidence.tracks)} tracks, "
+        f"it {'is better and is promoted' if promote else 'is not better and is not promoted'}."
+    )
+    return Decision(promote=promote, rule="baseline", reason=reason)
+
+
+def paired_comparison(evidence: Evidence) -> Decision | None:
+    """A candidate is promoted if the probability that it is better than the champion reaches `min_probability`.
+
+    The probability is that of a paired bootstrap over the test tracks; see `genreflow.evaluation.paired`.
+    """
+    if evidence.champion is None:
+        return None
+    groups = evidence.groups
+    clusters = None if groups is None else np.array([groups.get(track, track) for track in evidence.tracks])
+    probability = probability_better(evidence.candidate, evidence.champion, clusters=clusters, seed=evidence.seed)
+    promote = probability >= evidence.min_probability
+    champion_accuracy = float(evidence.champion.mean())
+    reason = (
+        f"On {len(evidence.tracks)} tracks the candidate's accuracy is {evidence.candidate_accuracy:.1%}, the "
+        f"champion's {champion_accuracy:.1%}. The probability that the candidate is better, {probability:.3f}, "
+        f"{'reaches' if promote else 'is below'} gate.min_probability = {evidence.min_probability:g}: the candidate is "
         f"{'promoted' if promote else 'not promoted'}."
     )
-    return report(
+    return Decision(
         promote=promote,
         rule="compared",
-        reason=reason + worn,
-        champion_accuracy=float(champion.mean()),
+        reason=reason,
+        champion_accuracy=champion_accuracy,
         probability_better=probability,
     )
 
 
-def _obstacle(champion: bool, same_labels: bool, test_in_champion_training: bool | None) -> str | None:
-    """Why candidate and champion cannot be compared."""
-    if not same_labels:
-        return "The champion knows other genres"
-    if test_in_champion_training is None:
-        return "What the champion was trained on is not known"
-    if test_in_champion_training:
+RULES: tuple[Callable[[Evidence], Decision | None], ...] = (
+    unchanged,
+    leaking_split,
+    rolled_back,
+    majority_baseline,
+    paired_comparison,
+)
+
+
+def _obstacle(evidence: Evidence) -> str | None:
+    """Return why candidate and champion cannot be compared; None if they can."""
+    if not evidence.same_labels:
+        return "The champion has other genres"
+    if evidence.test_in_champion_training is None:
+        return "The training tracks of the champion are unknown"
+    if evidence.test_in_champion_training:
         return "The champion was trained on some of the test tracks"
-    return None if champion else "There is no champion here that can answer for these tracks"
-
-
-def _same_tracks(correct: Mapping[str, bool], tracks: list[str]) -> np.ndarray:
-    if sorted(correct) != tracks:
-        odd = sorted(set(correct) ^ set(tracks))
-        raise ParameterError(
-            f"Candidate and champion were judged on different test tracks ({odd[0]}{', ...' if len(odd) > 1 else ''}); "
-            "the same ones are needed."
-        )
-    return np.array([correct[track] for track in tracks], bool)
+    return "No champion can classify these tracks" if evidence.champion is None else None

@@ -1,4 +1,4 @@
-"""The registry: bundles as versions of one MLflow model, and which of them is the champion."""
+"""The registry: bundles as versions of one registered MLflow model, one of them the champion."""
 
 import math
 import tempfile
@@ -16,7 +16,7 @@ from genreflow.registry.flavour import find_bundle, log_bundle
 from genreflow.registry.gate import GateReport
 from genreflow.registry.model_card import DESCRIPTION, model_card
 from genreflow.registry.pointer import Champion, Pointer, read_pointer, write_pointer
-from genreflow.registry.version import GATED, HASH, LINEAGE, METRIC, WITHDRAWN, Version, read_version
+from genreflow.registry.version import GATED, HASH, LINEAGE, METRIC, ROLLED_BACK, Version, read_version
 from genreflow.tracking.store import ensure_experiment, open_client
 
 NAME = "genre-classifier"
@@ -24,7 +24,7 @@ CANDIDATE, CHAMPION = "candidate", "champion"
 
 
 class Registry:
-    """The versions of the genre classifier in a project's MLflow store.
+    """The versions of the genre classifier in a project's MLflow model registry.
 
     Parameters
     ----------
@@ -38,28 +38,34 @@ class Registry:
 
     @classmethod
     def open(cls, root: Path | str = ".") -> "Registry":
+        """Open the registry of the project in `root`.
+
+        Raises
+        ------
+        GenreflowError
+            The MLflow server does not respond.
+        """
         return cls(open_client(root), root)
 
     def register(self, bundle_dir: Path | str, *, metrics: Mapping[str, float]) -> str:
-        """Put a bundle into the registry as its ``candidate``.
+        """Register a bundle and give its version the alias ``candidate``.
 
-        The same bundle is registered once: a second time its version gets the new figures and no copy is made.
+        A bundle is registered once: registering it again updates the metrics of its version.
 
         Parameters
         ----------
         bundle_dir : Path
         metrics : mapping of str to float
-            Figures of its evaluation, those that exist (no NaN).
+            Of its evaluation; NaN and infinite ones are left out.
 
         Returns
         -------
-        str
-            Its version.
+        version : str
 
         Raises
         ------
         GenreflowError
-            `bundle_dir` holds no sound bundle.
+            `bundle_dir` holds no valid bundle.
         """
         bundle = Bundle.load(bundle_dir)
         tags = {f"{METRIC}{name}": f"{value:.6g}" for name, value in metrics.items() if math.isfinite(value)}
@@ -76,7 +82,7 @@ class Registry:
         return version
 
     def versions(self) -> list[Version]:
-        """All versions, the newest first."""
+        """Return all versions, the newest first."""
         models = self.client.search_registered_models(f"name = '{NAME}'")
         aliases = {alias: str(version) for model in models for alias, version in model.aliases.items()}
         found = self.client.search_model_versions(f"name = '{NAME}'", max_results=10_000)
@@ -84,17 +90,23 @@ class Registry:
         return sorted(versions, key=lambda version: -int(version.version))
 
     def find(self, bundle_hash: str) -> str | None:
-        """The version that holds the bundle with this hash, the newest should there be two."""
+        """Return the version of the bundle with a hash; the newest if there are several, None if there is none."""
         found = self.client.search_model_versions(f"name = '{NAME}' and tags.{HASH} = '{bundle_hash}'")
         return max((str(entry.version) for entry in found), key=int, default=None)
 
     def fetch(self, version: str, target_dir: Path | str) -> Bundle:
-        """Write the bundle of `version` to `target_dir`, stamped with version and metrics, whole or not at all.
+        """Download the bundle of a version, with version and metrics added to its ``bundle.json``.
+
+        Parameters
+        ----------
+        version : str
+        target_dir : Path
+            Replaced as a whole, and only if the bundle could be downloaded.
 
         Raises
         ------
         GenreflowError
-            There is no such version, its files are gone, or they are not the ones that were registered.
+            There is no such version, its files are missing, or they differ from those that were registered.
         """
         entry = self._get(version)
         target = Path(target_dir)
@@ -108,34 +120,34 @@ class Registry:
                 )
             except (MlflowException, OSError) as error:
                 raise GenreflowError(
-                    f"The files of version {version} of {NAME} cannot be read from {entry.source} "
-                    f"({' '.join(str(error).split())}); register the bundle again, or restore that folder."
+                    f"{entry.source}: must be readable to download version {version} of {NAME} "
+                    f"({' '.join(str(error).split())}); register the bundle again or restore that folder."
                 ) from error
             directory = find_bundle(model)
-            if (was := Bundle.load(directory).hash) != entry.tags.get(HASH):
+            if (found := Bundle.load(directory).hash) != entry.tags.get(HASH):
                 raise GenreflowError(
-                    f"Version {version} of {NAME} holds a bundle with the hash {was[:12]}, where "
-                    f"{entry.tags.get(HASH, 'none')[:12]} was registered; the registry's files were changed."
+                    f"{entry.source}: must hold the registered bundle {entry.tags.get(HASH, 'none')[:12]} for version "
+                    f"{version} of {NAME}; got {found[:12]}: the files were changed."
                 )
             return stamp(directory, target, version=version, metrics=read_version(entry).metrics)
 
     def fetch_champion(self, pointer: Pointer, target_dir: Path | str) -> Bundle:
-        """Write the champion's bundle to `target_dir`, as `fetch` does.
+        """Download the champion's bundle, as `fetch` does.
 
         Raises
         ------
         GenreflowError
-            This registry does not hold it.
+            This registry does not have it.
         """
         return self.fetch(self._find_champion(pointer.champion), target_dir)
 
     def promote(self, version: str, pointer_path: Path | str, *, reason: str = "promoted by hand") -> Pointer:
-        """Make `version` the champion: the pointer and the registry's alias.
+        """Make a version the champion, in the pointer file and by the registry's alias ``champion``.
 
         Returns
         -------
         Pointer
-            As it now stands in `pointer_path`; the file is not touched where the bundle is the champion already.
+            The content of `pointer_path`, which is not written if the bundle is the champion already.
 
         Raises
         ------
@@ -147,52 +159,52 @@ class Registry:
         pointer = read_pointer(pointer_path)
         if pointer is None or pointer.champion.bundle_hash != champion.bundle_hash:
             pointer = pointer.advance(champion) if pointer else Pointer(name=NAME, champion=champion)
-        if WITHDRAWN in entry.tags:
-            self.client.delete_model_version_tag(NAME, version, WITHDRAWN)
+        if ROLLED_BACK in entry.tags:
+            self.client.delete_model_version_tag(NAME, version, ROLLED_BACK)
         return self._install(pointer, pointer_path, version)
 
     def rollback(self, pointer_path: Path | str) -> Pointer:
-        """Make the champion before this one champion again; several in a row go further back.
+        """Make the previous champion the champion again; repeated calls go further back.
 
-        The gate does not promote the version left behind again by itself.
+        The gate does not promote the version that was rolled back again.
 
         Raises
         ------
         GenreflowError
-            There is no earlier champion, or this registry does not hold it.
+            There is no previous champion, or this registry does not have it.
         """
         present = read_pointer(pointer_path)
         if present is None and Path(pointer_path).exists():
             raise GenreflowError(
-                f"There is no champion yet to go back from ({pointer_path} names none: the gate has let none pass); "
+                f"{pointer_path}: a rollback needs a champion; the gate has promoted none. "
                 "`genreflow registry promote VERSION` makes one."
             )
         if present is None:
-            raise GenreflowError(f"There is no champion yet ({pointer_path} is missing); `dvc repro` makes the first.")
+            raise GenreflowError(f"{pointer_path}: must exist for a rollback; `dvc repro` makes the first champion.")
         pointer = present.go_back()
         version = self._find_champion(pointer.champion)
-        if left := self.find(present.champion.bundle_hash):
-            self.client.set_model_version_tag(NAME, left, WITHDRAWN, "true")
+        if former := self.find(present.champion.bundle_hash):
+            self.client.set_model_version_tag(NAME, former, ROLLED_BACK, "true")
         return self._install(pointer, pointer_path, version)
 
     def was_rolled_back(self, version: str) -> bool:
-        """Whether someone went back from `version` (and nobody promoted it by hand since)."""
-        return WITHDRAWN in self._get(version).tags
+        """Return whether a version was rolled back and not promoted by hand since."""
+        return ROLLED_BACK in self._get(version).tags
 
     def times_split_used(self, test_split_hash: str, version: str) -> int:
-        """How many versions the gate has judged on this test split, `version` included."""
-        judged = {entry.version for entry in self.versions() if test_split_hash in entry.gated}
-        return len(judged | {str(version)})
+        """Return how many versions the gate has evaluated on a test split, `version` included."""
+        gated = {entry.version for entry in self.versions() if test_split_hash in entry.gated}
+        return len(gated | {str(version)})
 
     def record_gate(self, version: str, test_split_hash: str, report: GateReport) -> None:
-        """Note on `version` that the gate has judged it on this test split, and how."""
-        verdict = "promoted" if report.promote else "kept out"
+        """Tag a version with the gate's decision on a test split."""
+        decision = "promoted" if report.promote else "not promoted"
         if report.rule != "unchanged":
-            self.client.set_model_version_tag(NAME, version, f"{GATED}{test_split_hash}", verdict)
+            self.client.set_model_version_tag(NAME, version, f"{GATED}{test_split_hash}", decision)
             self.client.set_model_version_tag(NAME, version, "gate", report.reason)
 
     def _install(self, pointer: Pointer, path: Path | str, version: str) -> Pointer:
-        # The file last: it is what counts, and whoever repeats an interrupted call finds the work undone.
+        # The file last, since it decides: an interrupted call can be repeated.
         self.client.set_registered_model_alias(NAME, CHAMPION, version)
         if read_pointer(path) != pointer:
             write_pointer(pointer, path)
@@ -201,8 +213,8 @@ class Registry:
     def _find_champion(self, champion: Champion) -> str:
         if (version := self.find(champion.bundle_hash)) is None:
             raise GenreflowError(
-                f"The registry at {self.client.tracking_uri} has no bundle with the hash {champion.bundle_hash[:12]} "
-                f"(version {champion.version} of {NAME}); MLFLOW_TRACKING_URI must name the one that has."
+                f"{self.client.tracking_uri}: must have version {champion.version} of {NAME} with the bundle "
+                f"{champion.bundle_hash[:12]}; set MLFLOW_TRACKING_URI to the registry that has it."
             )
         return version
 
@@ -225,6 +237,8 @@ class Registry:
     def _get(self, version: str) -> ModelVersion:
         known = [entry.version for entry in self.versions()]
         if str(version) not in known:
-            there = ", ".join(known) if known else "none yet"
-            raise ParameterError(f"{NAME} has no version {version} at {self.client.tracking_uri}; there is {there}.")
+            raise ParameterError(
+                f"{self.client.tracking_uri}: the version of {NAME} must be one of {', '.join(known) or '(none)'}; got "
+                f"{version}."
+            )
         return self.client.get_model_version(NAME, str(version))

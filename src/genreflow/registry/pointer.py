@@ -1,4 +1,4 @@
-"""The champion pointer: a small file in git that says which version of the registry is served."""
+"""The champion pointer: a small file in git that names the registered version that is served."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -6,20 +6,21 @@ from pathlib import Path
 from genreflow.errors import GenreflowError
 from genreflow.files import read_json, write_json
 
-# What the file holds as long as no version may be champion: `package`, which depends on it, then has nothing to do.
+# Content of the file while no version qualifies as champion: the stage `package`, which depends on it, then runs and
+# packages nothing.
 NO_CHAMPION = {"version": None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Champion:
-    """One champion, present or past.
+    """A champion, current or former.
 
     Parameters
     ----------
     version : str
-        In the registry.
+        Of the registered model.
     bundle_hash : str
-        What `Bundle.hash` gives: it says whether that version is still the one that was meant.
+        `genreflow.bundle.Bundle.hash`: identifies the bundle in any registry.
     reason : str
         Why it was promoted.
     """
@@ -31,10 +32,10 @@ class Champion:
 
 @dataclass(frozen=True, kw_only=True)
 class Pointer:
-    """The present champion and those before it.
+    """The current champion and its predecessors.
 
-    It holds nothing but the champions themselves, no times: going back to a champion gives the very file of that
-    day, so that DVC takes its package from the cache.
+    It holds no times: rolling back to a champion restores the file byte by byte, so that DVC takes the package of that
+    champion from its cache.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ class Pointer:
         Of the registered model.
     champion : Champion
     previous : tuple of Champion
-        The oldest first.
+        In chronological order.
     """
 
     name: str
@@ -50,11 +51,11 @@ class Pointer:
     previous: tuple[Champion, ...] = ()
 
     def advance(self, champion: Champion) -> "Pointer":
-        """With a new champion, which comes after the present one."""
+        """Return a pointer to a new champion, with the current one as its predecessor."""
         return replace(self, champion=champion, previous=(*self.previous, self.champion))
 
     def go_back(self) -> "Pointer":
-        """With the champion before the present one.
+        """Return a pointer to the previous champion.
 
         Raises
         ------
@@ -63,18 +64,18 @@ class Pointer:
         """
         if not self.previous:
             raise GenreflowError(
-                f"Version {self.champion.version} of {self.name} is the first champion; there is none to go back to."
+                f"{self.name}: a rollback needs a previous champion; version {self.champion.version} is the first one."
             )
         return replace(self, champion=self.previous[-1], previous=self.previous[:-1])
 
 
 def read_pointer(path: Path | str) -> Pointer | None:
-    """The pointer in `path`; None where there is no such file yet, or it says that there is no champion.
+    """Read a pointer; None if the file does not exist or names no champion.
 
     Raises
     ------
     GenreflowError
-        The file is no champion pointer.
+        The file is not a champion pointer.
     """
     path = Path(path)
     try:
@@ -87,12 +88,12 @@ def read_pointer(path: Path | str) -> Pointer | None:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GenreflowError(
-            f"{path} is no champion pointer ({error}); `git checkout {path}` brings the last one back."
+            f"{path} must be a champion pointer ({error}); `git checkout {path}` restores the last one."
         ) from error
 
 
 def write_pointer(pointer: Pointer | None, path: Path | str) -> None:
-    """Write `pointer` to `path`, whole or not at all; None says that there is no champion."""
+    """Write `pointer` to `path` atomically; None means that there is no champion."""
     if pointer is None:
         write_json(Path(path), NO_CHAMPION)
         return

@@ -1,4 +1,4 @@
-"""A bundle as MLflow's python function: ``mlflow.pyfunc.load_model("models:/genre-classifier@champion")``."""
+"""The python_function flavour: ``mlflow.pyfunc.load_model("models:/genre-classifier@champion")``."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +9,7 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from genreflow.inference.predictor import Predictor
 
-# The input has no name: MLflow takes a plain list of paths only so.
+# Without a name for its input, a model also accepts a plain list of paths.
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string)]),
     outputs=Schema([ColSpec(DataType.string, "genre", required=False), ColSpec(DataType.double, "confidence")]),
@@ -17,7 +17,12 @@ SIGNATURE = ModelSignature(
 
 
 class GenreClassifier:
-    """What ``predict`` of the loaded model does."""
+    """The model that ``mlflow.pyfunc.load_model`` wraps.
+
+    Parameters
+    ----------
+    bundle_dir : Path
+    """
 
     def __init__(self, bundle_dir: Path | str) -> None:
         self.predictor = Predictor(bundle_dir)
@@ -28,13 +33,13 @@ class GenreClassifier:
         Parameters
         ----------
         model_input : pd.DataFrame or iterable of str
-            Paths of audio files; of a table its only column.
+            Paths of audio files; those of a table in its only column.
 
         Returns
         -------
         pd.DataFrame
-            A row a file: ``genre`` (None when it abstains), ``confidence`` and a column with the probability of each
-            genre, in [0, 1].
+            One row for each file: ``genre`` (None if the model abstains), ``confidence`` in [0, 1], and the
+            probability of each genre in [0, 1], in a column named after it.
 
         Raises
         ------
@@ -55,5 +60,5 @@ class GenreClassifier:
 
 
 def _load_pyfunc(data_path: str) -> GenreClassifier:
-    """MLflow calls this, with the folder that holds the bundle."""
+    """Load the bundle in a folder; MLflow calls this function by its name."""
     return GenreClassifier(data_path)

@@ -1,4 +1,4 @@
-"""A version of the registry, as its tags tell it."""
+"""A registered model version, read from its MLflow tags."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from mlflow.entities.model_registry import ModelVersion
 
-# Tags of a version. Figures, lineage and the gate's verdict on a test split have a prefix and a name of their own.
-HASH, WITHDRAWN, METRIC, LINEAGE, GATED = "bundle_hash", "rolled_back", "metric.", "lineage.", "gated."
+# Tags of a version; the last three are prefixes: of each metric, each item of lineage, and each gated test split.
+HASH, ROLLED_BACK, METRIC, LINEAGE, GATED = "bundle_hash", "rolled_back", "metric.", "lineage.", "gated."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,11 @@ class Version:
     metrics : dict of str to float
     lineage : dict of str to str
     leaking : bool
-        Its split leaks, so that its metrics flatter.
+        It was evaluated on a split that leaks; its metrics are optimistically biased.
     rolled_back : bool
-        Someone went back from it.
+        It was champion until it was rolled back.
     gated : dict of str to str
-        Hash of a test split to what the gate did with it there: ``promoted`` or ``kept out``.
+        Hash of each test split that the gate evaluated it on to ``promoted`` or ``not promoted``.
     """
 
     version: str
@@ -47,9 +47,16 @@ class Version:
 
 
 def read_version(entry: ModelVersion, aliases: Mapping[str, str] | None = None) -> Version:
-    """What MLflow holds of a version; `aliases` are those of the model, each with the version it points to."""
+    """Read a version from MLflow.
 
-    def under(prefix: str) -> dict[str, str]:
+    Parameters
+    ----------
+    entry : mlflow.entities.model_registry.ModelVersion
+    aliases : mapping of str to str, optional
+        Alias to version, of the whole registered model.
+    """
+
+    def with_prefix(prefix: str) -> dict[str, str]:
         return {key.removeprefix(prefix): value for key, value in sorted(entry.tags.items()) if key.startswith(prefix)}
 
     return Version(
@@ -57,9 +64,9 @@ def read_version(entry: ModelVersion, aliases: Mapping[str, str] | None = None) 
         aliases=tuple(sorted(alias for alias, version in (aliases or {}).items() if version == str(entry.version))),
         bundle_hash=entry.tags.get(HASH, ""),
         created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
-        metrics={name: float(value) for name, value in under(METRIC).items()},
-        lineage=under(LINEAGE),
+        metrics={name: float(value) for name, value in with_prefix(METRIC).items()},
+        lineage=with_prefix(LINEAGE),
         leaking=entry.tags.get(f"{LINEAGE}leaking") == str(True),
-        rolled_back=WITHDRAWN in entry.tags,
-        gated=under(GATED),
+        rolled_back=ROLLED_BACK in entry.tags,
+        gated=with_prefix(GATED),
     )

@@ -1,6 +1,6 @@
-"""The stages of dvc.yaml, one thin file each: read params, call one function, write outs.
+"""The stages of dvc.yaml, one thin file each: read the parameters, call one function, write the outs.
 
-The paths below are the ones dvc.yaml names; nothing outside this package knows them.
+The paths below are those of dvc.yaml; no other package uses them.
 """
 
 import sys
@@ -10,16 +10,17 @@ from pathlib import Path
 from genreflow.errors import GenreflowError
 from genreflow.logs import configure_logging
 
+PROJECT = Path()  # a stage runs in the project's folder
 CHECKED = Path("data/checked")
 RAW = Path("data/raw")
 MANIFEST = Path("data/manifest.json")
 AUDIT = Path("data/audit.json")
-FINGERPRINTS = Path("data/.fingerprints")  # no out: what it saves is time
+FINGERPRINTS = Path("data/.fingerprints")  # a cache, not an out
 AUDIT_PAGE = Path("reports/audit.html")
 SPLIT = Path("data/split.json")
 SPLIT_REPORT = Path("reports/split.json")
 FEATURES = Path("data/features")
-FILTERS = "filters.npz"  # within FEATURES
+FILTERS = "filters.npz"  # in FEATURES
 BEST = Path("reports/best_trial.json")
 TRIALS = Path("reports/trials.json")
 TRIALS_CSV = Path("reports/trials.csv")
@@ -37,7 +38,7 @@ PACKAGE = Path("reports/package.json")
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage; a mistake of the user's ends it with its sentence and exit code 2, without a traceback."""
+    """Run a stage; a `GenreflowError` ends it with its message and exit code 2, without a traceback."""
     configure_logging()
     try:
         main()

@@ -1,21 +1,24 @@
-"""manifest and features -> the tracks that cannot or should not be used, and a page about them."""
+"""Manifest and features -> the faults of the tracks."""
+
+import logging
 
 from genreflow.audit.manifest import audit_manifest
 from genreflow.audit.summary import format_audit
 from genreflow.features.store import FeatureStore
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
-from genreflow.reporting.audit.page import write_page
-from genreflow.stages import AUDIT, AUDIT_PAGE, FEATURES, FINGERPRINTS, MANIFEST, run_stage, say
+from genreflow.stages import AUDIT, FEATURES, FINGERPRINTS, MANIFEST, run_stage
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
     params = load_params().audit
-    manifest, store = Manifest.load(MANIFEST), FeatureStore.open(FEATURES)
-    report = audit_manifest(manifest, store, params, fingerprints=FINGERPRINTS, progress=True)
+    report = audit_manifest(
+        Manifest.load(MANIFEST), FeatureStore.open(FEATURES), params, fingerprints=FINGERPRINTS, progress=True
+    )
     report.save(AUDIT)
-    write_page(AUDIT_PAGE, report, manifest, store)
-    say(format_audit(report, more=f"{AUDIT} has them all"))
+    logger.info(format_audit(report, more=f"all are in {AUDIT}"))
 
 
 if __name__ == "__main__":

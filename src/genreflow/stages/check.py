@@ -1,6 +1,7 @@
-"""params.yaml -> nothing but the certainty that it holds no mistake, before any stage touches what is there.
+"""Validate params.yaml, before any other stage runs.
 
-DVC removes the outs of a stage before it runs it: a mistake found by the stage that it concerns would cost its results.
+DVC removes the outs of a stage before it runs the stage: an invalid parameter that only its own stage found would cost
+the results of that stage.
 """
 
 from genreflow.datasets.sources import DOWNLOADED, check_sources
@@ -14,13 +15,14 @@ def main() -> None:
     data = load_params().data
     check_sources(data.source, subset=data.subset, components=data.sources)
     if {data.source, *(part.source for part in data.sources)} & set(DOWNLOADED):
-        try:  # DVC does not start a stage whose dependency is not there
+        try:  # DVC does not run a stage with a missing dependency
             data.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ParameterError(
-                f"params.yaml: data.path is {data.path}, which cannot be made a folder for downloads: {error.strerror}."
+                f"params.yaml: data.path must be a folder that downloads can be written to; got {data.path} "
+                f"({error.strerror})."
             ) from None
-    write_text(CHECKED, "params.yaml is sound\n")
+    write_text(CHECKED, "params.yaml is valid\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""bundle -> figures, on tracks that had no part in making it."""
+"""Bundle -> metrics on the held-out part of the split."""
+
+import logging
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -6,46 +9,87 @@ from genreflow.evaluation.metrics import evaluate
 from genreflow.files import write_csv, write_json
 from genreflow.inference.predictor import Predictor
 from genreflow.inference.tracks import predict_tracks
-from genreflow.stages import CANDIDATE, CONFUSION, EVALUATION, METRICS, PREDICTIONS, run_stage, say
+from genreflow.stages import CANDIDATE, CONFUSION, EVALUATION, METRICS, PREDICTIONS, run_stage
 from genreflow.stages.inputs import Data
 
-# Of all figures, those that `dvc metrics` compares and that stand on a version in the registry.
+logger = logging.getLogger(__name__)
+
+# The metrics that `dvc metrics` compares and that the registry shows.
 HEADLINE = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of a bundle.
+
+    Parameters
+    ----------
+    report : dict
+        All metrics, by track and by segment, with the part and the split that they were measured on.
+    predictions : list of dict
+        By track: ``track`` (ID), ``actual``, ``predicted`` and ``confidence`` in [0, 1].
+    """
+
+    report: dict
+    predictions: list[dict]
+
+    @property
+    def headline(self) -> dict:
+        """The metrics in `HEADLINE`, rounded: ``{part: {unit: {name: value}}}``."""
+        units = {unit: self.report[unit] for unit in ("track", "segment")}
+        return {
+            self.report["part"]: {
+                unit: {name: round(metrics[name], 4) for name in HEADLINE} for unit, metrics in units.items()
+            }
+        }
 
 
 def main() -> None:
     data = Data.load()
-    split = data.split
-    predictor = Predictor(CANDIDATE)
-    genres = predictor.bundle.labels
-    part, bundle = split.evaluation_part, predictor.bundle
-    heard = data.segments_of(part, length=bundle.segment_frames, hop=bundle.segment_hop)
-    tracks = [data.manifest.by_id[track_id] for track_id in heard]
-    labels = np.array([genres.index(track.genre) for track in tracks])
-    found = predict_tracks(
-        predictor, data.store, [track.hash for track in tracks], segment_mask=split.segment_mask(part)
-    )
-    groups = np.unique([split.groups[track.id] for track in tracks], return_inverse=True)[1]
+    evaluation = evaluate_bundle(Predictor(CANDIDATE), data)
+    write_json(EVALUATION, evaluation.report)
+    write_json(METRICS, evaluation.headline)
+    write_json(PREDICTIONS, evaluation.predictions)
+    # The plot of the confusion matrix shows nothing but the genres, so that these carry the prefix of a leaking split.
+    confusion = [
+        {axis: data.split.prefixed(row[axis], sep=" ") for axis in ("actual", "predicted")}
+        for row in evaluation.predictions
+    ]
+    write_csv(CONFUSION, ("actual", "predicted"), confusion)
+    log_evaluation(evaluation)
 
-    by_track = evaluate(found.by_track, labels, genres=genres, clusters=groups if data.manifest.groups_known else None)
-    by_segment = evaluate(found.by_segment, labels[found.track_index], genres=genres, clusters=found.track_index)
-    majority = float(np.bincount(labels).max() / len(labels))
-    units = {"track": by_track, "segment": by_segment}
-    write_json(
-        EVALUATION,
-        {
-            "part": split.prefixed(part),
-            "split": split.method,
-            "leaking": split.leaking,
-            "notes": split.notes,
-            "majority_accuracy": majority,
-            "abstained": int((found.by_track.max(axis=1) < predictor.bundle.abstain_below).sum()),
-            **units,
-        },
-    )
-    headline = {unit: {name: round(figures[name], 4) for name in HEADLINE} for unit, figures in units.items()}
-    write_json(METRICS, {split.prefixed(part): headline})
-    rows = [
+
+def evaluate_bundle(predictor: Predictor, data: Data) -> Evaluation:
+    """Evaluate a bundle on the evaluation part of the split.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Its feature spec must be the store's.
+    data : Data
+    """
+    split, bundle = data.split, predictor.bundle
+    part, genres = split.evaluation_part, bundle.labels
+    counts = data.segment_counts(part, length=bundle.segment_frames, hop=bundle.segment_hop)
+    tracks = data.usable(counts)
+    labels = np.array([genres.index(track.genre) for track in tracks])
+    predicted = predict_tracks(predictor, data.store, data.hashes_of(counts), segment_mask=split.segment_mask(part))
+    groups = np.unique([split.groups[track.id] for track in tracks], return_inverse=True)[1]
+    report = {
+        "part": split.prefixed(part),
+        "split": split.method,
+        "leaking": split.leaking,
+        "notes": split.notes,
+        "majority_accuracy": float(np.bincount(labels).max() / len(labels)),
+        "abstained": int((predicted.by_track.max(axis=1) < bundle.abstain_below).sum()),
+        "track": evaluate(
+            predicted.by_track, labels, genres=genres, clusters=groups if data.manifest.groups_known else None
+        ),
+        "segment": evaluate(
+            predicted.by_segment, labels[predicted.track_index], genres=genres, clusters=predicted.track_index
+        ),
+    }
+    predictions = [
         {
             "track": track.id,
             "actual": track.genre,
@@ -53,19 +97,20 @@ def main() -> None:
             "confidence": round(float(probabilities.max()), 4),
             **split.tags,
         }
-        for track, probabilities in zip(tracks, found.by_track, strict=True)
+        for track, probabilities in zip(tracks, predicted.by_track, strict=True)
     ]
-    write_json(PREDICTIONS, rows)
-    # The plot shows nothing but genres, so that a leaking split has to stand on them.
-    named = [{axis: split.prefixed(row[axis], sep=" ") for axis in ("actual", "predicted")} for row in rows]
-    write_csv(CONFUSION, ("actual", "predicted"), named)
-    say(
-        f"{split.prefixed(part, sep=' ')}: {by_track['accuracy']:.1%} of {by_track['n']} tracks "
-        f"(95 %: {by_track['accuracy_low']:.1%} to {by_track['accuracy_high']:.1%}), "
-        f"{by_segment['accuracy']:.1%} of segments; the commonest genre alone would have {majority:.1%}"
+    return Evaluation(report, predictions)
+
+
+def log_evaluation(evaluation: Evaluation) -> None:
+    report, by_track = evaluation.report, evaluation.report["track"]
+    logger.info(
+        f"{report['part'].replace('_', ' ')}: accuracy {by_track['accuracy']:.1%} on {by_track['n']} tracks "
+        f"(95 % interval {by_track['accuracy_low']:.1%} to {by_track['accuracy_high']:.1%}), "
+        f"{report['segment']['accuracy']:.1%} on segments; majority-class baseline {report['majority_accuracy']:.1%}"
     )
-    for note in split.notes:
-        say(f"note: {note}")
+    for note in report["notes"]:
+        logger.info(f"note: {note}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""data/raw -> the feature store; only tracks that it does not hold yet are computed."""
+"""data/raw -> the feature store; only tracks that it does not have yet are computed."""
 
+import logging
 import os
 
 from genreflow.datasets.featurize import update_features
@@ -7,7 +8,9 @@ from genreflow.datasets.filterbank import filter_bank
 from genreflow.errors import GenreflowError
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
-from genreflow.stages import FEATURES, FILTERS, MANIFEST, RAW, run_stage, say
+from genreflow.stages import FEATURES, FILTERS, MANIFEST, RAW, run_stage
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -15,15 +18,15 @@ def main() -> None:
     manifest = Manifest.load(MANIFEST)
     spec = params.features.replace(**manifest.spec_hints)
     bank = filter_bank(spec, kept=FEATURES / FILTERS)
-    # The variable is Dask's own.
+    # Dask's own environment variable.
     scheduler = params.compute.scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
     report = update_features(FEATURES, manifest, RAW, spec, bank, n_jobs=params.compute.n_jobs, scheduler=scheduler)
     bank.save(FEATURES / FILTERS, spec=spec)
     for message in report.failed.values():
-        say(f"left out: {message}")
+        logger.warning(f"left out: {message}")
     if not report.computed + report.reused:
-        raise GenreflowError("No track has features; the lines above say why.")
-    say(f"{report.computed} tracks computed, {report.reused} kept, {report.dropped} forgotten")
+        raise GenreflowError(f"{RAW}: at least one track must have features; got none, for the reasons above.")
+    logger.info(f"{report.computed} tracks computed, {report.reused} reused, {report.dropped} removed")
 
 
 if __name__ == "__main__":

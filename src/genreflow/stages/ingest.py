@@ -1,8 +1,12 @@
-"""source -> data/raw and the manifest."""
+"""Source -> data/raw and the manifest."""
+
+import logging
 
 from genreflow.datasets.sources import ingest
 from genreflow.params import load_params
-from genreflow.stages import MANIFEST, RAW, run_stage, say
+from genreflow.stages import MANIFEST, RAW, run_stage
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -17,9 +21,9 @@ def main() -> None:
         subset=data.subset,
         components=data.sources,
     )
-    say(f"{len(manifest.tracks)} tracks of {len(manifest.genres)} genres from {data.source}: {data.path}")
+    logger.info(f"{len(manifest.tracks)} tracks of {len(manifest.genres)} genres from {data.source}: {data.path}")
     for note in manifest.notes:
-        say(f"note: {note}")
+        logger.info(f"note: {note}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""What several stages read: the data as it stands, and where results are tracked."""
+"""The data that several stages read."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,10 @@ from genreflow.stages import FEATURES, MANIFEST, SPLIT
 if TYPE_CHECKING:
     from genreflow.tracking.lineage import Lineage
 
-PROJECT = Path()
-
 
 @dataclass(frozen=True)
 class Data:
-    """Manifest, split and features of the project, as the stages before left them."""
+    """Manifest, split and features of the project."""
 
     manifest: Manifest
     split: Split
@@ -27,11 +26,12 @@ class Data:
 
     @classmethod
     def load(cls) -> "Data":
+        """Read the outs of the stages `ingest`, `split` and `featurize`."""
         return cls(Manifest.load(MANIFEST), Split.load(SPLIT), FeatureStore.open(FEATURES))
 
     @property
     def hashes(self) -> dict[str, str]:
-        """What names this state of the data, for lineage and the names of studies."""
+        """Hashes that identify the data, for lineage and the names of studies."""
         return {
             "manifest_hash": self.manifest.hash,
             "split_hash": self.split.hash,
@@ -39,7 +39,7 @@ class Data:
         }
 
     def lineage(self, path: Path) -> "Lineage":
-        """The data as MLflow shows them beside a run; `path` is where they came from."""
+        """Return the data as an MLflow dataset; `path` is where they came from."""
         from genreflow.tracking.lineage import Lineage
 
         return Lineage(
@@ -49,14 +49,31 @@ class Data:
             facts={part: len(ids) for part, ids in self.split.parts.items()} | {"genres": list(self.manifest.genres)},
         )
 
-    def usable(self, track_ids: tuple[str, ...]) -> list[Track]:
-        """Tracks that have features."""
-        return [track for track in map(self.manifest.by_id.get, track_ids) if track.hash in self.store]
+    def usable(self, track_ids: Iterable[str]) -> list[Track]:
+        """Return the tracks that have features."""
+        tracks = [self.manifest.by_id[track_id] for track_id in track_ids]
+        return [track for track in tracks if track.hash is not None and track.hash in self.store]
 
-    def segments_of(self, part: Part, *, length: int, hop: int) -> dict[str, int]:
-        """Segments of `length` frames that a part has, by the id of its tracks; those that have none are left out."""
-        chosen, found = self.split.segment_mask(part), {}
+    def hashes_of(self, track_ids: Iterable[str]) -> list[str]:
+        """Return the hashes of the tracks that have features, which are their keys in the feature store."""
+        return [track.hash for track in self.usable(track_ids) if track.hash is not None]
+
+    def segment_counts(self, part: Part, *, length: int, hop: int) -> dict[str, int]:
+        """Count the segments of each track in a part.
+
+        Parameters
+        ----------
+        part : {"train", "valid", "test"}
+        length, hop : int > 0 [frames]
+
+        Returns
+        -------
+        dict of str to int > 0
+            By track ID, without the tracks that have no segment in the part.
+        """
+        mask, counts = self.split.segment_mask(part), {}
         for track in self.usable(self.split.parts[part]):
-            n = count_segments(self.store.lengths(track.hash), length, hop)
-            found[track.id] = n if chosen is None else int(chosen(track.hash, n).sum())
-        return {track_id: n for track_id, n in found.items() if n}
+            key = track.hash or ""
+            n = count_segments(self.store.lengths(key), length, hop)
+            counts[track.id] = n if mask is None else int(mask(key, n).sum())
+        return {track_id: n for track_id, n in counts.items() if n}

@@ -1,4 +1,4 @@
-"""What a reproduction works on: data as the stages left them, and the options of params.yaml. No stage itself."""
+"""The data and options of `genreflow reproduce`, read from the outs of the stages; not a stage itself."""
 
 from genreflow.audit.faults import Audit
 from genreflow.errors import ParameterError
@@ -9,17 +9,17 @@ from genreflow.stages.inputs import Data
 
 
 def load_material() -> Material:
-    """Read manifest, audit, split and features of the project in this folder.
+    """Read manifest, audit, split and features of the project in the current folder.
 
     Raises
     ------
     ParameterError
-        There is no project here, its data are not there yet, or its split leaks.
+        One of them is missing.
     """
     params = load_params()
     missing = [str(path) for path in (MANIFEST, FEATURES, AUDIT, SPLIT) if not path.exists()]
     if missing:
-        raise ParameterError(f"There is no {missing[0]}; run `dvc repro split` first.")
+        raise ParameterError(f"{missing[0]}: must exist; run `dvc repro split` first.")
     data = Data.load()
     return Material(
         manifest=data.manifest,

@@ -1,6 +1,8 @@
-"""bundle and figures -> a version in the registry; the gate decides whether it becomes champion."""
+"""Bundle and metrics -> a version in the registry; the gate decides whether it becomes the champion."""
 
+import logging
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from genreflow.bundle import Bundle
@@ -9,98 +11,132 @@ from genreflow.files import read_json, write_json
 from genreflow.inference.predictor import Predictor
 from genreflow.inference.tracks import predict_tracks
 from genreflow.params import load_params
-from genreflow.registry.gate import decide
+from genreflow.registry.gate import Evidence, GateReport, decide
 from genreflow.registry.model_registry import Registry
+from genreflow.registry.params import GateParams
 from genreflow.registry.pointer import Pointer, read_pointer, write_pointer
-from genreflow.stages import CANDIDATE, EVALUATION, GATE, METRICS, POINTER, PREDICTIONS, RAW, run_stage, say
-from genreflow.stages.inputs import PROJECT, Data
+from genreflow.stages import (
+    CANDIDATE,
+    EVALUATION,
+    GATE,
+    METRICS,
+    POINTER,
+    PREDICTIONS,
+    PROJECT,
+    RAW,
+    run_stage,
+)
+from genreflow.stages.inputs import Data
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
     gate = load_params().gate
     data = Data.load()
-    predictions = {row["track"]: row for row in read_json(PREDICTIONS)}
     registry = Registry.open(PROJECT)
-    candidate = Bundle.load(CANDIDATE)
-    leaking = data.split.leaking
-    metrics = {
-        f"{part}_{unit}_{name}": value
-        for part, units in read_json(METRICS).items()
-        for unit, figures in units.items()
-        for name, value in figures.items()
-    }
-    version = registry.register(CANDIDATE, metrics=metrics)
+    version = registry.register(CANDIDATE, metrics=flat_metrics(read_json(METRICS)))
     pointer = read_pointer(POINTER)
+    report = decide(gather_evidence(registry, version, pointer, data, gate))
+    registry.record_gate(version, data.split.hash, report)
+    move_pointer(registry, version, pointer, report)
+    write_json(GATE, {"version": version, **report.to_dict()})
+    logger.info(f"{data.split.prefixed('version', sep=' ')} {version}: {report.reason}")
+
+
+def flat_metrics(metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, float]:
+    """Return ``{part: {unit: {name: value}}}`` as ``{"part_unit_name": value}``."""
+    return {
+        f"{part}_{unit}_{name}": value
+        for part, units in metrics.items()
+        for unit, values in units.items()
+        for name, value in values.items()
+    }
+
+
+def gather_evidence(
+    registry: Registry, version: str, pointer: Pointer | None, data: Data, gate: GateParams
+) -> Evidence:
+    """Collect what the gate decides on; the champion classifies the candidate's test tracks for it."""
+    candidate = Bundle.load(CANDIDATE)
+    predictions = {row["track"]: row for row in read_json(PREDICTIONS)}
+    leaking = data.split.leaking
     with tempfile.TemporaryDirectory() as folder:
-        # Nothing is compared with a leaking candidate: the champion need not answer.
-        champion = None if leaking else _champion(registry, pointer, Path(folder, "champion"))
-        report = decide(
-            {track: row["predicted"] == row["actual"] for track, row in predictions.items()},
-            _correct(champion, data, predictions),
+        # A leaking candidate is not compared with the champion.
+        champion = None if leaking else find_champion(registry, pointer, Path(folder, "champion"))
+        return Evidence(
+            candidate_correct={track: row["predicted"] == row["actual"] for track, row in predictions.items()},
+            champion_correct=None if champion is None else classify(champion, data, list(predictions)),
             majority_accuracy=read_json(EVALUATION)["majority_accuracy"],
-            same_labels=champion is None or champion.labels == candidate.labels,
-            test_in_champion_training=_seen(champion, data, predictions),
+            min_probability=gate.min_probability,
             same_bundle=pointer is not None and pointer.champion.bundle_hash == candidate.hash,
             leaking=leaking,
             rolled_back=registry.was_rolled_back(version),
-            groups=_groups(data, predictions),
-            min_probability=gate.min_probability,
+            same_labels=champion is None or champion.labels == candidate.labels,
+            test_in_champion_training=False if champion is None else trained_on(champion, data, list(predictions)),
+            groups={track: data.split.groups[track] for track in predictions} if data.manifest.groups_known else None,
             times_test_split_used=registry.times_split_used(data.split.hash, version),
         )
-    registry.record_gate(version, data.split.hash, report)
-    if report.promote:
-        registry.promote(version, POINTER, reason=report.reason)
-    elif pointer is None and leaking:
-        write_pointer(None, POINTER)
-    elif pointer is None:
-        raise GenreflowError(f"There is no champion, and version {version} cannot be one: {report.reason}")
-    write_json(GATE, {"version": version, **report.to_dict()})
-    say(f"{data.split.prefixed('version', sep=' ')} {version}: {report.reason}")
 
 
-def _champion(registry: Registry, pointer: Pointer | None, directory: Path) -> Bundle | None:
-    """The champion's bundle; None where there is none, or it was registered somewhere else."""
+def find_champion(registry: Registry, pointer: Pointer | None, directory: Path) -> Bundle | None:
+    """Download the champion's bundle; None if there is no champion or it is in another registry."""
     if pointer is None:
         return None
     if registry.find(pointer.champion.bundle_hash) is None:
-        say(f"note: this registry does not hold the champion that {POINTER} names; the candidate starts a new line")
+        logger.info(
+            f"note: this registry does not have the champion of {POINTER}; the candidate is compared with the "
+            "majority-class baseline"
+        )
         return None
     return registry.fetch_champion(pointer, directory)
 
 
-def _correct(champion: Bundle | None, data: Data, predictions: dict) -> dict[str, bool] | None:
-    """Whether the champion is right about each of the candidate's test tracks; None where it cannot answer."""
-    genres = {row["actual"] for row in predictions.values()}
-    if champion is None or not genres <= set(champion.labels):
+def classify(champion: Bundle, data: Data, track_ids: list[str]) -> dict[str, bool] | None:
+    """Return whether the champion classifies each track correctly; None if it cannot classify them.
+
+    It cannot if one of the genres is not among its labels, or if it needs other features than the store has and the
+    source has no audio to compute them from.
+    """
+    tracks = data.usable(track_ids)
+    if not {track.genre for track in tracks} <= set(champion.labels):
         return None
     predictor = Predictor(champion.directory)
-    tracks = [data.manifest.by_id[track_id] for track_id in predictions]
     if champion.spec == data.store.spec:
-        found = predict_tracks(predictor, data.store, [track.hash for track in tracks]).by_track
-        named = [champion.labels[answer] for answer in found.argmax(axis=1)]
+        probabilities = predict_tracks(predictor, data.store, data.hashes_of(track_ids)).by_track
+        predicted = [champion.labels[label] for label in probabilities.argmax(axis=1)]
     elif data.manifest.source != "spectrograms":
-        # Other features than the store's: the champion hears the music itself. The likeliest genre comes first.
-        named = [next(iter(predictor.classify(RAW / track.path).probabilities)) for track in tracks]
+        # The probabilities are in descending order.
+        predicted = [next(iter(predictor.classify(RAW / track.path).probabilities)) for track in tracks]
     else:
         return None
-    return {track.id: genre == track.genre for track, genre in zip(tracks, named, strict=True)}
+    return {track.id: genre == track.genre for track, genre in zip(tracks, predicted, strict=True)}
 
 
-def _seen(champion: Bundle | None, data: Data, predictions: dict) -> bool | None:
-    if champion is None:
-        return False
+def trained_on(champion: Bundle, data: Data, track_ids: list[str]) -> bool | None:
+    """Return whether the champion was trained on one of the tracks; None if its training tracks are unknown."""
     if "train_tracks" not in champion.lineage:
         return None
-    seen = set(champion.lineage["train_tracks"])
-    if data.split.evaluation_part == "test":  # what chose its epoch and temperature then counts as training too
-        seen |= set(champion.lineage.get("valid_tracks", ()))
-    return any(data.manifest.by_id[track_id].hash in seen for track_id in predictions)
+    known = set(champion.lineage["train_tracks"])
+    if data.split.evaluation_part == "test":  # validation tracks chose its epoch and its temperature
+        known |= set(champion.lineage.get("valid_tracks", ()))
+    return any(key in known for key in data.hashes_of(track_ids))
 
 
-def _groups(data: Data, predictions: dict) -> dict[str, str] | None:
-    if not data.manifest.groups_known:
-        return None
-    return {track_id: data.split.groups[track_id] for track_id in predictions}
+def move_pointer(registry: Registry, version: str, pointer: Pointer | None, report: GateReport) -> None:
+    """Promote the version if the gate decided so.
+
+    Raises
+    ------
+    GenreflowError
+        There is no champion, and the candidate does not qualify as the first one.
+    """
+    if report.promote:
+        registry.promote(version, POINTER, reason=report.reason)
+    elif pointer is None and report.rule == "leaking":
+        write_pointer(None, POINTER)
+    elif pointer is None:
+        raise GenreflowError(f"{POINTER}: needs a champion, and version {version} is not promoted. {report.reason}")
 
 
 if __name__ == "__main__":

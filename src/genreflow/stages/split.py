@@ -1,4 +1,7 @@
-"""manifest and audit -> train, valid and test, and a report of how much of one stands in another."""
+"""Manifest and audit -> train, valid and test parts, and a report on their sizes and leakage."""
+
+import logging
+from typing import TYPE_CHECKING
 
 from genreflow.audit.faults import Audit
 from genreflow.features.store import FeatureStore
@@ -8,35 +11,50 @@ from genreflow.manifest.track import PARTS
 from genreflow.params import load_params
 from genreflow.splits.make import make_split
 from genreflow.splits.report import count_tracks, leakage_table
-from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_REPORT, run_stage, say
+from genreflow.splits.split import Split
+from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_REPORT, run_stage
 from genreflow.stages.inputs import Data
+
+if TYPE_CHECKING:
+    from genreflow.training.params import SegmentParams
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
     params = load_params()
     manifest = Manifest.load(MANIFEST)
     split = make_split(manifest, Audit.load(AUDIT), params.split)
-    data = Data(manifest, split, FeatureStore.open(FEATURES))
-    length, hop = (data.store.spec.frames(s) for s in (params.segments.seconds, params.segments.hop_seconds))
-    segments = {part: data.segments_of(part, length=length, hop=hop) for part in PARTS}
-    tracks = {part: [manifest.by_id[track_id] for track_id in split.parts[part]] for part in PARTS}
+    report = make_report(Data(manifest, split, FeatureStore.open(FEATURES)), params.segments)
     split.save(SPLIT)
-    report = {
+    write_json(SPLIT_REPORT, report)
+    log_split(split)
+
+
+def make_report(data: Data, segments: "SegmentParams") -> dict:
+    """Return the split's method, leakage, notes, and the tracks, groups and segments of each part and genre."""
+    split = data.split
+    length, hop = (data.store.spec.frames(s) for s in (segments.seconds, segments.hop_seconds))
+    counts = {part: data.segment_counts(part, length=length, hop=hop) for part in PARTS}
+    tracks = {part: [data.manifest.by_id[track_id] for track_id in split.parts[part]] for part in PARTS}
+    return {
         "method": split.method,
         "leaking": split.leaking,
         "groups_known": split.groups_known,
         "leaks": split.leaks,
-        "parts": count_tracks(tracks, split.groups, segments),
+        "parts": count_tracks(tracks, split.groups, counts),
         "notes": split.notes,
     }
-    write_json(SPLIT_REPORT, report)
-    fold = "" if split.fold is None else f" (fold {split.fold} of {split.folds} tests)"
-    sizes = f"{len(split.train)} tracks to train, {len(split.valid)} to validate, {len(split.test)} to test"
-    say(split.prefixed(f"{split.method}{fold}: {sizes}", sep=" "))
+
+
+def log_split(split: Split) -> None:
+    fold = "" if split.fold is None else f" (test fold {split.fold} of {split.folds})"
+    sizes = ", ".join(f"{len(split.parts[part])} {part}" for part in PARTS)
+    logger.info(split.prefixed(f"{split.method}{fold}: {sizes} tracks", sep=" "))
     for line in leakage_table(split.leaks):
-        say(line)
+        logger.info(line)
     for note in split.notes:
-        say(f"note: {note}")
+        logger.info(f"note: {note}")
 
 
 if __name__ == "__main__":

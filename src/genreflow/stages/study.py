@@ -15,8 +15,8 @@ from genreflow.cores import usable_cores
 from genreflow.features.spec import FilterBank
 from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
-from genreflow.stages import FEATURES, FILTERS, say
-from genreflow.stages.inputs import PROJECT, Data
+from genreflow.stages import FEATURES, FILTERS, PROJECT, say
+from genreflow.stages.inputs import Data
 
 if TYPE_CHECKING:
     import optuna

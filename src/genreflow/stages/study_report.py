@@ -4,8 +4,7 @@ import logging
 
 from genreflow.errors import GenreflowError
 from genreflow.reporting.study import load_study, write_report
-from genreflow.stages import STUDY, TRIALS, run_stage
-from genreflow.stages.inputs import PROJECT
+from genreflow.stages import PROJECT, STUDY, TRIALS, run_stage
 
 logger = logging.getLogger(__name__)
 

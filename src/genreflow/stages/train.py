@@ -1,68 +1,74 @@
-"""hyperparameters -> a model, fitted with patience, calibrated on validation and exported as a bundle."""
+"""Best trial -> a model, trained with early stopping, calibrated on validation and exported as a bundle."""
 
 import hashlib
 import json
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from genreflow.features.spec import FilterBank
 from genreflow.files import read_json, write_csv
-from genreflow.models.keras_import import import_keras
-from genreflow.params import load_params
-from genreflow.stages import BEST, CANDIDATE, CURVES, FEATURES, FILTERS, run_stage, say
-from genreflow.stages.inputs import PROJECT, Data
+from genreflow.models.start import import_keras
+from genreflow.params import Params, load_params
+from genreflow.stages import BEST, CANDIDATE, CURVES, FEATURES, FILTERS, PROJECT, run_stage
+from genreflow.stages.inputs import Data
 from genreflow.training.options import FitOptions
+
+if TYPE_CHECKING:
+    from genreflow.tracking.runs import LoggedRun
+    from genreflow.training.fit import FitResult
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    params = load_params()
-    data = Data.load()
-    best = read_json(BEST)
-    import_keras()
+    params, data, best = load_params(), Data.load(), read_json(BEST)
+    result = train(params, data, best)
+    write_csv(CURVES, ("epoch", *result.history, *data.split.tags), curve_rows(result.history, data.split.tags))
+
+
+def train(params: Params, data: Data, best: Mapping) -> "FitResult":
+    """Train the configuration of the best trial, log it to MLflow and write the bundle.
+
+    Parameters
+    ----------
+    params : Params
+    data : Data
+    best : mapping
+        Content of ``best_trial.json``.
+    """
+    import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
     from genreflow.tracking.runs import lineage_tags, start_run
     from genreflow.tracking.store import ensure_experiment, open_client
     from genreflow.training.calibration import calibrate_and_export
     from genreflow.training.configuration import fit_configuration
     from genreflow.training.data import load_training_data
 
-    cut = params.segments.override(best["segments"])
-    segments = load_training_data(data.store, data.manifest, data.split, cut)
-    rate = params.train.learning_rate or best["learning_rate"]
-    options = FitOptions.model_validate({**params.train.model_dump(), **best["train"], "learning_rate": rate})
-    chosen = {
+    segmentation = params.segments.override(best["segments"])
+    segments = load_training_data(data.store, data.manifest, data.split, segmentation)
+    options = fit_options(params.train, best)
+    configuration = {
         "architecture": best["architecture"],
         **best["hyperparameters"],
-        "segment_seconds": cut.seconds,
-        **{name: value for name, value in asdict(cut.front_end).items() if value is not None},
+        "segment_seconds": segmentation.seconds,
+        **{name: value for name, value in asdict(segmentation.front_end).items() if value is not None},
         **options.model_dump(),
     }
     client = open_client(PROJECT)
     experiment = ensure_experiment(client, PROJECT)
     tags = lineage_tags(PROJECT, **data.hashes, **data.split.tags)
-    lineage = {
-        **tags,
-        "params_hash": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16],
-        "source": params.data.source,
-        "split": data.split.method,
-        "leaking": data.split.leaking,
-        **({} if data.split.fold is None else {"fold": f"{data.split.fold} of {data.split.folds}"}),
-        "train_tracks": sorted(track.hash for track in data.usable(data.split.train)),
-        "valid_tracks": sorted(track.hash for track in data.usable(data.split.valid)),
-    }
-    name = f"refit {best['study']}"
-    validation = data.split.prefixed("validation", sep=" ")
-    with start_run(client, experiment.experiment_id, name, params=chosen, tags={**tags, "study": best["study"]}) as run:
+    run_tags = {**tags, "study": best["study"]}
+    with start_run(
+        client, experiment.experiment_id, f"refit {best['study']}", params=configuration, tags=run_tags
+    ) as run:
         client.log_inputs(run.run_id, [data.lineage(params.data.path).as_input(tags)])
-
-        def on_epoch(epoch, metrics):
-            run.log_epoch(metrics, epoch)
-            say(
-                f"epoch {epoch + 1:3d}/{options.epochs}: accuracy {metrics['accuracy']:.3f}, {validation} "
-                f"{metrics['val_accuracy']:.3f} of segments, {metrics['val_track_accuracy']:.3f} of tracks "
-                f"({metrics['seconds']:.1f} s)"
-            )
-
         model, result = fit_configuration(
-            segments, best["architecture"], best["hyperparameters"], options, on_epoch=on_epoch
+            segments,
+            best["architecture"],
+            best["hyperparameters"],
+            options,
+            on_epoch=epoch_logger(run, options.epochs, data.split.prefixed("validation", sep=" ")),
         )
         _, facts = calibrate_and_export(
             model,
@@ -71,26 +77,59 @@ def main() -> None:
             spec=data.store.spec,
             bank=FilterBank.load(FEATURES / FILTERS),
             abstain_below=params.bundle.abstain_below,
-            lineage={**lineage, "mlflow_run": run.run_id},
+            lineage={**tags, **lineage(params, data, configuration), "mlflow_run": run.run_id},
         )
         run.log_metrics({f"best_{metric}": value for metric, value in result.best.items()} | facts)
-    write_csv(
-        CURVES,
-        ("epoch", *result.history, *data.split.tags),
-        [
-            {
-                "epoch": epoch + 1,
-                **data.split.tags,
-                **{metric: values[epoch] for metric, values in result.history.items()},
-            }
-            for epoch in range(result.epochs)
-        ],
-    )
-    say(
+    logger.info(
         f"{best['architecture']}, {model.count_params():,} parameters: track accuracy "
-        f"{result.best['val_track_accuracy']:.3f} on {validation} after {result.best_epoch + 1} epochs; "
-        f"temperature {facts['temperature']:.2f}, not sure below {facts['abstain_below']:.2f}"
+        f"{result.best['val_track_accuracy']:.3f} on {data.split.prefixed('validation', sep=' ')} after "
+        f"{result.best_epoch + 1} epochs; temperature {facts['temperature']:.2f}, abstains below "
+        f"{facts['abstain_below']:.2f}"
     )
+    return result
+
+
+def fit_options(train: FitOptions, best: Mapping) -> FitOptions:
+    """Return the options of the refit: those of `train`, replaced with the ones that the study searched."""
+    rate = train.learning_rate or best["learning_rate"]
+    return FitOptions.model_validate({**train.model_dump(), **best["train"], "learning_rate": rate})
+
+
+def lineage(params: Params, data: Data, configuration: Mapping[str, object]) -> dict[str, object]:
+    """Return what a bundle records about its parameters and data."""
+    split = data.split
+    return {
+        "params_hash": hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16],
+        "source": params.data.source,
+        "split": split.method,
+        "leaking": split.leaking,
+        **({} if split.fold is None else {"fold": f"{split.fold} of {split.folds}"}),
+        "train_tracks": sorted(data.hashes_of(split.train)),
+        "valid_tracks": sorted(data.hashes_of(split.valid)),
+    }
+
+
+def epoch_logger(run: "LoggedRun", epochs: int, validation: str) -> Callable[[int, Mapping[str, float]], None]:
+    """Return a function that logs the metrics of an epoch to MLflow and to the terminal."""
+
+    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+        run.log_epoch(metrics, epoch)
+        logger.info(
+            f"epoch {epoch + 1:3d}/{epochs}: accuracy {metrics['accuracy']:.3f}, {validation} accuracy "
+            f"{metrics['val_accuracy']:.3f} on segments, {metrics['val_track_accuracy']:.3f} on tracks "
+            f"({metrics['seconds']:.1f} s)"
+        )
+
+    return on_epoch
+
+
+def curve_rows(history: Mapping[str, list[float]], tags: Mapping[str, str]) -> list[dict]:
+    """Return the learning curves as rows, one for each epoch, counted from 1."""
+    epochs = len(next(iter(history.values()), []))
+    return [
+        {"epoch": epoch + 1, **tags, **{metric: values[epoch] for metric, values in history.items()}}
+        for epoch in range(epochs)
+    ]
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The page of an audit."""
+"""The report on an audit, as one HTML page."""

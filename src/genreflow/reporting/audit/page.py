@@ -1,8 +1,8 @@
-"""An audit as a page for people: one HTML file that asks no other host for anything."""
+"""An audit as one HTML page that makes no network requests."""
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -10,20 +10,19 @@ from pathlib import Path
 from genreflow.audit.faults import Audit, Fault
 from genreflow.audit.kinds import KINDS, Kind
 from genreflow.audit.recordings import near_duplicate_message
-from genreflow.features.store import FeatureStore
 from genreflow.files import write_text
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 from genreflow.reporting.audit import pictures
-from genreflow.reporting.audit.pictures import Strip
+from genreflow.reporting.audit.pictures import Spectrograms, Strip
 
-# Pictures of a kind of fault; the rest is a list. A kind's pictures are up to 0.4 MB.
-MOST_PICTURES = 24
+# For each kind of fault; further faults are listed without pictures. These pictures take up to 0.4 MB.
+MAX_PICTURES = 24
 
 
 @dataclass(frozen=True)
 class Item:
-    """One fault on the page.
+    """One fault on the page, or several that share a message.
 
     Parameters
     ----------
@@ -45,8 +44,8 @@ class Section:
     code : str
     kind : Kind
     count : int > 0
+        Faults; there may be fewer items.
     items : list of Item
-        As many as there are sentences: tracks of one recording may share one.
     """
 
     code: str
@@ -55,17 +54,18 @@ class Section:
     items: list[Item]
 
 
-def write_page(path: Path, audit: Audit, manifest: Manifest, store: FeatureStore) -> None:
+def write_page(path: Path, audit: Audit, manifest: Manifest, spectrograms: Spectrograms) -> None:
     """Write the page of an audit; the same audit gives the same bytes.
 
     Parameters
     ----------
     path : Path
+        Of the HTML file.
     audit : Audit
         Of `manifest`.
     manifest : Manifest
-    store : FeatureStore
-        Where the pictures are drawn from.
+    spectrograms : Spectrograms
+        Of the tracks, by their hash; a fault of a track that is missing there has no picture.
     """
     import jinja2
 
@@ -74,95 +74,97 @@ def write_page(path: Path, audit: Audit, manifest: Manifest, store: FeatureStore
     )
     template = environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"))
     rates = Counter(track.sample_rate for track in manifest.tracks if track.sample_rate)
+    durations = [seconds for track in manifest.tracks if (seconds := _duration(track, spectrograms)) is not None]
     write_text(
         Path(path),
         template.render(
             audit=audit,
             manifest=manifest,
-            hours=_hours(manifest, store),
+            hours=sum(durations) / 3600,
             kinds=KINDS,
             counts={code: audit.counts[code] for code in KINDS if code in audit.counts},
             rates=sorted(rates.items()),
-            plots=list(_plots(manifest, store)),
-            sections=list(_sections(audit, manifest, store)),
+            plots=list(_plots(manifest, durations)),
+            sections=list(_sections(audit, manifest, spectrograms)),
         ),
     )
 
 
-def _seconds(track: Track, store: FeatureStore) -> float | None:
-    """Return how long a track is; of spectrograms, by the feature spec."""
-    if track.duration is None and track.hash in store:
-        return store.spec.seconds(sum(store.lengths(track.hash)))
+def _duration(track: Track, spectrograms: Spectrograms) -> float | None:
+    """Return the duration of a track [s]; that of imported spectrograms follows from the feature spec."""
+    if track.duration is None and track.hash is not None and track.hash in spectrograms:
+        return spectrograms.spec.seconds(sum(len(piece) for piece in spectrograms.pieces(track.hash)))
     return track.duration
 
 
-def _hours(manifest: Manifest, store: FeatureStore) -> float:
-    return sum(_seconds(track, store) or 0 for track in manifest.tracks) / 3600
-
-
-def _plots(manifest: Manifest, store: FeatureStore) -> Iterator[tuple[str, str]]:
-    seconds = [of for track in manifest.tracks if (of := _seconds(track, store)) is not None]
-    if seconds:
-        yield "Length", pictures.histogram({"length": seconds}, unit="length [s]")
-    heard = [track for track in manifest.tracks if track.peak and track.rms]
-    if heard:
-        levels = {"peak": [_decibels(of.peak) for of in heard], "RMS": [_decibels(of.rms) for of in heard]}
-        yield "Level", pictures.histogram(levels, unit="level [dB of full scale]")
+def _plots(manifest: Manifest, durations: Sequence[float]) -> Iterator[tuple[str, str]]:
+    if durations:
+        yield "Duration", pictures.histogram({"duration": durations}, unit="duration [s]")
+    levels = [(track.peak, track.rms) for track in manifest.tracks if track.peak and track.rms]
+    if levels:
+        decibels = {
+            "peak": [_decibels(peak) for peak, _ in levels],
+            "RMS": [_decibels(rms) for _, rms in levels],
+        }
+        yield "Level", pictures.histogram(decibels, unit="level [dBFS]")
 
 
 def _decibels(amplitude: float) -> float:
     return 20 * math.log10(amplitude)
 
 
-def _sections(audit: Audit, manifest: Manifest, store: FeatureStore) -> Iterator[Section]:
+def _sections(audit: Audit, manifest: Manifest, spectrograms: Spectrograms) -> Iterator[Section]:
     by_code = defaultdict(list)
     for fault in audit.faults:
         by_code[fault.code].append(fault)
     for code, kind in KINDS.items():
         if code in by_code:
-            faults = by_code[code]
-            subjects = _SUBJECTS.get(code, _single)(faults, audit, manifest.by_id)
+            illustrated = _ILLUSTRATED.get(code, _single_tracks)(by_code[code], audit, manifest.by_id)
             items = [
-                Item(message, _picture(strips, store) if number < MOST_PICTURES else None)
-                for number, (message, strips) in enumerate(subjects)
+                Item(message, _picture(strips, spectrograms) if number < MAX_PICTURES else None)
+                for number, (message, strips) in enumerate(illustrated)
             ]
-            yield Section(code, kind, len(faults), items)
+            yield Section(code, kind, len(by_code[code]), items)
 
 
-def _picture(strips: list[Strip], store: FeatureStore) -> str | None:
-    strips = [strip for strip in strips if strip.key in store]
-    return pictures.spectrogram(strips, store) if strips else None
+def _picture(strips: Sequence[Strip], spectrograms: Spectrograms) -> str | None:
+    drawable = [strip for strip in strips if strip.key in spectrograms]
+    return pictures.spectrogram(drawable, spectrograms) if drawable else None
 
 
-# (faults of a kind, audit, tracks by id) -> the sentences of its section, each with the spectrograms that show it
+# From the faults of a kind, the audit, and the tracks by ID, to the messages of its section, each with the
+# spectrograms that illustrate it.
+Illustrated = Iterator[tuple[str, list[Strip]]]
 
 
-def _single(faults: list[Fault], audit: Audit, of: dict[str, Track]) -> Iterator[tuple[str, list[Strip]]]:
+def _single_tracks(faults: Sequence[Fault], audit: Audit, tracks: Mapping[str, Track]) -> Illustrated:
     for fault in faults:
-        yield fault.message, [_strip(of[fault.track])]
+        yield fault.message, [_strip(tracks[fault.track])]
 
 
-def _pairs(faults: list[Fault], audit: Audit, of: dict[str, Track]) -> Iterator[tuple[str, list[Strip]]]:
-    shown = {fault.message for fault in faults}
+def _near_duplicates(faults: Sequence[Fault], audit: Audit, tracks: Mapping[str, Track]) -> Illustrated:
+    """Align the two tracks of each pair."""
+    messages = {fault.message for fault in faults}
     for pair in audit.pairs:
-        first, second = of[pair.first], of[pair.second]
+        first, second = tracks[pair.first], tracks[pair.second]
         message = near_duplicate_message(pair, first, second)
-        if message in shown:
+        if message in messages:
             yield message, [_strip(first), _strip(second, start=-pair.offset)]
 
 
-def _conflicts(faults: list[Fault], audit: Audit, of: dict[str, Track]) -> Iterator[tuple[str, list[Strip]]]:
+def _conflicting_labels(faults: Sequence[Fault], audit: Audit, tracks: Mapping[str, Track]) -> Illustrated:
+    """Align two tracks of a recording that have different genres."""
     offsets = {(pair.first, pair.second): pair.offset for pair in audit.pairs}
     by_message = defaultdict(list)
     for fault in faults:
         by_message[fault.message].append(fault.track)
     for message, (first, *others) in by_message.items():
-        second = next(name for name in others if of[name].genre != of[first].genre)
+        second = next(other for other in others if tracks[other].genre != tracks[first].genre)
         start = -offsets.get((first, second), 0.0)
-        yield message, [_strip(of[first], genre=True), _strip(of[second], start=start, genre=True)]
+        yield message, [_strip(tracks[first], genre=True), _strip(tracks[second], start=start, genre=True)]
 
 
-def _artists(faults: list[Fault], audit: Audit, of: dict[str, Track]) -> Iterator[tuple[str, list[Strip]]]:
+def _without_picture(faults: Sequence[Fault], audit: Audit, tracks: Mapping[str, Track]) -> Illustrated:
     for fault in faults:
         yield fault.message, []
 
@@ -171,4 +173,8 @@ def _strip(track: Track, *, start: float = 0.0, genre: bool = False) -> Strip:
     return Strip(track.hash or "", f"{track.id} ({track.genre})" if genre else track.id, start)
 
 
-_SUBJECTS = {"near_duplicate": _pairs, "conflicting_labels": _conflicts, "artist_in_genres": _artists}
+_ILLUSTRATED: dict[str, Callable[[Sequence[Fault], Audit, Mapping[str, Track]], Illustrated]] = {
+    "near_duplicate": _near_duplicates,
+    "conflicting_labels": _conflicting_labels,
+    "artist_in_genres": _without_picture,
+}
