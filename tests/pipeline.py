@@ -1,4 +1,4 @@
-"""A project of its own in a temporary folder, with a little music: what the tests in real DVC work on."""
+"""A temporary project with synthetic music, for tests that run real DVC."""
 
 import os
 import shutil
@@ -11,19 +11,19 @@ import soundfile
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-# Small enough for seconds, large enough for a gate to judge.
+# A study and a refit of seconds, whose model still beats the majority-class baseline.
 QUICK = {
     "segments": {"seconds": 1.0, "hop_seconds": 0.5},
     "tune": {"trials": 2, "epochs": 2, "architectures": ["parallel_cnn"], "startup_trials": 1, "warmup_epochs": 0},
     "train": {"epochs": 4, "patience": 4, "mixup": 0.0, "band_shift": 0, "stretch": 0.0},
 }
-# What the project does not need, and what runs of this checkout's own have left in it.
+# What a project does not need, and outs of runs in this checkout.
 NOT_COPIED = ("tests/", "docs/", "benchmarks/", "models/", "reports/", "dvc.lock", "metrics.json")
 RATE = 22050
 
 
 def tone(frequency: float, *, seconds: float = 2.5, seed: int = 0) -> np.ndarray:
-    """A decaying, slightly noisy tone with overtones, repeated twice a second."""
+    """Return a decaying, slightly noisy tone with overtones, repeated twice a second [shape=(n,)]."""
     rng = np.random.default_rng(seed)
     t = np.arange(round(seconds * RATE)) / RATE
     wave = sum(np.sin(2 * np.pi * frequency * k * t + rng.uniform(0, 6)) / k for k in (1, 2, 3))
@@ -31,7 +31,7 @@ def tone(frequency: float, *, seconds: float = 2.5, seed: int = 0) -> np.ndarray
 
 
 def write_music(folder: Path, *, artists: int = 5, tracks: int = 2) -> None:
-    """Three genres an octave and a half apart; each artist has a pitch of their own."""
+    """Write three genres that are an octave and a half apart; every artist has another pitch."""
     for genre, base in (("bass", 110.0), ("middle", 330.0), ("treble", 990.0)):
         for artist in range(artists):
             for track in range(tracks):
@@ -42,7 +42,12 @@ def write_music(folder: Path, *, artists: int = 5, tracks: int = 2) -> None:
 
 
 class Project:
-    """A copy of this repository with its own git, DVC cache, MLflow store and bento store."""
+    """A copy of this repository with its own git repository, DVC cache, MLflow store and bento store.
+
+    Parameters
+    ----------
+    folder : Path
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,7 +78,7 @@ class Project:
         return {**os.environ, **own}
 
     def run(self, *command: str, ok: bool = True, cwd: Path | None = None) -> subprocess.CompletedProcess:
-        """Run a command in the project; what it printed is in ``stdout``, errors included."""
+        """Run a command in the project and check its exit code; ``stdout`` has its standard error too."""
         done = subprocess.run(
             command,
             cwd=cwd or self.folder,
@@ -95,7 +100,7 @@ class Project:
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
 
     def set(self, **sections: dict) -> None:
-        """Change some parameters."""
+        """Change parameters in params.yaml."""
         path = self.folder / "params.yaml"
         params = yaml.safe_load(path.read_text())
         for section, values in sections.items():
@@ -107,7 +112,7 @@ class Project:
 
 
 def quick_project(folder: Path) -> Project:
-    """A project on three genres of tones, with a study of seconds."""
+    """Return a project with three genres of tones and the parameters in `QUICK`."""
     music = folder / "music"
     write_music(music)
     project = Project(folder / "project")

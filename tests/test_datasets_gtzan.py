@@ -22,9 +22,9 @@ from genreflow.audit.manifest import audit_manifest
 from genreflow.audit.params import AuditParams
 from genreflow.datasets import download, sources
 from genreflow.datasets import folder as folders
-from genreflow.datasets.gtzan import gtzan
 from genreflow.datasets.gtzan.archive import Archive, RemoteFile
 from genreflow.datasets.gtzan.facts import TRACK_IDS, published_artists, published_faults, published_split
+from genreflow.datasets.gtzan.source import gtzan
 from genreflow.datasets.labels import artist_key
 from genreflow.datasets.request import Request
 from genreflow.errors import ParameterError

@@ -1,4 +1,4 @@
-"""What was made with a leaking split says so wherever it goes, and what was not is never said to be."""
+"""Models and metrics of a leaking split are marked everywhere; those of other splits are not."""
 
 import json
 
@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from genreflow.bundle import Bundle, stamp
 from genreflow.cli import cli
 from genreflow.inference.predictor import Predictor
-from genreflow.registry.gate import decide
+from genreflow.registry.gate import Evidence, decide
 from genreflow.registry.model_card import model_card
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.pointer import read_pointer, write_pointer
@@ -18,11 +18,11 @@ from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.tracking.trials import StudyTrials
 from serving_toy import write_tone, write_toy_bundle
 
-RIGHT = {f"track {number}": True for number in range(50)}
-WRONG = dict.fromkeys(RIGHT, False)
+CORRECT = {f"track {number}": True for number in range(50)}
+WRONG = dict.fromkeys(CORRECT, False)
 
 
-@pytest.fixture(params=[True, False], ids=["leaking", "honest"])
+@pytest.fixture(params=[True, False], ids=["leaking", "not leaking"])
 def leaking(request) -> bool:
     return request.param
 
@@ -32,21 +32,27 @@ def bundle(tmp_path, leaking) -> Bundle:
     return write_toy_bundle(tmp_path / "bundle", leaking=leaking)
 
 
+def make_evidence(champion: dict[str, bool] | None, **facts) -> Evidence:
+    return Evidence(
+        candidate_correct=CORRECT, champion_correct=champion, majority_accuracy=0.1, min_probability=0.8, **facts
+    )
+
+
 @pytest.mark.parametrize("champion", [None, WRONG])
 @pytest.mark.parametrize("facts", [{}, {"same_labels": False}, {"test_in_champion_training": True}])
-def test_the_gate_never_promotes_what_leaks(champion, facts):
-    assert decide(RIGHT, champion, majority_accuracy=0.1, **facts).promote
-    report = decide(RIGHT, champion, majority_accuracy=0.1, leaking=True, **facts)
+def test_the_gate_never_promotes_a_leaking_candidate(champion, facts):
+    assert decide(make_evidence(champion, **facts)).promote
+    report = decide(make_evidence(champion, leaking=True, **facts))
     assert (report.promote, report.rule) == (False, "leaking")
     assert "split.method = group" in report.reason
 
 
-def test_a_leaking_champion_promoted_by_hand_stays_until_a_better_one_comes():
-    report = decide(RIGHT, RIGHT, majority_accuracy=0.1, leaking=True, same_bundle=True)
+def test_a_leaking_champion_that_was_promoted_by_hand_remains_champion():
+    report = decide(make_evidence(CORRECT, leaking=True, same_bundle=True))
     assert (report.promote, report.rule) == (False, "unchanged")
 
 
-def test_no_champion_can_be_written_down_and_the_first_one_takes_its_place(tmp_path):
+def test_a_pointer_without_a_champion_is_replaced_with_the_first_champion(tmp_path):
     path = tmp_path / "champion.json"
     write_pointer(None, path)
     assert read_pointer(path) is None
@@ -57,20 +63,20 @@ def test_no_champion_can_be_written_down_and_the_first_one_takes_its_place(tmp_p
     assert read_pointer(path).previous == ()
 
 
-def test_the_mark_outlives_stamping_and_stands_on_the_model_card(tmp_path, bundle, leaking):
+def test_a_stamped_copy_and_the_model_card_are_marked(tmp_path, bundle, leaking):
     copy = stamp(bundle.directory, tmp_path / "copy", version="4", metrics={"leaking_test_track_accuracy": 0.9})
     assert copy.leaking is bundle.leaking is leaking
     assert model_card(copy, copy.metrics).startswith("**LEAKING**") is leaking
 
 
-def test_answers_and_the_models_page_say_so(tmp_path, bundle, leaking, monkeypatch):
+def test_predictions_and_the_model_endpoint_are_marked(tmp_path, bundle, leaking, monkeypatch):
     from genreflow.serving.service import GenreClassifier
 
     audio = write_tone(tmp_path / "bass.wav", "bass")
     predictor = Predictor(bundle.directory)
-    answer = predictor.classify(audio).to_dict(predictor.model)
-    assert answer["model"].get("leaking", False) is leaking
-    assert ("leaking" in answer["model"]) is leaking
+    prediction = predictor.classify(audio).to_dict(predictor.model)
+    assert prediction["model"].get("leaking", False) is leaking
+    assert ("leaking" in prediction["model"]) is leaking
 
     monkeypatch.setenv("GENREFLOW_BUNDLE", str(bundle.directory))
     schema.settings.cache_clear()
@@ -81,7 +87,7 @@ def test_answers_and_the_models_page_say_so(tmp_path, bundle, leaking, monkeypat
     assert card["architecture"] == "toy"
 
 
-def test_the_command_line_says_so(tmp_path, bundle, leaking):
+def test_the_command_line_warns(tmp_path, bundle, leaking):
     audio = write_tone(tmp_path / "bass.wav", "bass")
     for extra in ([], ["--output", str(tmp_path / "out.csv")]):
         done = CliRunner().invoke(cli, ["classify", str(audio), "--bundle", str(bundle.directory), *extra])
@@ -91,7 +97,7 @@ def test_the_command_line_says_so(tmp_path, bundle, leaking):
     assert ('"leaking": true' in done.stdout) is leaking
 
 
-def test_the_list_of_versions_says_so(tmp_path, bundle, leaking, monkeypatch):
+def test_the_list_of_versions_is_marked(tmp_path, bundle, leaking, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = "leaking_test_track_accuracy" if leaking else "test_track_accuracy"
     registry = Registry.open(tmp_path)
@@ -105,7 +111,7 @@ def test_the_list_of_versions_says_so(tmp_path, bundle, leaking, monkeypatch):
     assert version["leaking"] is leaking
 
 
-def test_trials_are_named_after_it(tmp_path):
+def test_trials_are_marked(tmp_path):
     client = open_client(tmp_path)
     study = create_run(client, ensure_experiment(client, tmp_path).experiment_id, "leaking-genre-abc")
     trials = StudyTrials(study, tags={"leaking": "true"}, name="leaking trial")

@@ -1,4 +1,4 @@
-"""All folds of a k-fold split as queued DVC experiments, and the one figure over them."""
+"""All folds of a k-fold split as queued DVC experiments, and their pooled accuracy."""
 
 import json
 
@@ -9,11 +9,11 @@ from pipeline import quick_project
 pytestmark = pytest.mark.slow
 
 
-def test_folds_are_queued_run_and_put_together(tmp_path):
+def test_folds_are_queued_run_and_pooled(tmp_path):
     project = quick_project(tmp_path)
     project.set(split={"method": "kfold", "folds": 3}, tune={"trials": 1})
     project.commit("three folds")
-    assert "no k-fold experiment" in project.run("genreflow", "folds", ok=False).stdout
+    assert "split.method=kfold" in project.run("genreflow", "folds", ok=False).stdout
     project.run("dvc", "exp", "run", "--queue", "-S", "split.fold=0,1,2", "evaluate")
     project.run("dvc", "exp", "run", "--run-all", "--jobs", "1")
     found = json.loads(project.run("genreflow", "folds", "--json").stdout)
@@ -29,7 +29,7 @@ def test_folds_are_queued_run_and_put_together(tmp_path):
     assert not (project.folder / "models" / "champion.json").exists()
 
 
-def test_the_whole_pipeline_runs_as_an_experiment_of_its_own_folder(tmp_path):
+def test_the_whole_pipeline_runs_as_an_experiment_in_a_temporary_folder(tmp_path):
     project = quick_project(tmp_path)
     project.commit("start")
     printed = project.run("dvc", "exp", "run", "--temp", "-S", "split.seed=2").stdout

@@ -1,4 +1,4 @@
-"""A run with split.method = segment, in real DVC: it completes, and nothing of it can be taken for an honest figure."""
+"""A run with split.method = segment, in real DVC: it completes, and all of its metrics are marked as leaking."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project whose first run, and only one so far, leaks."""
+    """A project whose only run has a leaking split."""
     project = quick_project(tmp_path_factory.mktemp("leaking"))
     project.set(split={"method": "segment"})
     project.printed = project.repro()
@@ -34,14 +34,14 @@ def lines(project: Project, start: str) -> list[str]:
     return [line for line in project.printed.splitlines() if line.startswith(start)]
 
 
-def test_the_split_says_how_much_it_leaks(project):
+def test_the_split_report_measures_the_leakage(project):
     split, report = load(project, "data/split.json"), load(project, "reports/split.json")
     assert split["leaking"] is report["leaking"] is True
     assert split["train"] == split["valid"] == split["test"]
     assert report["leaks"]["test in train"]["same_share"] == 1
     segments = {part: sum(row["segments"] for row in report["parts"][part].values()) for part in PARTS}
-    assert sum(segments.values()) == 30 * 4  # tracks of 2.5 s: three segments half a second apart, and the aligned last
-    assert lines(project, "leaking segment: 30 tracks to train, 30 to validate, 30 to test")
+    assert sum(segments.values()) == 30 * 4  # of 2.5 s: three every half second, and the aligned last one
+    assert lines(project, "leaking segment: 30 train, 30 valid, 30 test tracks")
     assert lines(project, "test in train")[0].split()[-1] == "100.0%"
 
 
@@ -78,7 +78,7 @@ def test_every_run_in_mlflow_is_marked(project):
     assert all("leaking" in run.info.run_name for run in runs)
 
 
-def test_it_is_registered_but_no_champion_and_the_run_completes(project):
+def test_the_model_is_registered_but_not_promoted(project):
     gate = load(project, "reports/gate.json")
     assert (gate["promote"], gate["rule"], gate["version"]) == (False, "leaking", "1")
     assert load(project, "models/champion.json") == {"version": None}
@@ -92,8 +92,8 @@ def test_it_is_registered_but_no_champion_and_the_run_completes(project):
     project.commit("leaking")
 
 
-def test_an_honest_run_makes_the_champion_and_no_leaking_one_takes_its_place(project, tmp_path):
-    """Runs after the tests above, which look at the leaking run."""
+def test_only_a_run_without_leakage_makes_a_champion(project, tmp_path):
+    """Runs after the tests above, which need the leaking run."""
     project.set(split={"method": "group"})
     printed = project.repro()
     assert "leaking" not in printed.replace("split.method", "")
@@ -102,15 +102,15 @@ def test_an_honest_run_makes_the_champion_and_no_leaking_one_takes_its_place(pro
     assert list(load(project, "metrics.json")) == ["test"]
     audio = tmp_path / "low.wav"
     soundfile.write(audio, tone(112, seed=3), RATE)
-    honest = project.run("genreflow", "classify", str(audio), "--json").stdout
-    assert "leak" not in honest
+    unmarked = project.run("genreflow", "classify", str(audio), "--json").stdout
+    assert "leak" not in unmarked
 
     project.set(split={"method": "segment", "seed": 7})
     project.repro()
     assert load(project, "reports/gate.json")["rule"] == "leaking"
     assert load(project, "models/champion.json") == champion
 
-    # Whoever promotes it by hand is told with every answer.
+    # A leaking model can be promoted by hand; its predictions are marked.
     project.run("genreflow", "registry", "promote", "3")
     project.repro()
     marked = project.run("genreflow", "classify", str(audio), "--json").stdout

@@ -1,6 +1,5 @@
 """Each stage of dvc.yaml depends on exactly the packages whose code can change its outs."""
 
-import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -83,7 +82,7 @@ def package_deps(stage: str) -> set[str]:
     """Return the paths of the packages in the import closure of a stage and of its entry points."""
     modules = set(closure(module_of(stage), excluded=set(EXCLUDED)))
     for entry_point in ENTRY_POINTS.get(stage, ()):
-        # The bento contains the code itself, so that only the excluded package `genreflow.stages` is of no use there.
+        # The out is the code itself, so that none of the reasons above applies.
         modules |= set(closure(entry_point, excluded=set()))
     return {path_of(module) for module in modules}
 
@@ -108,7 +107,7 @@ def closure(module: str, *, excluded: set[str]) -> Iterator[str]:
             if within(imported, TRACKING) and not (within(importer, TRACKING) or within(importer, REGISTRY)):
                 continue
             parts = imported.split(".")
-            queue += [".".join(parts[: n + 1]) for n in range(1, len(parts))]
+            queue += [".".join(parts[: n + 1]) for n in range(len(parts))]
 
 
 def within(module: str, package: str) -> bool:
@@ -117,15 +116,15 @@ def within(module: str, package: str) -> bool:
 
 def path_of(module: str) -> str:
     """Return the folder of a module's package; of a module of its own or of a stage, the file."""
-    match = re.match(r"genreflow(\.stages\.\w+|\.(?!stages)\w+)?", module)
-    return file_of(match.group())
+    parts = module.split(".")
+    return file_of(".".join(parts[:3] if parts[1:2] == ["stages"] else parts[:2]))
 
 
 def file_of(module: str) -> str:
     path = "src/" + module.replace(".", "/")
-    if not (ROOT / path).is_dir():
-        return f"{path}.py"
-    return path
+    if module == "genreflow":
+        return f"{path}/__init__.py"
+    return path if (ROOT / path).is_dir() else f"{path}.py"
 
 
 def test_paths():

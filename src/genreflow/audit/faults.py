@@ -3,12 +3,13 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from genreflow.audit.duplicates import NearDuplicate
-from genreflow.audit.published import PublishedFaultCheck
 from genreflow.errors import ParameterError
 from genreflow.files import write_json
+
+Seen = Literal["found", "in part", "not found", ""]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,33 @@ class Fault:
     code: str
     message: str
     leave_out: bool
+
+
+@dataclass(frozen=True)
+class PublishedFaultCheck:
+    """A published fault, and whether the audit finds it.
+
+    Parameters
+    ----------
+    kind : str
+        See `genreflow.datasets.gtzan.facts.PublishedFault`.
+    tracks : tuple of str
+        Ids of the tracks with this fault that are in the manifest.
+    absent : int >= 0
+        Number of tracks with this fault that are not.
+    note, source : str
+        As there.
+    seen : {"found", "in part", "not found", ""}
+        Whether the audit finds it too: all, some or none of the tracks that repeat each other; "" if fewer than two of
+        them are in the manifest.
+    """
+
+    kind: str
+    tracks: tuple[str, ...]
+    absent: int
+    note: str
+    source: str
+    seen: Seen
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,10 @@
 """Compare the published faults of GTZAN with what the audit finds."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
+from genreflow.audit.faults import PublishedFaultCheck, Seen
 from genreflow.datasets.gtzan.facts import TRACK_IDS, published_faults
 from genreflow.manifest.track import Track
-
-Seen = Literal["found", "in part", "not found", ""]
-
-
-@dataclass(frozen=True)
-class PublishedFaultCheck:
-    """A published fault, and whether the audit finds it.
-
-    Parameters
-    ----------
-    kind : str
-        See `genreflow.datasets.gtzan.facts.PublishedFault`.
-    tracks : tuple of str
-        Ids of the tracks with this fault that are in the manifest.
-    absent : int >= 0
-        Number of tracks with this fault that are not.
-    note, source : str
-        See `PublishedFault`.
-    seen : {"found", "in part", "not found", ""}
-        Whether the audit finds it too: all, some or none of the tracks that repeat each other; "" if fewer than two of
-        them are in the manifest.
-    """
-
-    kind: str
-    tracks: tuple[str, ...]
-    absent: int
-    note: str
-    source: str
-    seen: Seen
 
 
 def check_published_faults(

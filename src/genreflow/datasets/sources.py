@@ -9,7 +9,7 @@ from genreflow.datasets import folder as folders
 from genreflow.datasets.combination import combine
 from genreflow.datasets.fma import SUBSETS as FMA_SUBSETS
 from genreflow.datasets.fma import fma
-from genreflow.datasets.gtzan import gtzan
+from genreflow.datasets.gtzan.source import gtzan
 from genreflow.datasets.importing import replaced_together
 from genreflow.datasets.request import Component, Request, write_index
 from genreflow.datasets.spectrograms import spectrograms

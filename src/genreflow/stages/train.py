@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from genreflow.features.spec import FilterBank
 from genreflow.files import read_json, write_csv
-from genreflow.models.start import import_keras
+from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
 from genreflow.stages import BEST, CANDIDATE, CURVES, FEATURES, FILTERS, PROJECT, run_stage
 from genreflow.stages.inputs import Data

@@ -1,5 +1,1 @@
 """GTZAN, the 1,000 excerpts of Tzanetakis and Cook (2002), with what has been published about them since."""
-
-from genreflow.datasets.gtzan.source import gtzan
-
-__all__ = ["gtzan"]
