@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from genreflow.cli.options import jobs_option, json_option
+from genreflow.cli.parameter_options import jobs_option, json_option
 
 
 @click.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from genreflow.audit.params import AuditParams
-from genreflow.cli.options import jobs_option, json_option, parameter_options
+from genreflow.cli.parameter_options import jobs_option, json_option, parameter_options
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from genreflow.cli.options import json_option
+from genreflow.cli.parameter_options import json_option
 
 if TYPE_CHECKING:
     from genreflow.registry.pointer import Pointer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from genreflow.cli.options import json_option
+from genreflow.cli.parameter_options import json_option
 
 
 @click.command()
