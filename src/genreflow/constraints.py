@@ -30,7 +30,7 @@ def unit_and_range(schema: Schema) -> str:
     Parameters
     ----------
     schema : dict
-        JSON schema of a field. Its unit is what stands in brackets at the end of its description.
+        JSON schema of a field. Its unit is in brackets at the end of its description.
 
     Returns
     -------
