@@ -1,12 +1,12 @@
-"""The architectures as parameters of tests: those that take long are slow tests."""
+"""The architectures as test parameters; those that take long are marked slow."""
 
 import pytest
 
 from genreflow.models import MODELS
 
-# Building these again and again takes longer than a coffee.
+# Building these repeatedly takes minutes.
 HEAVY = {"wide_parallel_cnn", "resnet50", "vgg_large", "cnn_bilstm", "cnn_gru_augmented"}
-# One of each kind: convolutions, recurrent layers, windows inside the graph, ours.
+# One of each kind: convolutional, recurrent, both, on windows of a track, and ours.
 TYPICAL = {"parallel_cnn", "cnn_rnn", "cnn_gru", "crnn", "efficient"}
 EACH = [pytest.param(name, marks=[pytest.mark.slow] if name in HEAVY else []) for name in MODELS]
-TYPICAL_FIRST = [pytest.param(name, marks=[] if name in TYPICAL else [pytest.mark.slow]) for name in MODELS]
+TYPICAL_ELSE_SLOW = [pytest.param(name, marks=[] if name in TYPICAL else [pytest.mark.slow]) for name in MODELS]

@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from architectures import TYPICAL_FIRST
+from architectures import TYPICAL_ELSE_SLOW
 from genreflow.errors import GenreflowError
 from genreflow.export.keras_to_onnx import check_agreement, export_onnx, onnx_logits
 from genreflow.models import build_model
@@ -28,7 +28,7 @@ def worn(name, segments):
     return model
 
 
-@pytest.fixture(scope="module", params=TYPICAL_FIRST)
+@pytest.fixture(scope="module", params=TYPICAL_ELSE_SLOW)
 def model(request, segments):
     return worn(request.param, segments)
 

@@ -76,10 +76,10 @@ class Params(FrozenModel):
         if image is None:
             return self
         for name in self.tune.architectures:
-            smallest = MODELS[name].smallest
-            if image[0] < smallest[0] or image[1] < smallest[1]:
+            min_image = MODELS[name].min_image
+            if image[0] < min_image[0] or image[1] < min_image[1]:
                 raise ValueError(
-                    f"segments.image must be at least {list(smallest)} for {name} of tune.architectures; got "
+                    f"segments.image must be at least {list(min_image)} for {name} of tune.architectures; got "
                     f"{list(image)}"
                 )
         return self

@@ -23,7 +23,7 @@ def models(name: str | None, shape: str, classes: int, as_json: bool) -> None:
     except ValueError:
         raise ParameterError(f"--shape must be frames x mel bands, such as 80x80; got {shape!r}.") from None
     from genreflow.models import build_model, describe
-    from genreflow.models.description import details, table
+    from genreflow.models.description import format_details, format_models
     from genreflow.models.keras_import import import_keras
 
     import_keras()
@@ -31,7 +31,7 @@ def models(name: str | None, shape: str, classes: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    for line in [*table(rows), *(details(rows[0]) if name else [])]:
+    for line in [*format_models(rows), *(format_details(rows[0]) if name else [])]:
         click.echo(line)
     if name:
         build_model(name, input_shape=(frames, bands), classes=classes).summary(expand_nested=True, print_fn=click.echo)

@@ -1,13 +1,12 @@
-"""Architectures and their search spaces; importing this room imports no Keras, building a model does."""
+"""Architectures and their search spaces. Importing this package does not import Keras; building a model does."""
 
-from genreflow.models.architecture import Architecture, Protocol
+from genreflow.models.architecture import Architecture, TrainingProtocol
 from genreflow.models.build import MODELS, body_parameters, build_model, validate_hyperparameters
 from genreflow.models.description import describe
 from genreflow.models.dimensions import Choice, Dimension, File, Float, Int
-from genreflow.models.frontend import AS_PUBLISHED, FrontEnd
+from genreflow.models.frontend import FrontEnd
 
 __all__ = [
-    "AS_PUBLISHED",
     "MODELS",
     "Architecture",
     "Choice",
@@ -16,7 +15,7 @@ __all__ = [
     "Float",
     "FrontEnd",
     "Int",
-    "Protocol",
+    "TrainingProtocol",
     "body_parameters",
     "build_model",
     "describe",

@@ -1,32 +1,35 @@
-"""What the registry knows of an architecture."""
+"""A row of the registry of architectures, and the protocol it was published with."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from genreflow.models.dimensions import Dimension, Float
 
+if TYPE_CHECKING:
+    from keras import KerasTensor
+
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """How a system was trained and measured by its authors, as far as that can be done with any data.
+class TrainingProtocol:
+    """How a system was trained and evaluated by its authors, as far as that can be done with any data.
 
     Parameters
     ----------
     seconds, hop_seconds : float > 0 [s]
-        Length of a segment, and from one start to the next.
+        Length of a segment, and distance between the starts of two.
     genres : int >= 2
-        How many; of data with more, the first in alphabetical order.
+        Number of genres; of data with more, the first in alphabetical order.
     by : {"segment", "track"}
-        What was dealt to the parts at random: the segments of every track (train and valid; measured on valid), or
-        tracks whoever plays (train, valid and test; measured on test). Both leak.
+        What was split at random: the segments of all tracks (into train and valid; evaluated on valid), or tracks
+        regardless of their artists (into train, valid and test; evaluated on test). Both leak.
     train_share : float in (0, 1)
-        Share that trains; of tracks, the others share the rest equally.
+        Share of segments or tracks that are trained on; valid and test divide the remaining tracks equally.
     options : mapping
-        Fields of `genreflow.training.options.FitOptions`. Of a published system all others are off (``plain``), of our
-        own they are as ``params.yaml`` has them.
+        Fields of `genreflow.training.options.FitOptions`. For a published system the others regularise nothing
+        (`FitOptions.unregularised`), for our own they are those of params.yaml.
     chosen : str
-        What its authors do not state and was chosen here, in a few words.
+        What the authors do not state and was chosen here.
     """
 
     seconds: float = 4.0
@@ -38,17 +41,17 @@ class Protocol:
     chosen: str = ""
 
     @property
-    def in_words(self) -> str:
-        """Data and parts as a phrase, such as "8 genres, segments of 2 s every 2 s, 80 % of the segments train"."""
+    def summary(self) -> str:
+        """Data and split, such as "8 genres, segments of 2 s every 2 s, 80 % of the segments train"."""
         return (
             f"{self.genres} genres, segments of {self.seconds:g} s every {self.hop_seconds:g} s, "
             f"{self.train_share:.0%} of the {self.by}s train".replace("%", " %")
         )
 
 
-# The protocol of the systems on images of 80x80: 15 segments of 2 s a track, 80 % of them. Of one of these systems 50
-# epochs of batches of 128 are stated; all get them.
-EIGHT_GENRES = Protocol(
+# Of the systems on 80x80 images: 15 segments of 2 s a track, of which 80 % train. The authors of one of them state 50
+# epochs of batches of 128; that is assumed of all.
+EIGHT_GENRES = TrainingProtocol(
     seconds=2.0,
     hop_seconds=2.0,
     genres=8,
@@ -59,42 +62,42 @@ EIGHT_GENRES = Protocol(
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One row of the registry.
+    """A row of the registry.
 
     Parameters
     ----------
     name : str
     build : callable
         ``build(image, *, classes, **hyperparameters) -> logits``: the body, from a symbolic tensor of shape
-        (batch, time, frequency, 1) to one of shape (batch, classes). Keras is imported inside it.
+        (batch, time, frequency, 1) to one of shape (batch, classes). Imports Keras inside.
     origin : str
         Where the structure comes from.
     reported : str
-        What its authors published, on their own protocol; empty for our own.
-    image : tuple of two int or None
-        Time steps and bands the body wants; the front end resizes every segment to it. None: the segment as it is.
-    coefficients : int or None
-        Cepstral coefficients that take the place of the bands (MFCC); None: the bands themselves.
-    whole_track : bool
-        True where the body is drawn for a whole track rather than for a segment of some seconds.
-    parameters : int or None
-        Published count of the body, trainable and not, for `published_classes`; None where none was published.
-    published_classes : int
-    space : mapping of str to Dimension
-        The hyperparameters of `build`; the defaults give the published structure.
+        Accuracy that its authors published, on their own protocol; empty for our own.
     learning_rate : Float
         Range and default for `optimiser`.
     optimiser : str
-        One of the names of ``training.options``.
-    smallest : tuple of two int > 0
-        Fewest time steps and bands of an image from which anything is left behind the pooling.
-    protocol : Protocol
+        One of `genreflow.training.options.Optimiser`.
+    image : tuple of two int > 0 or None
+        Time steps and bands of the body's input, to which the front end resizes every segment; None: not resized.
+    coefficients : int > 0 or None
+        Number of MFCC that replace the mel bands; None: mel bands.
+    whole_track : bool
+        Whether the body takes a whole track instead of a segment of some seconds.
+    parameters : int > 0 or None
+        Published number of parameters of the body, trainable or not, for `published_classes`; None: not published.
+    published_classes : int >= 2
+    space : mapping of str to Dimension
+        Hyperparameters of `build`; their defaults give the published structure.
+    min_image : tuple of two int > 0
+        Fewest time steps and bands that the pooling layers leave something of.
+    protocol : TrainingProtocol
     bfloat16 : bool
-        True where learning is faster with products in bfloat16, on a processor that has them; measured.
+        Whether training was measured to be faster with products in bfloat16, on a processor with instructions for them.
     """
 
     name: str
-    build: Callable[..., Any]
+    build: Callable[..., "KerasTensor"]
     origin: str
     reported: str
     learning_rate: Float
@@ -105,11 +108,11 @@ class Architecture:
     parameters: int | None = None
     published_classes: int = 8
     space: Mapping[str, Dimension] = field(default_factory=dict)
-    smallest: tuple[int, int] = (1, 1)
-    protocol: Protocol = field(default_factory=Protocol)
+    min_image: tuple[int, int] = (1, 1)
+    protocol: TrainingProtocol = field(default_factory=TrainingProtocol)
     bfloat16: bool = False
 
     @property
     def published(self) -> bool:
-        """Whether it is someone else's, with a figure to compare with."""
+        """Whether others published it, with an accuracy to compare with."""
         return bool(self.reported)

@@ -1,7 +1,10 @@
-"""The architectures by name. Adding one is a file with its ``ARCHITECTURES``, and its name in the tuple below."""
+"""The registry of architectures, and building a model of it.
+
+To add an architecture, add a module with its ``ARCHITECTURES``, and name it in ``_MODULES``.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +25,10 @@ from genreflow.models import (
     windows,
 )
 from genreflow.models.architecture import Architecture
-from genreflow.models.frontend import FrontEnd, front_end
+from genreflow.models.frontend import FrontEnd, apply_front_end
+
+if TYPE_CHECKING:
+    import keras
 
 _MODULES = (
     parallel_cnn,
@@ -43,26 +49,43 @@ MODELS: dict[str, Architecture] = {row.name: row for module in _MODULES for row 
 
 
 def get_architecture(name: str) -> Architecture:
-    """The row of `name`; ParameterError names the ones there are."""
-    if name not in MODELS:
-        raise ParameterError(f"There is no model {name!r}; one of {', '.join(MODELS)} is right.")
-    return MODELS[name]
-
-
-def validate_hyperparameters(name: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """All hyperparameters of a model, those that are not given at their defaults.
+    """The architecture called `name`.
 
     Raises
     ------
     ParameterError
-        Unknown model or hyperparameter, or a value out of its range.
+        There is none; the message lists those that exist.
+    """
+    if name not in MODELS:
+        raise ParameterError(f"The model must be one of {', '.join(MODELS)}; got {name!r}.")
+    return MODELS[name]
+
+
+def validate_hyperparameters(name: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate hyperparameters of a model, and add the defaults of those that are not given.
+
+    Parameters
+    ----------
+    name : str
+        Key of `MODELS`.
+    hyperparameters : mapping
+
+    Returns
+    -------
+    dict
+        All hyperparameters of the model.
+
+    Raises
+    ------
+    ParameterError
+        Unknown model or hyperparameter, or a value out of range.
     """
     row = get_architecture(name)
     values = {key: dimension.default for key, dimension in row.space.items()}
     for key, value in hyperparameters.items():
         if key not in row.space:
-            known = ", ".join(row.space) or "none at all"
-            raise ParameterError(f"{name} has no hyperparameter {key!r}; it has {known}.")
+            known = ", ".join(row.space) or "none"
+            raise ParameterError(f"{name}: hyperparameters are {known}; got {key!r}.")
         row.space[key].check(f"{name}.{key}", value)
         values[key] = value
     return values
@@ -73,95 +96,99 @@ def build_model(
     *,
     input_shape: tuple[int, int],
     classes: int,
-    mean=None,
-    variance=None,
+    mean: np.ndarray | None = None,
+    variance: np.ndarray | None = None,
     seed: int | None = None,
     image: tuple[int, int] | None = None,
     coefficients: int | None = None,
     **hyperparameters: Any,
-):
-    """An untrained model: front end and body.
+) -> "keras.Model":
+    """Build an untrained model: front end and body.
 
-    The output is logits: the softmax that published structures end in has no weights and is applied by the loss
-    (``from_logits``) in training and by ``evaluation.calibration.softmax`` everywhere else, where the temperature
-    belongs as well.
+    The output is logits. The softmax that published structures end with has no weights; it is applied by the loss in
+    training (``from_logits``) and by `genreflow.evaluation.calibration.softmax`, with the temperature, everywhere else.
 
     Parameters
     ----------
     name : str
-        A key of `MODELS`.
+        Key of `MODELS`.
     input_shape : tuple of two int > 0
         Frames and n_mels of a segment.
     classes : int >= 2
     mean, variance : np.ndarray [shape=(n_mels,)] or None
-        Standardisation of each band, of values in [0, 1]; both or neither.
-    seed : int >= 0 or None
-        The same seed gives the same first weights (it seeds Python, NumPy and the backend as a whole).
+        Standardisation of each band, for levels in [0, 1]; both or neither.
+    seed : int in [0, 2**32) or None
+        Of the initial weights; seeds Python, NumPy and the backend globally.
     image : tuple of two int > 0 or None
-        Time steps and bands that every segment is resized to, such as (80, 80); None: as the architecture has it.
+        Time steps and bands that segments are resized to, such as (80, 80); None: the architecture's.
     coefficients : int in [0, n_mels] or None
-        Cepstral coefficients (MFCC) that take the place of the bands; 0: the bands themselves, even where the
-        architecture has coefficients; None: as the architecture has it.
+        Number of MFCC that replace the mel bands; 0: mel bands; None: the architecture's.
     **hyperparameters
-        Dimensions of the architecture's space; the others take their defaults.
+        Of the architecture's search space; the others have their defaults.
 
     Returns
     -------
     keras.Model
-        float32 (batch, frames, n_mels) in [0, 1], named ``segments``, to float32 logits (batch, classes).
+        From float32 (batch, frames, n_mels) in [0, 1] to float32 logits (batch, classes).
 
     Raises
     ------
     ParameterError
-        Unknown model or hyperparameter, a value out of its range, bands that do not fit the statistics, or an image
-        that is too small for the architecture.
+        Unknown model or hyperparameter, a value out of range, statistics for another number of bands, or an image that
+        is too small for the architecture.
+
+    Examples
+    --------
+    >>> model = build_model("parallel_cnn", input_shape=(172, 128), classes=8)
+    >>> body_parameters(model)
+    61071
     """
     import keras
 
     row = get_architecture(name)
-    if len(input_shape) != 2 or min(input_shape) < 1 or classes < 2:
-        raise ParameterError(
-            f"{name} was asked for with segments of {input_shape} and {classes} classes; "
-            "two sizes of at least 1 (frames, bands) and at least 2 classes are right."
-        )
+    if len(input_shape) != 2 or min(input_shape) < 1:
+        raise ParameterError(f"{name}: input_shape must be two sizes >= 1, frames and bands; got {input_shape}.")
+    if classes < 2:
+        raise ParameterError(f"{name}: classes must be >= 2; got {classes}.")
     sizes = {None if values is None else np.size(values) for values in (mean, variance)}
     if sizes not in ({None}, {input_shape[1]}):
         raise ParameterError(
-            f"The standardisation of {name} was given {' and '.join(map(str, sizes))} values; "
-            f"a mean and a variance for each of {input_shape[1]} bands, or neither, is right."
+            f"{name}: mean and variance must both have {input_shape[1]} values, one per band, or both be None; got "
+            f"{' and '.join('None' if values is None else str(np.size(values)) for values in (mean, variance))}."
         )
-    front = _chosen_front_end(row, FrontEnd(image=image, coefficients=coefficients), bands=input_shape[1])
+    front_end = _resolve_front_end(row, FrontEnd(image=image, coefficients=coefficients), bands=input_shape[1])
     values = validate_hyperparameters(name, hyperparameters)
 
     if seed is not None:
         keras.utils.set_random_seed(seed)
     segments = keras.Input(tuple(input_shape), name="segments", dtype="float32")
-    seen = front_end(segments, image=front.image, coefficients=front.coefficients, mean=mean, variance=variance)
-    _check_size(row, seen.shape[1:3])
-    # The body is a model in the model: its count is the published one, whatever stands before it.
-    inputs = keras.Input(seen.shape[1:], name="image", dtype="float32")
+    body_input = apply_front_end(
+        segments, image=front_end.image, coefficients=front_end.coefficients, mean=mean, variance=variance
+    )
+    size = (body_input.shape[1], body_input.shape[2])
+    _check_image_size(row, size)
+    # The body is a model within the model, so that its number of parameters can be compared with the published one.
+    inputs = keras.Input(body_input.shape[1:], name="image", dtype="float32")
     try:
         logits = row.build(inputs, classes=classes, **values)
-    except ValueError as error:  # Keras'
+    except ValueError as error:  # raised by Keras
         raise ParameterError(
-            f"{name} cannot be built for images of {size_text(seen.shape[1:3])} (time steps x bands): "
+            f"{name} cannot be built for images of {format_size(size)} (time steps x bands): "
             f"{' '.join(str(error).split())[:300]}"
         ) from error
     body = keras.Model(inputs, logits, name="body")
-    return keras.Model(segments, body(seen), name=name)
+    return keras.Model(segments, body(body_input), name=name)
 
 
-def _chosen_front_end(row: Architecture, asked: FrontEnd, *, bands: int) -> FrontEnd:
-    """What was asked for, and the architecture's own where nothing was; 0 coefficients are none."""
-    image, coefficients = asked.image, asked.coefficients
+def _resolve_front_end(row: Architecture, requested: FrontEnd, *, bands: int) -> FrontEnd:
+    """Fill in the architecture's own image and coefficients; 0 coefficients become None."""
+    image, coefficients = requested.image, requested.coefficients
     if image is not None and (len(image) != 2 or min(image) < 1):
-        raise ParameterError(
-            f"{row.name} was asked for with images of {image}; time steps and bands such as (80, 80) are right."
-        )
+        raise ParameterError(f"{row.name}: image must be time steps and bands, such as (80, 80); got {tuple(image)}.")
     if coefficients is not None and not 0 <= coefficients <= bands:
         raise ParameterError(
-            f"{row.name} was asked for with {coefficients} cepstral coefficients; of {bands} bands there are 1 to "
-            f"{bands}, and 0 takes the bands themselves."
+            f"{row.name}: coefficients must be between 1 and {bands}, the number of bands, or 0 for the mel bands; got "
+            f"{coefficients}."
         )
     return FrontEnd(
         image=row.image if image is None else image,
@@ -169,20 +196,20 @@ def _chosen_front_end(row: Architecture, asked: FrontEnd, *, bands: int) -> Fron
     )
 
 
-def _check_size(row: Architecture, size: tuple[int, int]) -> None:
-    if any(given < least for given, least in zip(size, row.smallest, strict=True)):
-        own = "" if row.image is None else f", and {size_text(row.image)} as published"
+def _check_image_size(row: Architecture, size: tuple[int, int]) -> None:
+    if size[0] < row.min_image[0] or size[1] < row.min_image[1]:
+        published = "" if row.image is None else f" (published: {format_size(row.image)})"
         raise ParameterError(
-            f"{row.name} was asked for with images of {size_text(size)} (time steps x bands), of which its pooling "
-            f"leaves nothing; at least {size_text(row.smallest)} is right{own}."
+            f"{row.name}: the image must be at least {format_size(row.min_image)} (time steps x bands), or pooling "
+            f"leaves nothing of it{published}; got {format_size(size)}."
         )
 
 
-def size_text(size: tuple[int, int]) -> str:
+def format_size(size: tuple[int, int]) -> str:
     """Time steps and bands, as in "80x80"."""
-    return "{}x{}".format(*size)
+    return f"{size[0]}x{size[1]}"
 
 
-def body_parameters(model) -> int:
-    """Trainable and other parameters of the body behind the front end."""
+def body_parameters(model: "keras.Model") -> int:
+    """Number of parameters of the body, trainable or not, without those of the front end."""
     return model.get_layer("body").count_params()

@@ -1,13 +1,38 @@
-"""`cnn1d_lstm`: convolutions over a sequence of cepstral coefficients, then two LSTM layers."""
+"""`cnn1d_lstm`: 1-D convolutions over a sequence of MFCC, then two LSTM layers.
 
-from genreflow.models.architecture import Architecture, Protocol
+As published: three Conv1D of 32 filters, two LSTM of 128 units and a dense layer of 64, with batch normalisation and
+dropout between them; MFCC, 10 genres, learning rate 0.00025, 100 epochs, reported accuracy 63 %. Kernel sizes, pooling
+and dropout rates are not stated.
+"""
+
+from typing import TYPE_CHECKING
+
+from genreflow.models.architecture import Architecture, TrainingProtocol
 from genreflow.models.dimensions import Choice, Float
+
+if TYPE_CHECKING:
+    from keras import KerasTensor
 
 COEFFICIENTS = 20
 
 
-def build(image, *, classes: int, units: int, dropout: float):
-    """Three convolutions over time with pooling, two LSTM of `units`, a dense layer of half as many."""
+def build(image: "KerasTensor", *, classes: int, units: int, dropout: float) -> "KerasTensor":
+    """Build the body.
+
+    Parameters
+    ----------
+    image : keras.KerasTensor [shape=(batch, time, coefficients, 1)]
+    classes : int >= 2
+    units : int > 0
+        Of each LSTM layer; the dense layer has half as many.
+    dropout : float in [0, 1)
+        After each convolution and the dense layer.
+
+    Returns
+    -------
+    keras.KerasTensor [shape=(batch, classes)]
+        Logits.
+    """
     from keras import layers
 
     time, coefficients, _ = image.shape[1:]
@@ -36,9 +61,9 @@ ARCHITECTURES = (
         },
         learning_rate=Float(low=5e-5, high=5e-3, default=2.5e-4, log=True),
         optimiser="adam",
-        protocol=Protocol(
+        protocol=TrainingProtocol(
             options={"epochs": 100, "batch_size": 32, "learning_rate": 2.5e-4},
-            chosen="segments and how they were divided, optimiser, batches",
+            chosen="length and split of segments, optimiser, batches",
         ),
     ),
 )

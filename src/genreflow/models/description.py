@@ -1,24 +1,37 @@
-"""The registry for people: one line a model, or all that is known of one."""
+"""The registry as text and as JSON, for ``genreflow models``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from genreflow.models.build import MODELS, body_parameters, build_model, get_architecture, size_text
+from genreflow.models.build import MODELS, body_parameters, build_model, format_size, get_architecture
 from genreflow.models.dimensions import Dimension
 
-HEAD = ("name", "parameters", "input", "reported", "origin")
+HEADER = ("name", "parameters", "input", "reported", "origin")
 
 
 def describe(*names: str, input_shape: tuple[int, int] = (80, 80), classes: int = 8) -> list[dict[str, Any]]:
-    """What the table of ``genreflow models`` shows; all models when none is named.
+    """Describe models; all models when none is named.
+
+    Parameters
+    ----------
+    *names : str
+        Keys of `MODELS`.
+    input_shape : tuple of two int > 0
+        Frames and n_mels of a segment.
+    classes : int >= 2
 
     Returns
     -------
     list of dict
-        ``name``, ``parameters`` (of the body, for this shape and these classes), ``image`` ("time x bands", or "as
-        given"), ``coefficients`` (number or None), ``learning_rate``, ``optimiser``, ``hyperparameters`` (by name,
-        their kind, range and default), ``origin``, ``reported``, ``protocol`` (fields of `Protocol`).
+        ``name``, ``parameters`` (of the body, for this shape and number of classes), ``image`` ("time x bands", or "as
+        given"), ``coefficients`` (number of MFCC or None), ``learning_rate``, ``optimiser``, ``hyperparameters`` (kind,
+        range and default of each), ``origin``, ``reported``, ``protocol`` (fields of `TrainingProtocol`).
+
+    Raises
+    ------
+    ParameterError
+        Unknown model, or a shape that it cannot be built for.
     """
     import keras
 
@@ -30,11 +43,11 @@ def describe(*names: str, input_shape: tuple[int, int] = (80, 80), classes: int 
             {
                 "name": row.name,
                 "parameters": body_parameters(model),
-                "image": "as given" if row.image is None else size_text(row.image),
+                "image": "as given" if row.image is None else format_size(row.image),
                 "coefficients": row.coefficients,
-                "learning_rate": _dimension(row.learning_rate),
+                "learning_rate": _dimension_to_dict(row.learning_rate),
                 "optimiser": row.optimiser,
-                "hyperparameters": {key: _dimension(dimension) for key, dimension in row.space.items()},
+                "hyperparameters": {key: _dimension_to_dict(dimension) for key, dimension in row.space.items()},
                 "origin": row.origin,
                 "reported": row.reported,
                 "protocol": asdict(row.protocol),
@@ -43,52 +56,52 @@ def describe(*names: str, input_shape: tuple[int, int] = (80, 80), classes: int 
     return rows
 
 
-def _dimension(dimension: Dimension) -> dict[str, Any]:
-    return {"kind": type(dimension).__name__.lower(), **asdict(dimension)}
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines of an aligned table of what `describe` gives, the first of them the header."""
-    cells = [HEAD, *map(_cells, rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD) - 1)]
+def format_models(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines of an aligned table of what `describe` returns, with a header."""
+    cells = [HEADER, *map(_cells, rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(HEADER) - 1)]
     aligned = [
         [
             cell.rjust(width) if name == "parameters" else cell.ljust(width)
-            for cell, width, name in zip(row[:-1], widths, HEAD[:-1], strict=True)
+            for cell, width, name in zip(row[:-1], widths, HEADER[:-1], strict=True)
         ]
         for row in cells
     ]
     return ["  ".join([*line, row[-1]]) for line, row in zip(aligned, cells, strict=True)]
 
 
-def details(row: Mapping[str, Any]) -> list[str]:
-    """Protocol and hyperparameters of one of the rows of `describe`, as lines."""
+def format_details(row: Mapping[str, Any]) -> list[str]:
+    """Lines with protocol and hyperparameters of one of the rows of `describe`."""
     protocol = get_architecture(row["name"]).protocol
     options = {"optimiser": row["optimiser"], **protocol.options}
-    others = "" if row["reported"] else ", the others as params.yaml has them"
-    own = {"learning_rate": row["learning_rate"], **row["hyperparameters"]}
-    width = max(map(len, own))
+    others = "" if row["reported"] else ", the others as in params.yaml"
+    dimensions = {"learning_rate": row["learning_rate"], **row["hyperparameters"]}
+    width = max(map(len, dimensions))
     return [
-        f"protocol         {protocol.in_words}",
+        f"protocol         {protocol.summary}",
         f"options          {', '.join(f'{name} {value}' for name, value in options.items())}{others}",
         *([f"chosen here      {protocol.chosen}: not stated by its authors"] if protocol.chosen else []),
         "hyperparameters",
-        *(f"  {name:<{width}}  {_range(dimension)}, default {_shown(dimension)}" for name, dimension in own.items()),
+        *(f"  {name:<{width}}  {_format_dimension(dimension)}" for name, dimension in dimensions.items()),
     ]
 
 
+def _dimension_to_dict(dimension: Dimension) -> dict[str, Any]:
+    return {"kind": type(dimension).__name__.lower(), **asdict(dimension)}
+
+
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    seen = row["image"] + (f", {row['coefficients']} MFCC" if row["coefficients"] else "")
-    return row["name"], f"{row['parameters']:,}", seen, row["reported"] or "-", row["origin"]
+    model_input = row["image"] + (f", {row['coefficients']} MFCC" if row["coefficients"] else "")
+    return row["name"], f"{row['parameters']:,}", model_input, row["reported"] or "-", row["origin"]
 
 
-def _range(dimension: Mapping[str, Any]) -> str:
-    if dimension["kind"] == "choice":
-        return f"one of {', '.join(map(str, dimension['values']))}"
-    if dimension["kind"] == "file":
-        return "a file"
-    return f"{dimension['low']:g} to {dimension['high']:g}{', by order of magnitude' if dimension['log'] else ''}"
-
-
-def _shown(dimension: Mapping[str, Any]) -> str:
-    return str(dimension["default"]) or "none"
+def _format_dimension(dimension: Mapping[str, Any]) -> str:
+    match dimension["kind"]:
+        case "choice":
+            values = f"one of {', '.join(map(str, dimension['values']))}"
+        case "file":
+            values = "a file"
+        case _:
+            scale = ", on a logarithmic scale" if dimension["log"] else ""
+            values = f"{dimension['low']:g} to {dimension['high']:g}{scale}"
+    return f"{values}, default {str(dimension['default']) or 'none'}"

@@ -1,4 +1,4 @@
-"""Search spaces as plain data: what a study may vary, without a word about the library that varies it."""
+"""Dimensions of a search space, independent of the library that searches it."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from genreflow.errors import ParameterError
 
 @dataclass(frozen=True, kw_only=True)
 class Float:
-    """A real number in ``[low, high]``; `log` says that its order of magnitude is what matters."""
+    """A real number in ``[low, high]``; with `log`, searched on a logarithmic scale."""
 
     low: float
     high: float
@@ -18,13 +18,13 @@ class Float:
 
     def check(self, name: str, value: Any) -> None:
         """Raise ParameterError unless `value` is a number in the range."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
-            raise ParameterError(f"{name} is {value!r}; a number from {self.low:g} to {self.high:g} is right.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            raise ParameterError(f"{name} must be a number between {self.low:g} and {self.high:g}; got {value!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Int:
-    """A whole number in ``[low, high]``; `log` says that its order of magnitude is what matters."""
+    """An integer in ``[low, high]``; with `log`, searched on a logarithmic scale."""
 
     low: int
     high: int
@@ -32,14 +32,14 @@ class Int:
     log: bool = False
 
     def check(self, name: str, value: Any) -> None:
-        """Raise ParameterError unless `value` is a whole number in the range."""
+        """Raise ParameterError unless `value` is an integer in the range."""
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
-            raise ParameterError(f"{name} is {value!r}; a whole number from {self.low} to {self.high} is right.")
+            raise ParameterError(f"{name} must be an integer between {self.low} and {self.high}; got {value!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One of `values`, which have no order."""
+    """One of some values without an order."""
 
     values: tuple[Any, ...]
     default: Any
@@ -47,19 +47,19 @@ class Choice:
     def check(self, name: str, value: Any) -> None:
         """Raise ParameterError unless `value` is one of them."""
         if value not in self.values:
-            raise ParameterError(f"{name} is {value!r}; one of {', '.join(map(str, self.values))} is right.")
+            raise ParameterError(f"{name} must be one of {', '.join(map(str, self.values))}; got {value!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file on this machine, or none (``""``); a study leaves it as it is."""
+    """A file on this machine, or none (``""``); not searched by a study."""
 
     default: str = ""
 
     def check(self, name: str, value: Any) -> None:
-        """Raise ParameterError unless `value` is empty or names a file that is there."""
+        """Raise ParameterError unless `value` is empty or the path of a file."""
         if value and not os.path.isfile(value):
-            raise ParameterError(f"{name} names {value}, which is no file; the path of a file, or none, is right.")
+            raise ParameterError(f"{name} must be the path of a file, or empty; got {value!r}.")
 
 
 Dimension = Float | Int | Choice | File

@@ -1,52 +1,60 @@
-"""What stands between a segment of base log-mel frames and the image a body was drawn for; part of the graph.
+"""The front end of every model: from a segment of base log-mel frames to the image that a body takes.
 
-Because it is inside the graph it is inside the exported file too: the service feeds raw segments, whatever the body.
-An image has time along its first axis and frequency along its second. The published images are square and drawn with
-frequency upwards, which changes no parameter count; time comes first here because the recurrent nets read the first
-axis as their sequence, and a sequence of bands would not be one of moments.
+It is part of the graph and thus of the exported file, so that the service feeds raw segments to any body.
+
+The first axis of an image is time, the second frequency. The published images are square with frequency on the
+vertical axis, which gives the same parameter counts. Time comes first here because recurrent layers read the first axis
+as their sequence, and should read frames, not bands.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from keras import KerasTensor, layers
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrontEnd:
-    """What a model sees of a segment, where that is not to be as the architecture has it.
+    """What a model sees of a segment; by default what its architecture was published with.
 
     Parameters
     ----------
     image : tuple of two int > 0 or None
-        Time steps and bands (or coefficients) that every segment is resized to; None: the architecture's own.
+        Time steps and bands (or coefficients) that segments are resized to; None: the architecture's.
     coefficients : int >= 0 or None
-        Cepstral coefficients that take the place of the bands; 0: the bands, even where the architecture has
-        coefficients; None: the architecture's own.
+        Number of MFCC that replace the mel bands; 0: mel bands; None: the architecture's.
     """
 
     image: tuple[int, int] | None = None
     coefficients: int | None = None
 
 
-AS_PUBLISHED = FrontEnd()
+def apply_front_end(
+    segments: "KerasTensor",
+    *,
+    image: tuple[int, int] | None = None,
+    coefficients: int | None = None,
+    mean: np.ndarray | None = None,
+    variance: np.ndarray | None = None,
+) -> "KerasTensor":
+    """Standardise each band, compute cepstral coefficients, resize, and add the channel axis.
 
-
-def front_end(segments, *, image=None, coefficients=None, mean=None, variance=None):
-    """Standardise every band, turn into cepstral coefficients, resize, add the channel.
-
-    Only layers without trainable weights, and only those that every Keras backend and the ONNX converter know: a
-    tensor kept by ``Normalization`` becomes an input of the exported graph, and resizing with a low-pass has no ONNX
-    counterpart, so both are written as the linear maps they are.
+    Uses only layers without trainable weights that every Keras backend and the ONNX exporter support. Standardisation
+    and resizing are written as the linear maps that they are: constants kept by ``Normalization`` become inputs of the
+    exported graph, and antialiased resizing has no equivalent in ONNX.
 
     Parameters
     ----------
     segments : keras.KerasTensor [shape=(batch, frames, n_mels), range=[0, 1]]
-    image : tuple of two int or None
-        Time steps and bands to resize to; None keeps the size.
+    image : tuple of two int > 0 or None
+        Time steps and bands to resize to; None: not resized.
     coefficients : int > 0 or None
-        Cepstral coefficients that take the place of the bands; at most as many as there are bands are kept.
+        Number of MFCC that replace the mel bands, at most n_mels; None: mel bands.
     mean, variance : np.ndarray [shape=(n_mels,)] or None
-        Statistics of each band over the training split; constants of the graph. None leaves the values as they are.
+        Statistics of each band over the training segments, constants of the graph; None: not standardised.
 
     Returns
     -------
@@ -71,33 +79,35 @@ def front_end(segments, *, image=None, coefficients=None, mean=None, variance=No
     return layers.Reshape((time, bands, 1), name="add_channel")(x)
 
 
-def resize_matrix(size: int, new: int) -> np.ndarray:
-    """Bilinear resizing of an axis, as a matrix; shrinking averages over what a new cell covers.
+def resize_matrix(size: int, new_size: int) -> np.ndarray:
+    """Matrix of antialiased bilinear resizing of an axis, as ``jax.image.resize`` and Pillow do it.
+
+    Cell centres are at half-integers and the ends are repeated. When shrinking, the triangle kernel is widened by the
+    factor ``size / new_size``.
 
     Parameters
     ----------
-    size, new : int > 0
+    size, new_size : int > 0
         Cells before and after.
 
     Returns
     -------
-    np.ndarray [shape=(size, new), dtype=float32]
-        Non-negative; every column sums to 1. Cell centres lie at half-integers, the ends are repeated outwards, and the
-        triangle that weighs the old cells is widened by the factor of shrinking, as image libraries do it.
+    np.ndarray [shape=(size, new_size), dtype=float32]
+        Non-negative; every column sums to 1.
     """
-    ratio = size / new
-    reach = max(1.0, ratio)
-    centre = (np.arange(new) + 0.5) * ratio
+    ratio = size / new_size
+    support = max(1.0, ratio)
+    centre = (np.arange(new_size) + 0.5) * ratio
     distance = np.abs(np.arange(size)[:, None] + 0.5 - centre[None, :])
-    weight = np.maximum(0.0, 1.0 - distance / reach)
+    weight: np.ndarray = np.maximum(0.0, 1.0 - distance / support)
     return (weight / weight.sum(axis=0)).astype("float32")
 
 
 def cepstrum_matrix(bands: int, coefficients: int) -> np.ndarray:
-    """The orthonormal discrete cosine transform (type II) along the bands, as a matrix.
+    """Matrix of the orthonormal discrete cosine transform (type II) along the bands.
 
-    Of log-mel levels it gives the mel frequency cepstral coefficients (Davis and Mermelstein 1980). Standardising the
-    bands first only moves and turns them, which the layers behind can undo.
+    Applied to log-mel levels it gives the mel frequency cepstral coefficients (MFCC; Davis and Mermelstein 1980). That
+    the bands are standardised before is an affine map, which the layers that follow can learn to undo.
 
     Parameters
     ----------
@@ -114,7 +124,7 @@ def cepstrum_matrix(bands: int, coefficients: int) -> np.ndarray:
     return matrix.astype("float32")
 
 
-def _linear_map(matrix: np.ndarray, name: str):
+def _linear_map(matrix: np.ndarray, name: str) -> "layers.Layer":
     """A frozen layer that multiplies the last axis by `matrix`."""
     from keras import layers
 

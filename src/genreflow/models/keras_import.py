@@ -1,4 +1,4 @@
-"""Starting Keras without the noise that comes with it."""
+"""Import Keras without TensorFlow's start-up messages."""
 
 import atexit
 import gc
@@ -7,22 +7,25 @@ import os
 
 
 def import_keras() -> None:
-    """Import Keras and TensorFlow without the lines they write past Python at start-up (no GPU, which instructions).
+    """Import Keras and TensorFlow, and keep their start-up messages out of the output of stages and commands.
 
-    What they would say is no news to anyone and stands between the lines of a pipeline; an error is still raised.
+    It changes the process, so that only entry points call it, and no module does when it is imported. TensorFlow leaves
+    no other way: before its C++ logging is initialised it writes to file descriptor 2 (no GPU found, instructions used)
+    whatever the log level, and the level of later C++ messages is set by an environment variable only. Errors are still
+    raised as exceptions.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)
         import keras
 
-        keras.ops.zeros(1)  # the last of these lines comes with the first operation
-        # It warns that a function is compiled again and again; that is what a study of many models does.
+        keras.ops.zeros(1)  # the first operation initialises the devices, which logs as well
+        # The warning that a function is retraced is expected of a study, which builds many models.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        # Or Python goes through all that TensorFlow made once more before it ends, for a second.
+        # At exit Python would search all objects of TensorFlow for garbage once more, which takes a second.
         atexit.register(gc.freeze)
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
         os.close(null)

@@ -1,13 +1,36 @@
-"""`vgg_large`: five blocks of two convolutions, and one wide dense layer."""
+"""`vgg_large`: five blocks of two convolutions as in VGG, and one wide dense layer.
 
-from genreflow.models.architecture import Architecture, Protocol
+As published for segments of 4 s resized to 210x210, 10 genres: blocks of 32, 64, 128, 256 and 512 filters 3x3 (first
+convolution with same, second with valid padding, ReLU) with max pooling by 2; dropout 0.3; dense layer of 1200 (ReLU),
+dropout 0.45, softmax: 14,555,258 parameters. Reported accuracy 92.6 % of validation segments; too large for its author
+to deploy in 512 MB.
+"""
+
+from typing import TYPE_CHECKING
+
+from genreflow.models.architecture import Architecture, TrainingProtocol
 from genreflow.models.dimensions import Float, Int
 
+if TYPE_CHECKING:
+    from keras import KerasTensor
 
-def build(image, *, classes: int, units: int, dropout: float):
-    """The first convolution of a block keeps the size, the second loses its border.
 
-    The dropout behind the dense layer is one and a half times the one before it: the published pair is 0.3 and 0.45.
+def build(image: "KerasTensor", *, classes: int, units: int, dropout: float) -> "KerasTensor":
+    """Build the body.
+
+    Parameters
+    ----------
+    image : keras.KerasTensor [shape=(batch, time, frequency, 1)]
+    classes : int >= 2
+    units : int > 0
+        Of the dense layer.
+    dropout : float in [0, 1)
+        Before the dense layer; one and a half times as much after it, as in the published pair of 0.3 and 0.45.
+
+    Returns
+    -------
+    keras.KerasTensor [shape=(batch, classes)]
+        Logits.
     """
     from keras import layers
 
@@ -37,7 +60,7 @@ ARCHITECTURES = (
         },
         learning_rate=Float(low=1e-5, high=1e-3, default=1e-4, log=True),
         optimiser="adam",
-        smallest=(94, 94),
-        protocol=Protocol(options={"epochs": 30, "batch_size": 32}, chosen="learning rate, epochs, batches"),
+        min_image=(94, 94),
+        protocol=TrainingProtocol(options={"epochs": 30, "batch_size": 32}, chosen="learning rate, epochs, batches"),
     ),
 )

@@ -13,7 +13,7 @@ from genreflow.audit.faults import Audit
 from genreflow.errors import ParameterError
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Part
-from genreflow.models import Architecture, Protocol
+from genreflow.models import Architecture, TrainingProtocol
 from genreflow.models.build import get_architecture
 from genreflow.splits.make import make_split
 from genreflow.splits.params import SplitParams
@@ -73,7 +73,7 @@ class Material:
             "feature_key": self.feature_key,
         }
 
-    def of(self, protocol: Protocol) -> tuple[Manifest, Split]:
+    def of(self, protocol: TrainingProtocol) -> tuple[Manifest, Split]:
         """The tracks of the genres that `protocol` has, divided as it says."""
         key = protocol.genres, protocol.by, protocol.train_share
         if key not in self._splits:
