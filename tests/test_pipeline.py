@@ -80,6 +80,51 @@ def test_an_unchanged_project_is_up_to_date(project):
     assert "Data and pipelines are up to date." in project.repro()
 
 
+# Of each package, a stage that its code must rerun and one that it must not.
+RERUNS = {
+    "audio": ("ingest", "train"),
+    "audit": ("audit", "ingest"),
+    "bundle.py": ("train", "split"),
+    "costs": ("tune", "train"),
+    "datasets": ("ingest", "split"),
+    "evaluation": ("evaluate", "split"),
+    "export": ("train", "evaluate"),
+    "features": ("featurize", "study-report"),
+    "inference": ("evaluate", "train"),
+    "manifest": ("ingest", "study-report"),
+    "models": ("tune", "evaluate"),
+    "registry": ("register", "evaluate"),
+    "reporting": ("study-report", "tune"),
+    "serving": ("package", "tune"),
+    "splits": ("split", "audit"),
+    "training": ("tune", "evaluate"),
+    "tuning": ("tune", "train"),
+    "tracking": ("register", "tune"),
+    "reproduction": (None, "tune"),
+    "cli": (None, "tune"),
+    "distributed.py": (None, "featurize"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("package", "expected"), RERUNS.items(), ids=RERUNS)
+def test_a_change_of_code_reruns_the_stages_that_depend_on_it(project, package, expected, record_property):
+    """A comment in one file of a package; what else depends on it is compared with the imports in test_stage_deps."""
+    path = project.folder / "src" / "genreflow" / package
+    path = path if path.is_file() else min(path.rglob("*.py"))
+    text = path.read_text()
+    try:
+        path.write_text(f"{text}# a comment\n")
+        changed = list(json.loads(project.run("dvc", "status", "--json").stdout))
+    finally:
+        path.write_text(text)
+    record_property("stages", changed)
+    print(f"{package:15} {', '.join(changed) or '-'}")
+    reruns, remains = expected
+    assert changed == [] if reruns is None else reruns in changed
+    assert remains not in changed
+
+
 def test_git_tracks_small_text_files_only(project):
     new = {line[3:] for line in project.git("status", "--porcelain", "--untracked-files=all").splitlines()}
     assert {"dvc.lock", "metrics.json", "models/champion.json", "reports/gate.json"} <= new

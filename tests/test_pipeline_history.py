@@ -1,4 +1,4 @@
-"""A project over time, in real DVC: parameters there and back, rollback, a clone, new and broken music."""
+"""A project over time, in real DVC: former parameters, rollback, a clone, new and broken files."""
 
 import json
 import os
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project whose gate lets everything through that is not worse, so that champions change."""
+    """A project whose gate promotes every candidate that is not worse, so that champions change."""
     project = quick_project(tmp_path_factory.mktemp("history"))
     project.set(gate={"min_probability": 0.5}, bundle={"abstain_below": 0.1})
     project.repro()
@@ -37,18 +37,18 @@ def champion_threshold(project: Project) -> float:
     return load(project, "models/champion/bundle.json")["abstain_below"]
 
 
-def test_parameters_there_and_back_register_again_but_make_no_new_version(project):
+def test_former_parameters_register_again_without_a_new_version(project):
     assert champion_threshold(project) == 0.1
     project.set(bundle={"abstain_below": 0.2})
-    there = project.repro()
-    assert "Running stage 'register'" in there
+    changed = project.repro()
+    assert "Running stage 'register'" in changed
     assert load(project, "models/champion.json")["version"] == "2"
     assert champion_threshold(project) == 0.2
 
     project.set(bundle={"abstain_below": 0.1})
-    back = project.repro()
-    assert "Running stage 'register'" in back, "DVC's run cache skipped the registry"
-    assert "Stage 'train' is cached - skipping run" in back
+    restored = project.repro()
+    assert "Running stage 'register'" in restored, "DVC's run cache must not skip the registry"
+    assert "Stage 'train' is cached - skipping run" in restored
     assert sorted(version["version"] for version in versions(project)) == ["1", "2"]
     assert load(project, "models/champion.json")["version"] == "1"
     assert champion_threshold(project) == 0.1
@@ -57,8 +57,8 @@ def test_parameters_there_and_back_register_again_but_make_no_new_version(projec
     project.commit("A again")
 
 
-def test_rollback_packages_the_champion_before_and_can_be_taken_back(project):
-    """Runs after the test above, whose champions it goes back through."""
+def test_a_rollback_packages_the_previous_champion(project):
+    """Runs after the test above, which makes the champions."""
     bento = load(project, "reports/package.json")["bento"]
     assert "Version 2 is the champion" in project.run("genreflow", "registry", "rollback").stdout
     printed = project.repro()
@@ -72,12 +72,12 @@ def test_rollback_packages_the_champion_before_and_can_be_taken_back(project):
     project.repro()
     assert champion_threshold(project) == 0.1
     refused = project.run("genreflow", "registry", "rollback", ok=False).stdout
-    assert "there is none to go back to" in refused
+    assert "version 1 is the first one" in refused
     assert "Data and pipelines are up to date." in project.repro()
 
 
-def test_a_champion_with_other_features_is_compared_not_passed_over(project):
-    """It has to hear the music itself; that its features differ must not let any better-than-nothing model past it."""
+def test_a_champion_with_other_features_is_compared(project):
+    """It classifies the audio files, so that a candidate must be better than it and not just than the baseline."""
     project.set(features={"n_mels": 64})
     project.repro()
     gate = load(project, "reports/gate.json")
@@ -86,7 +86,7 @@ def test_a_champion_with_other_features_is_compared_not_passed_over(project):
     assert load(project, "models/candidate/bundle.json")["spec"]["n_mels"] == 64
 
 
-def test_a_clone_serves_after_a_pull_with_no_registry_at_hand(project, tmp_path):
+def test_a_clone_serves_after_a_pull_without_a_registry(project, tmp_path):
     remote = tmp_path / "remote"
     project.run("dvc", "remote", "add", "--default", "--local", "there", str(remote))
     project.commit("to be cloned")
@@ -124,16 +124,16 @@ def test_a_clone_serves_after_a_pull_with_no_registry_at_hand(project, tmp_path)
     assert max(answer.json()["probabilities"], key=answer.json()["probabilities"].get) == "treble"
 
 
-def test_new_and_broken_music_is_noticed_and_costs_only_itself(project):
-    """One track more, one that no decoder reads, one that is a copy under another genre's name."""
+def test_new_and_broken_files_are_handled_one_by_one(project):
+    """A new track, one that no decoder reads, and an empty file."""
     music = project.folder.parent / "music"
     before = len(load(project, "data/manifest.json")["tracks"])
     soundfile.write(music / "bass" / "bass artist 0" / "new.wav", tone(111, seed=77), RATE)
     (music / "bass" / "bass artist 1" / "broken.wav").write_bytes(b"RIFF and nothing behind it")
     (music / "treble" / "treble artist 1" / "empty.wav").write_bytes(b"")
-    printed = project.repro("audit")
+    printed = project.repro("audit-report")
     assert "1 tracks computed" in printed
-    assert f"{before} kept" in printed
+    assert f"{before} reused" in printed
     left_out = {fault["track"] for fault in load(project, "data/audit.json")["faults"] if fault["leave_out"]}
     assert left_out == {"bass/bass artist 1/broken", "treble/treble artist 1/empty"}
     for name in ("broken.wav", "empty.wav"):
@@ -142,19 +142,19 @@ def test_new_and_broken_music_is_noticed_and_costs_only_itself(project):
     assert len(load(project, "data/manifest.json")["tracks"]) == before + 3
 
 
-def test_the_users_files_are_neither_linked_nor_stored_three_times(project):
-    """The user's file and what DVC holds: data/raw and the cache share one place on the disk."""
+def test_the_users_files_are_copied_once(project):
+    """A file in data/raw is no link to the user's file, and shares its disk space with DVC's cache."""
     music = project.folder.parent / "music"
-    mine = next(music.rglob("track 0.wav"))
-    raw = project.folder / "data" / "raw" / mine.relative_to(music)
+    source = next(music.rglob("track 0.wav"))
+    raw = project.folder / "data" / "raw" / source.relative_to(music)
     assert not raw.is_symlink()
-    assert mine.stat().st_ino != raw.stat().st_ino
-    assert os.access(mine, os.W_OK)
+    assert source.stat().st_ino != raw.stat().st_ino
+    assert os.access(source, os.W_OK)
     cached = {path.stat().st_ino for path in (project.folder / ".dvc" / "cache").rglob("*") if path.is_file()}
     assert raw.stat().st_ino in cached
 
 
-def test_a_source_that_cannot_be_read_leaves_the_data_as_it_was(project):
+def test_an_unreadable_source_leaves_the_data_unchanged(project):
     empty = project.folder.parent / "empty"
     empty.mkdir()
     before = load(project, "data/manifest.json")
@@ -163,8 +163,8 @@ def test_a_source_that_cannot_be_read_leaves_the_data_as_it_was(project):
     project.set(data={"path": str(empty)})
     printed = project.repro("ingest", ok=False)
     project.set(data={"path": str(music)})
-    said = [line for line in printed.splitlines() if line.startswith("genreflow: ")]
-    assert len(said) == 1
-    assert str(empty) in said[0]
+    messages = [line for line in printed.splitlines() if line.startswith("genreflow: ")]
+    assert len(messages) == 1
+    assert str(empty) in messages[0]
     assert load(project, "data/manifest.json") == before
     assert sorted(path for path in (project.folder / "data" / "raw").rglob("*.wav")) == files

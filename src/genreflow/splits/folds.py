@@ -1,9 +1,10 @@
-"""One figure over the experiments of a k-fold split, in which every track was tested once."""
+"""Pooled evaluation of the experiments of a k-fold split, in which every track is tested once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,20 +15,20 @@ from genreflow.evaluation.metrics import confusion_matrix, per_class
 
 @dataclass(frozen=True, kw_only=True)
 class FoldResult:
-    """What an experiment found in its fold.
+    """The result of one experiment of a k-fold split.
 
     Parameters
     ----------
     experiment : str
         Its name.
-    split : dict
-        What `Split.save` wrote.
+    split : mapping
+        Content of ``split.json``, as `genreflow.splits.split.Split.save` writes it.
     predictions : list of dict
-        By test track, ``{"track", "actual", "predicted"}``.
+        By test track: ``track`` (ID), ``actual`` and ``predicted``.
     """
 
     experiment: str
-    split: dict
+    split: Mapping[str, Any]
     predictions: list[dict]
 
 
@@ -39,9 +40,9 @@ def read_folds(root: Path | str, names: Sequence[str], *, split: Path, predictio
     root : Path
         Project folder.
     names : sequence of str
-        Experiments, branches or commits; if empty, all k-fold experiments made from the present commit.
+        Experiments, branches or commits; if empty, all k-fold experiments of the current commit.
     split, predictions : Path
-        Where a run leaves them.
+        Paths in the project of the files that `FoldResult` describes.
 
     Raises
     ------
@@ -52,108 +53,109 @@ def read_folds(root: Path | str, names: Sequence[str], *, split: Path, predictio
     from dvc.exceptions import DvcException
     from dvc.scm import SCMError
 
-    def read(path: Path, name: str) -> object:
+    def read(path: Path, name: str) -> Any:
         try:
             return json.loads(dvc.api.read(path.as_posix(), repo=str(root), rev=name, encoding="utf-8"))
         except (DvcException, SCMError, OSError) as error:
             raise ParameterError(
-                f"{path} of {name} cannot be read ({' '.join(str(error).split())}); `dvc exp show` lists the "
-                "experiments, and `dvc exp run` makes them."
+                f"{name}: must be an experiment, branch or commit with {path} in DVC's cache "
+                f"({' '.join(str(error).split())}); `dvc exp show` lists the experiments."
             ) from None
 
     shown = dvc.api.exp_show(repo=str(root))
-    known = [row["Experiment"] for row in shown if row.get("Experiment") and row.get("State") in (None, "Success")]
-    splits = {name: read(split, name) for name in names or known}
+    finished = [row["Experiment"] for row in shown if row.get("Experiment") and row.get("State") in (None, "Success")]
+    splits = {name: read(split, name) for name in names or finished}
     wanted = [name for name, content in splits.items() if names or content["method"] == "kfold"]
     return [FoldResult(experiment=name, split=splits[name], predictions=read(predictions, name)) for name in wanted]
 
 
-def pool(tested: Sequence[FoldResult]) -> dict:
-    """Put the answers of all folds together.
+def pool(results: Sequence[FoldResult]) -> dict[str, Any]:
+    """Evaluate the pooled predictions of all folds.
 
     Parameters
     ----------
-    tested : sequence of FoldResult
-        Each fold of one split once.
+    results : sequence of FoldResult
+        Each fold of one split once, in any order.
 
     Returns
     -------
     dict
-        ``tracks``, ``accuracy`` with ``accuracy_low`` and ``accuracy_high`` (95 %; a bootstrap over groups where
-        artists are known, Wilson's else) and ``macro_f1``, over all tracks; ``accuracy_mean`` and ``accuracy_std``
-        (sample standard deviation) over the folds; and ``folds``, each with ``fold``, ``experiment``, ``tracks`` and
-        ``accuracy``.
+        Over all tracks: ``tracks`` (their number), ``accuracy`` with ``accuracy_low`` and ``accuracy_high`` (95 %
+        interval: a bootstrap over groups if artists are known, else Wilson's), ``macro_f1``. Over folds:
+        ``accuracy_mean`` and ``accuracy_std`` (sample standard deviation). ``folds`` lists ``fold``, ``experiment``,
+        ``tracks`` and ``accuracy`` of each.
 
     Raises
     ------
     ParameterError
-        A fold is missing or there twice, or the experiments do not belong together.
+        A fold is missing or given twice, or the experiments are not folds of the same split.
     """
-    by_fold = _in_order(tested)
-    rows = [row for one in by_fold for row in one.predictions]
-    groups = by_fold[0].split["groups"]
+    by_fold = _in_order(results)
+    rows = [row for result in by_fold for row in result.predictions]
     genres = sorted({row[name] for row in rows for name in ("actual", "predicted")})
     actual, predicted = (np.array([genres.index(row[name]) for row in rows]) for name in ("actual", "predicted"))
-    right = actual == predicted
-    if by_fold[0].split["groups_known"]:
-        low, high = bootstrap_interval(right, clusters=np.array([groups[row["track"]] for row in rows]))
+    correct = actual == predicted
+    split = by_fold[0].split
+    if split["groups_known"]:
+        low, high = bootstrap_interval(correct, clusters=np.array([split["groups"][row["track"]] for row in rows]))
     else:
-        low, high = wilson(int(right.sum()), len(right))
-    of_genre = per_class(confusion_matrix(actual, predicted, len(genres)))
-    folds = [
-        {
-            "fold": fold,
-            "experiment": one.experiment,
-            "tracks": len(one.predictions),
-            "accuracy": float(np.mean([row["actual"] == row["predicted"] for row in one.predictions])),
-        }
-        for fold, one in enumerate(by_fold)
+        low, high = wilson(int(correct.sum()), len(correct))
+    metrics = per_class(confusion_matrix(actual, predicted, len(genres)))
+    accuracies = [
+        float(np.mean([row["actual"] == row["predicted"] for row in result.predictions])) for result in by_fold
     ]
-    accuracies = [fold["accuracy"] for fold in folds]
     return {
         "tracks": len(rows),
-        "accuracy": float(right.mean()),
+        "accuracy": float(correct.mean()),
         "accuracy_low": low,
         "accuracy_high": high,
-        "macro_f1": float(of_genre["f1"][of_genre["support"] > 0].mean()),
+        "macro_f1": float(metrics["f1"][metrics["support"] > 0].mean()),
         "accuracy_mean": float(np.mean(accuracies)),
         "accuracy_std": float(np.std(accuracies, ddof=1)),
-        "folds": folds,
+        "folds": [
+            {"fold": n, "experiment": result.experiment, "tracks": len(result.predictions), "accuracy": accuracy}
+            for n, (result, accuracy) in enumerate(zip(by_fold, accuracies, strict=True))
+        ],
     }
 
 
-def _in_order(tested: Sequence[FoldResult]) -> list[FoldResult]:
-    """The folds from the first to the last, after a check that they are those of one split."""
-    if not tested:
+def _in_order(results: Sequence[FoldResult]) -> list[FoldResult]:
+    """Return the folds in ascending order.
+
+    Raises
+    ------
+    ParameterError
+        As `pool`.
+    """
+    if not results:
         raise ParameterError(
-            "There is no k-fold experiment of this commit; "
-            "`dvc exp run --queue -S split.method=kfold -S 'split.fold=0,1,2,3,4' evaluate` and `dvc queue start` make "
-            "five, and no champion of them."
+            "folds: needs at least one k-fold experiment of the current commit; got none. "
+            "`dvc exp run --queue -S split.method=kfold -S 'split.fold=0,1,2,3,4' evaluate` and `dvc queue start` run "
+            "five, without registering their models."
         )
-    for one in tested:
-        if one.split["method"] != "kfold":
-            raise ParameterError(f"{one.experiment} was split by {one.split['method']}; kfold is needed.")
-    total = tested[0].split["folds"]
-    found: dict[int, FoldResult] = {}
-    for one in tested:
-        fold = one.split["fold"]
-        if fold in found or one.split["folds"] != total:
+    total = results[0].split["folds"]
+    by_fold: dict[int, FoldResult] = {}
+    for result in results:
+        fold, folds, method = (result.split[name] for name in ("fold", "folds", "method"))
+        if method != "kfold":
+            raise ParameterError(f"{result.experiment}: split.method must be kfold; got {method}.")
+        if fold in by_fold or folds != total:
+            other = by_fold.get(fold, results[0])
             raise ParameterError(
-                f"{one.experiment} (fold {fold} of {one.split['folds']}) and "
-                f"{found.get(fold, tested[0]).experiment} are not of one series; "
-                "name the experiments that belong together: `genreflow folds EXPERIMENT...`."
+                f"{result.experiment}: must be another fold of the same split as {other.experiment}; got fold {fold} "
+                f"of {folds}. `genreflow folds EXPERIMENT...` selects experiments."
             )
-        found[fold] = one
-    if missing := sorted(set(range(total)) - set(found)):
+        by_fold[fold] = result
+    if missing := sorted(set(range(total)) - set(by_fold)):
         raise ParameterError(
-            f"Of {total} folds {', '.join(map(str, missing))} {'is' if len(missing) == 1 else 'are'} missing; "
-            f"`dvc exp run -S split.method=kfold -S split.folds={total} -S split.fold={missing[0]} "
-            "evaluate` tests one."
+            f"folds: must be all {total} of a split; missing {', '.join(map(str, missing))}. "
+            f"`dvc exp run -S split.method=kfold -S split.folds={total} -S split.fold={missing[0]} evaluate` runs one."
         )
-    tested_once = [track for one in found.values() for track in one.split["test"]]
-    if any(sorted(tested_once) != sorted(one.split["groups"]) for one in found.values()):
-        raise ParameterError(
-            "These folds do not share out the same tracks once each: their data or split.seed differ; name the "
-            "experiments that belong together: `genreflow folds EXPERIMENT...`."
-        )
-    return [found[fold] for fold in range(total)]
+    tested = sorted(track for result in by_fold.values() for track in result.split["test"])
+    for result in by_fold.values():
+        if tested != sorted(result.split["groups"]):
+            raise ParameterError(
+                f"{result.experiment}: the test parts of all folds must contain each of its tracks once; they do not, "
+                "since data or split.seed differ. `genreflow folds EXPERIMENT...` selects experiments."
+            )
+    return [by_fold[fold] for fold in range(total)]
