@@ -1,6 +1,6 @@
-"""A bundle that hears where the energy is, and tones to try it on: a real net in ONNX Runtime, no training needed.
+"""A bundle whose model finds the frequency band with the most energy, without training, and tones to classify.
 
-And a project folder that has it as champion, whose bento the tests of the service start.
+Also a project folder with it as the champion, whose bento the tests of the service start.
 """
 
 import os
@@ -21,14 +21,14 @@ from genreflow.features.spec import FeatureSpec, FilterBank
 SPEC = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=256, n_mels=30, fmin=0.0, fmax=4000.0, clip_seconds=6.0)
 LABELS = ("bass", "drone", "whistle")
 SEGMENT_SECONDS = 2.0
-# A tone that each label stands for [Hz].
+# Frequency of the tone of each label [Hz].
 TONES = {"bass": 300.0, "drone": 2000.0, "whistle": 3500.0}
 
 
 def write_toy_bundle(
     directory: Path, *, abstain_below: float = 0.5, temperature: float = 1.5, leaking: bool = False
 ) -> Bundle:
-    """A bundle whose logit k grows with the mean level of the k-th third of the bands."""
+    """Write a bundle whose logit k is proportional to the mean level of the k-th third of the mel bands."""
     bands, bins = SPEC.n_mels, 1 + SPEC.n_fft // 2
     centres = np.linspace(0, bins - 1, bands + 2)
     distance = np.abs(np.arange(bins) - centres[1:-1, None]) / (centres[1] - centres[0])
@@ -59,12 +59,12 @@ def write_toy_bundle(
         temperature=temperature,
         abstain_below=abstain_below,
         architecture="toy",
-        lineage={"manifest": "made up"} | ({"leaking": True} if leaking else {}),
+        lineage={"manifest": "none"} | ({"leaking": True} if leaking else {}),
     )
 
 
 def tone(label: str, seconds: float, *, rate: int = 8000, channels: int = 1) -> np.ndarray:
-    """A soft sine [shape=(n, channels)] at the frequency of `label`."""
+    """Return a sine at the frequency of `label`, float32 [shape=(n, channels)]."""
     time = np.arange(round(seconds * rate)) / rate
     return np.repeat(0.3 * np.sin(2 * np.pi * TONES[label] * time)[:, None], channels, axis=1).astype(np.float32)
 
@@ -76,7 +76,7 @@ def write_tone(path: Path, label: str, seconds: float = 5.0, *, rate: int = 8000
 
 
 def write_toy_project(folder: Path) -> Path:
-    """A project folder as `dvc pull` leaves it, with things beside it that must stay out of a bento."""
+    """Write a project folder as `dvc pull` leaves it, with other files that must not be in a bento."""
     for name in ("bentofile.yaml", "requirements-service.lock"):
         shutil.copy(ROOT / name, folder)
     cached = shutil.ignore_patterns("__pycache__")
@@ -91,7 +91,7 @@ def write_toy_project(folder: Path) -> Path:
 
 
 def build_bento(project: Path, home: Path) -> Path:
-    """`bentoml build` in `project`; the bento's folder, in the store of `home`."""
+    """Run `bentoml build` in `project`, and return the folder of the bento in the store of `home`."""
     environment = os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
     command = [sys.executable, "-m", "bentoml", "build"]
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Decoding: formats, rates, channels, limits, and what becomes of broken files."""
+"""Decoding: formats, sample rates, channels, limits, and damaged files."""
 
 import io
 import shutil
@@ -19,7 +19,7 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg
 
 
 def tone(seconds: float, rate: int, *, channels: int = 1, hz: float = 440.0) -> np.ndarray:
-    """A sine of amplitude 0.5, the same in all channels, as int16 [shape=(n, channels)]."""
+    """Return a sine of amplitude 0.5, equal in all channels, int16 [shape=(n, channels)]."""
     wave = 0.5 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)
     return np.repeat(np.round(wave * 32767).astype(np.int16)[:, None], channels, axis=1)
 
@@ -40,7 +40,7 @@ def code_of(function, *args, **kwargs) -> str:
 @pytest.mark.parametrize("rate", [16000, 44100])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_every_format_gives_the_tone_that_went_in(tmp_path, suffix, channels, rate):
+def test_every_format_preserves_a_tone(tmp_path, suffix, channels, rate):
     path = write(tmp_path / f"tone.{suffix}", tone(2.0, rate, channels=channels), rate)
     y, sample_rate = load(path, sample_rate=22050)
     assert sample_rate == 22050
@@ -53,7 +53,7 @@ def test_every_format_gives_the_tone_that_went_in(tmp_path, suffix, channels, ra
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 3), (11025, 6), (22050, 1), (37800, 2), (96000, 2), (192000, 1)])
-def test_odd_rates_and_channels_keep_the_length(tmp_path, rate, channels):
+def test_unusual_sample_rates_and_channels_preserve_the_duration(tmp_path, rate, channels):
     path = write(tmp_path / "x.wav", tone(1.0, rate, channels=channels), rate)
     info = probe(path)
     assert (info.sample_rate, info.channels, info.frames, info.format) == (rate, channels, rate, "WAV")
@@ -70,7 +70,7 @@ def test_channels_are_averaged(tmp_path):
 
 
 @pytest.mark.parametrize("block_seconds", [0.37, 1.0, 100.0])
-def test_blocks_have_the_length_asked_for_and_streaming_is_resampling_at_once(tmp_path, block_seconds):
+def test_blocks_have_the_given_duration_and_equal_resampling_in_one_call(tmp_path, block_seconds):
     samples = np.random.default_rng(1).integers(-9000, 9000, (44100 * 13 // 2, 2)).astype(np.int16)
     path = write(tmp_path / "x.flac", samples, 44100)
     blocks = list(iter_mono(path, sample_rate=22050, block_seconds=block_seconds))
@@ -81,7 +81,7 @@ def test_blocks_have_the_length_asked_for_and_streaming_is_resampling_at_once(tm
     np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-5)
 
 
-def test_a_file_object_reads_like_its_path_from_wherever_it_stands(tmp_path):
+def test_a_file_object_is_read_from_its_start_like_its_path(tmp_path):
     path = write(tmp_path / "x.mp3", tone(1.0, 44100), 44100)
     stream = io.BytesIO(path.read_bytes())
     stream.seek(100)
@@ -105,40 +105,39 @@ def test_facts_and_hash(tmp_path):
     assert len(hashes) == 4
 
 
-def test_silence_is_told_not_refused(tmp_path):
+def test_silence_is_no_error(tmp_path):
     facts = inspect(write(tmp_path / "x.wav", np.zeros((1000, 1), np.int16), 22050))
     assert facts.peak == facts.rms == 0
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_truncated_file_gives_what_is_there(tmp_path, suffix):
+def test_a_truncated_file_gives_what_it_holds(tmp_path, suffix):
     rng = np.random.default_rng(2)
     whole = write(tmp_path / f"x.{suffix}", rng.integers(-9000, 9000, (44100 * 4, 1)).astype(np.int16), 44100)
-    cut = tmp_path / f"cut.{suffix}"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
-    y, _ = load(cut)
+    truncated = tmp_path / f"truncated.{suffix}"
+    truncated.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    y, _ = load(truncated)
     assert 1.5 < y.size / 44100 < 2.5
     np.testing.assert_allclose(y[:44100], load(whole)[0][:44100], atol=1e-6)
-    assert inspect(cut).duration == pytest.approx(y.size / 44100)
+    assert inspect(truncated).duration == pytest.approx(y.size / 44100)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_too_long(tmp_path, suffix):
+def test_max_seconds(tmp_path, suffix):
     path = write(tmp_path / f"x.{suffix}", tone(3.0, 16000), 16000)
     assert code_of(load, path, max_seconds=2.5) == "too_long"
     assert code_of(inspect, path, max_seconds=2.5) == "too_long"
     assert load(path, max_seconds=3.2)[1] == 16000
 
 
-def test_too_long_is_known_before_the_file_is_read(tmp_path):
+def test_a_trusted_header_is_refused_before_the_file_is_read(tmp_path):
     path = write(tmp_path / "x.wav", tone(3.0, 16000), 16000)
     blocks = iter_mono(path, sample_rate=16000, block_seconds=0.1, max_seconds=2.0)
-    with pytest.raises(AudioError, match="longer than 2 s"):
-        next(blocks)
+    assert code_of(next, blocks) == "too_long"
 
 
-@pytest.mark.parametrize("content", [b"", b"no music at all, " * 99, b"RIFF\x00\x00\x00\x00WAVE", bytes(5000)])
-def test_what_is_no_audio_is_undecodable(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"not audio at all, " * 99, b"RIFF\x00\x00\x00\x00WAVE", bytes(5000)])
+def test_content_that_is_no_audio_is_undecodable(tmp_path, content):
     path = tmp_path / "song.mp3"
     path.write_bytes(content)
     for function in (probe, inspect, load):
@@ -148,30 +147,30 @@ def test_what_is_no_audio_is_undecodable(tmp_path, content):
         load(path)
 
 
-def test_message_names_what_is_read_and_what_ffmpeg_would_add(tmp_path, monkeypatch):
+def test_the_message_names_the_file_the_formats_and_ffmpeg(tmp_path, monkeypatch):
     path = tmp_path / "song.m4a"
     path.write_bytes(b"not at all")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(AudioError, match=r"song\.m4a cannot.*flac.*installing ffmpeg"):
+    with pytest.raises(AudioError, match=r"song\.m4a.*flac.*ffmpeg"):
         probe(path)
 
 
 @pytest.mark.parametrize("name", ["absent.wav", ".", "-"])
-def test_what_is_no_file_is_undecodable(tmp_path, monkeypatch, name):
+def test_a_path_without_file_is_undecodable(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     assert code_of(load, name) == "undecodable"
 
 
-def test_a_name_like_an_option_or_the_standard_input_is_only_a_name(tmp_path, monkeypatch):
+def test_a_file_may_be_named_like_standard_input(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "x.wav", tone(1.0, 8000), 8000).rename(tmp_path / "-")
     assert load("-")[0].size == 8000
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
-def test_samples_that_are_no_sound_are_unusable(tmp_path, bad):
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_samples_out_of_range_are_unusable(tmp_path, value):
     samples = np.zeros((3000, 2), np.float32)
-    samples[2000, 1] = bad
+    samples[2000, 1] = value
     path = write(tmp_path / "x.wav", samples, 22050, "FLOAT")
     assert code_of(inspect, path) == "unusable"
     assert code_of(load, path, sample_rate=16000) == "unusable"
@@ -183,7 +182,7 @@ def test_a_file_without_samples_is_unusable(tmp_path):
     assert code_of(inspect, path) == "unusable"
 
 
-def test_headers_that_lie_cost_neither_memory_nor_time(tmp_path):
+def test_wrong_lengths_in_headers_cost_neither_memory_nor_time(tmp_path):
     data = bytearray(write(tmp_path / "x.wav", tone(1.0, 8000), 8000).read_bytes())
     at = data.index(b"data")
     data[at + 4 : at + 8] = struct.pack("<I", 0xFFFFFFF0)
@@ -198,14 +197,14 @@ def test_headers_that_lie_cost_neither_memory_nor_time(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [768_001, 2_000_000_000])
-def test_absurd_sample_rates_are_refused(tmp_path, rate):
+def test_sample_rates_above_the_limit_are_undecodable(tmp_path, rate):
     path = write(tmp_path / "x.wav", tone(1.0, 8000), 8000)
     data = bytearray(path.read_bytes())
     data[24:28] = struct.pack("<I", rate)
     assert code_of(load, io.BytesIO(bytes(data)), sample_rate=22050) == "undecodable"
 
 
-def test_a_rate_of_one_hertz_is_resampled_in_bounded_chunks(tmp_path):
+def test_a_sample_rate_of_one_hertz_is_resampled_in_bounded_chunks(tmp_path):
     data = bytearray(write(tmp_path / "x.wav", tone(1.0, 8000), 8000).read_bytes())
     data[24:28] = struct.pack("<I", 1)
     source = io.BytesIO(bytes(data))
@@ -216,7 +215,7 @@ def test_a_rate_of_one_hertz_is_resampled_in_bounded_chunks(tmp_path):
 
 
 @needs_ffmpeg
-def test_ffmpeg_reads_what_libsndfile_does_not(tmp_path):
+def test_ffmpeg_reads_other_formats(tmp_path):
     wav = write(tmp_path / "x.wav", tone(2.0, 44100, channels=2), 44100)
     m4a = tmp_path / "-x.m4a"
     subprocess.run(["ffmpeg", "-v", "error", "-i", wav, "-c:a", "aac", m4a], check=True, stdin=subprocess.DEVNULL)
@@ -227,7 +226,7 @@ def test_ffmpeg_reads_what_libsndfile_does_not(tmp_path):
 
 
 @needs_ffmpeg
-def test_ffmpeg_follows_no_playlist(tmp_path):
+def test_ffmpeg_opens_no_playlist(tmp_path):
     wav = write(tmp_path / "x.wav", tone(2.0, 44100), 44100)
     playlist = tmp_path / "list.m3u8"
     playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{wav}\n#EXT-X-ENDLIST\n")

@@ -1,7 +1,6 @@
-"""Files that no encoder wrote: whatever is in them, decoding gives sound or an `AudioError`, in bounded work."""
+"""Invalid files: decoding gives audio or an `AudioError`, in bounded time and memory."""
 
 import io
-import resource
 import struct
 import time
 from functools import cache
@@ -13,10 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genreflow.audio.decode import inspect, iter_mono, probe
-from genreflow.audio.headers import read_claims
+from genreflow.audio.headers import read_header
 from genreflow.errors import AudioError
 
-# Each with the subtype, rate and channels of a small file, so that every decoder of libsndfile is met.
+resource = pytest.importorskip("resource", reason="needs Unix")
+
+# Format, subtype, sample rate and channels of small files: one or more for each decoder of libsndfile.
 SEEDS = [
     ("WAV", "PCM_16", 8000, 1),
     ("WAV", "PCM_24", 44100, 2),
@@ -54,12 +55,12 @@ SEEDS = [
     ("WVE", "ALAW", 8000, 1),
     ("MPC2K", "PCM_16", 8000, 1),
 ]
-# Numbers that lengths, rates and counts are set to.
+# Values that lengths, rates and counts are set to.
 EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 SAMPLE_RATE, MAX_SECONDS = 8000, 60.0
-# What a file may add to the largest memory that the process ever had, where the system counts it in KiB.
+# Limit of what a file adds to the peak memory of the process; Linux counts in KiB.
 MAX_KIB = 200_000
-# Far above what any takes, even on a busy machine: a decoder that is caught in a loop takes for ever.
+# Far above what any file takes, even on a busy machine; an endless loop would exceed it.
 MAX_WORK_SECONDS = 20
 
 
@@ -76,12 +77,12 @@ def seed(kind: tuple[str, str, int, int]) -> bytes:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A small file with some faults: most in its header, where they matter."""
+    """A small file with up to six faults, most of them in its header."""
     data = bytearray(seed(draw(st.sampled_from(SEEDS))))
     for _ in range(draw(st.integers(1, 6))):
         if not data:
             break
-        # Where the header is, or anywhere.
+        # In the header, or anywhere.
         at = draw(st.integers(0, min(len(data), draw(st.sampled_from([64, 512, 1 << 20]))) - 1))
         fault = draw(st.sampled_from(["bits", "number", "cut", "remove", "repeat", "junk"]))
         if fault == "bits":
@@ -104,11 +105,11 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 def check(data: bytes) -> None:
-    """Decode in every way there is, as a service would; only an `AudioError` may come out."""
+    """Decode in all ways with the limits of a service; an `AudioError` is the only exception allowed."""
     begin, largest = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    claims = read_claims(io.BytesIO(data))
-    assert claims.frames >= 0
-    assert claims.undeclared >= 0
+    header = read_header(io.BytesIO(data))
+    assert header.frames >= 0
+    assert header.undeclared >= 0
     for decode in (_probe, _inspect, _blocks):
         fault = None
         try:
@@ -144,7 +145,7 @@ def _blocks(data: bytes) -> None:
     assert length <= MAX_SECONDS * SAMPLE_RATE * 1.01
 
 
-# What is raised in a callback of libsndfile's is lost, but for a traceback on standard error.
+# An exception in a callback of libsndfile is lost, apart from a traceback on standard error.
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 fuzz = settings(
     deadline=None,
@@ -153,7 +154,7 @@ fuzz = settings(
 
 
 @pytest.mark.parametrize("kind", SEEDS, ids=lambda kind: "-".join(map(str, kind)))
-def test_the_small_files_are_sound(kind):
+def test_the_small_files_are_valid(kind):
     blocks = list(iter_mono(io.BytesIO(seed(kind)), sample_rate=SAMPLE_RATE, max_seconds=MAX_SECONDS))
     assert sum(map(len, blocks)) >= SAMPLE_RATE // 8
     check(seed(kind))
@@ -161,18 +162,18 @@ def test_the_small_files_are_sound(kind):
 
 @settings(fuzz, max_examples=1000)
 @given(mutated())
-def test_a_mutated_file_gives_sound_or_an_audio_error(data):
+def test_a_mutated_file_gives_audio_or_an_audio_error(data):
     check(data)
 
 
 @settings(fuzz, max_examples=300)
 @given(st.binary(max_size=2000), st.sampled_from([seed(kind)[:length] for kind in SEEDS for length in (4, 12, 40)]))
-def test_junk_behind_a_header_gives_sound_or_an_audio_error(junk, head):
+def test_junk_after_a_header_gives_audio_or_an_audio_error(junk, head):
     check(head + junk)
 
 
 @pytest.mark.parametrize("kind", SEEDS, ids=lambda kind: "-".join(map(str, kind)))
-def test_a_file_cut_anywhere_gives_sound_or_an_audio_error(kind):
+def test_a_truncated_file_gives_audio_or_an_audio_error(kind):
     data = seed(kind)
     for length in {*range(0, min(64, len(data)), 5), *np.linspace(0, len(data), 12, dtype=int).tolist()}:
         check(data[:length])
@@ -181,5 +182,5 @@ def test_a_file_cut_anywhere_gives_sound_or_an_audio_error(kind):
 @pytest.mark.slow
 @settings(fuzz, max_examples=20_000)
 @given(mutated())
-def test_many_mutated_files_give_sound_or_an_audio_error(data):
+def test_many_mutated_files_give_audio_or_an_audio_error(data):
     check(data)

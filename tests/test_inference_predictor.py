@@ -1,4 +1,4 @@
-"""From files to answers, with a real net in ONNX Runtime."""
+"""From files to predictions, with a real model in ONNX Runtime."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def predictor(tmp_path_factory):
     ("suffix", "rate", "channels"),
     [("wav", 8000, 1), ("wav", 44100, 2), ("flac", 22050, 1), ("mp3", 32000, 2), ("ogg", 48000, 1), ("aiff", 16000, 6)],
 )
-def test_formats_rates_and_channels_give_the_genre_of_the_tone(predictor, tmp_path, label, suffix, rate, channels):
+def test_formats_sample_rates_and_channels(predictor, tmp_path, label, suffix, rate, channels):
     path = write_tone(tmp_path / f"tone.{suffix}", label, 5.0, rate=rate, channels=channels)
     prediction = predictor.classify(path)
     assert prediction.genre == label
@@ -35,7 +35,7 @@ def test_formats_rates_and_channels_give_the_genre_of_the_tone(predictor, tmp_pa
     assert not prediction.short
 
 
-def test_probabilities_are_the_mean_over_segments_in_falling_order(predictor, tmp_path):
+def test_probabilities_are_the_mean_over_segments_in_descending_order(predictor, tmp_path):
     path = write_tone(tmp_path / "a.wav", "drone", 4.0)
     prediction = predictor.classify(path)
     values = list(prediction.probabilities.values())
@@ -45,7 +45,7 @@ def test_probabilities_are_the_mean_over_segments_in_falling_order(predictor, tm
     assert prediction.confidence == pytest.approx(np.mean([s.confidence for s in prediction.segments]), abs=1e-9)
 
 
-def test_segments_follow_the_music(predictor, tmp_path):
+def test_segments_have_their_own_predictions(predictor, tmp_path):
     sf.write(tmp_path / "medley.wav", np.concatenate([tone("bass", 6.0), tone("whistle", 6.0)]), SPEC.sample_rate)
     prediction = predictor.classify(tmp_path / "medley.wav")
     assert prediction.segments[0].start == 0.0
@@ -61,14 +61,14 @@ def test_segments_follow_the_music(predictor, tmp_path):
             assert segment.genre == "whistle"
 
 
-def test_short_audio_is_padded_and_marked(predictor, tmp_path):
+def test_short_audio_is_padded_and_flagged(predictor, tmp_path):
     prediction = predictor.classify(write_tone(tmp_path / "blip.wav", "whistle", 0.5))
     assert prediction.short
     assert len(prediction.segments) == 1
     assert prediction.segments[0].end == prediction.duration == pytest.approx(0.5)
 
 
-def test_the_temperature_moves_the_confidence_and_the_threshold_silences(tmp_path):
+def test_the_temperature_changes_the_confidence_and_the_threshold_abstains(tmp_path):
     path = write_tone(tmp_path / "a.wav", "bass", 4.0)
     write_toy_bundle(tmp_path / "cold", temperature=0.5)
     write_toy_bundle(tmp_path / "hot", temperature=20.0, abstain_below=0.9)
@@ -80,17 +80,17 @@ def test_the_temperature_moves_the_confidence_and_the_threshold_silences(tmp_pat
     assert hot.segments[0].genre == "bass"
 
 
-def test_a_file_object_gives_the_same_answer_as_its_path(predictor, tmp_path):
+def test_a_file_object_gives_the_same_prediction_as_its_path(predictor, tmp_path):
     path = write_tone(tmp_path / "a.flac", "drone", 9.0, rate=44100)
     assert predictor.classify(io.BytesIO(path.read_bytes())) == predictor.classify(path)
 
 
-def test_the_answer_is_json_of_the_documented_shape(predictor, tmp_path):
-    answer = predictor.classify(write_tone(tmp_path / "a.wav", "bass", 3.0)).to_dict(predictor.model)
-    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
-    assert list(answer) == ["genre", "confidence", "probabilities", "segments", "duration", "short", "model"]
-    assert list(answer["segments"][0]) == ["start", "end", "genre", "confidence"]
-    assert answer["model"] == {"name": "genre-classifier", "version": None}
+def test_the_dictionary_is_json_with_the_documented_keys(predictor, tmp_path):
+    result = predictor.classify(write_tone(tmp_path / "a.wav", "bass", 3.0)).to_dict(predictor.model)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert list(result) == ["genre", "confidence", "probabilities", "segments", "duration", "short", "model"]
+    assert list(result["segments"][0]) == ["start", "end", "genre", "confidence"]
+    assert result["model"] == {"name": "genre-classifier", "version": None}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_answer_is_json_of_the_documented_shape(predictor, tmp_path):
         (np.full((16000, 1), np.inf), "unusable"),
     ],
 )
-def test_what_holds_no_music_is_refused(predictor, tmp_path, samples, code):
+def test_audio_without_sound_is_refused(predictor, tmp_path, samples, code):
     sf.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
     with pytest.raises(AudioError) as caught:
         predictor.classify(tmp_path / "a.wav")
@@ -119,7 +119,7 @@ def test_too_long_and_undecodable_are_refused(predictor, tmp_path):
     assert caught.value.code == "undecodable"
 
 
-def test_an_hour_takes_no_more_memory_than_minutes(predictor, tmp_path):
+def test_memory_hardly_depends_on_the_duration(predictor, tmp_path):
     def peak(seconds):
         path = tmp_path / f"{seconds}.wav"
         with sf.SoundFile(path, "w", 8000, 1) as file:
@@ -136,11 +136,11 @@ def test_an_hour_takes_no_more_memory_than_minutes(predictor, tmp_path):
     hour, prediction = peak(3600)
     assert prediction.duration == 3600.0
     assert len(prediction.segments) > 3500
-    # What may grow is the answer itself: a thousand segments are a quarter of a megabyte.
+    # Only the prediction grows: a thousand segments take a quarter of a megabyte.
     assert hour < minutes + 3_000_000
 
 
-def test_a_net_that_does_not_fit_its_labels_is_refused(predictor, tmp_path):
+def test_a_model_that_does_not_match_its_labels_is_refused(predictor, tmp_path):
     source = predictor.bundle
     common = {
         "spec": source.spec,
@@ -155,11 +155,11 @@ def test_a_net_that_does_not_fit_its_labels_is_refused(predictor, tmp_path):
     write_bundle(tmp_path / "four", onnx=source.onnx_path, labels=["a", "b", "c", "d"], **common)
     with pytest.raises(GenreflowError, match="labels"):
         Predictor(tmp_path / "four")
-    write_bundle(tmp_path / "broken", onnx=b"no graph", labels=["a", "b", "c"], **common)
+    write_bundle(tmp_path / "broken", onnx=b"no model", labels=["a", "b", "c"], **common)
     with pytest.raises(GenreflowError, match="ONNX Runtime"):
         Predictor(tmp_path / "broken")
 
 
-def test_the_toy_is_what_it_claims(predictor):
+def test_the_toy_bundle_has_a_tone_for_each_label(predictor):
     assert isinstance(predictor.bundle, Bundle)
     assert set(TONES) == set(predictor.bundle.labels)

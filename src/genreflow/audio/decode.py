@@ -1,7 +1,6 @@
-"""From an audio file to a mono waveform at a chosen rate, block by block, and the facts of a file.
+"""From an audio file to a mono waveform at a given sample rate, block by block, and properties of a file.
 
-Silence is no error here: `inspect` tells peak and rms, and whoever asks for a genre (the audit of a collection, the
-predictor of the service) judges whether that is too little to classify.
+Silence raises no exception here: `inspect` returns peak and RMS, and its callers decide what is too soft to classify.
 """
 
 import hashlib
@@ -12,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
-from genreflow.audio.headers import read_claims
-from genreflow.audio.readers import READ_SAMPLES, Reader, Source, describe, open_reader
+from genreflow.audio.headers import read_header
+from genreflow.audio.readers import READ_SAMPLES, Reader, Source, open_reader, source_name
 from genreflow.errors import AudioError
 
-# 120 dB above full scale: beyond it a float file holds no sound, and its power would overflow float32.
+# 120 dB above full scale. A float file beyond it holds no audio, and its power would overflow float32.
 MAX_AMPLITUDE = 1e6
-# Of all channels, for each second that a caller's limit allows: stereo at 96 kHz, or 8 channels at 24 kHz. With more, a
-# small file that holds next to nothing could take minutes to decode.
-MAX_SAMPLES_A_SECOND = 200_000
-# Three samples in a row at full scale are no peak of a wave, but one cut off.
+# Samples of all channels per second of `max_seconds`: stereo at 96 kHz, or 8 channels at 24 kHz. With more of them, a
+# small file of little content could take minutes to decode.
+MAX_SAMPLES_PER_SECOND = 200_000
+# Three consecutive samples at this level are not the peak of a wave, but a clipped one.
 CLIPPED_LEVEL = 0.999
 
 
@@ -34,11 +33,11 @@ class AudioInfo:
     sample_rate : int in [1, 768000] [Hz]
     channels : int > 0
     frames : int >= 0
-        Samples a channel as declared, which may be wrong; 0 where the header does not say.
+        Declared samples per channel, which may be wrong; 0 if the header does not declare them.
     duration : float >= 0 [s]
         ``frames / sample_rate``.
     format : str
-        Container, as libsndfile names it ("WAV", "FLAC", "MP3"), or "FFMPEG".
+        Container, in libsndfile's words ("WAV", "FLAC", "MP3"), or "FFMPEG".
     """
 
     sample_rate: int
@@ -50,30 +49,29 @@ class AudioInfo:
 
 @dataclass(frozen=True)
 class AudioFacts:
-    """What decoding a whole file shows.
+    """Properties of a file that was decoded completely.
 
     Parameters
     ----------
     sample_rate : int in [1, 768000] [Hz]
     channels : int > 0
     declared : float >= 0 [s]
-        Duration by the header, 0 where it does not say; much more than `duration` marks a truncated file.
+        Duration in the header, 0 if it does not declare one. Much more than `duration` indicates a truncated file.
     duration : float > 0 [s]
-        Duration decoded.
+        Decoded duration.
     peak : float >= 0
-        Greatest absolute sample of any channel; 1 is full scale.
+        Largest absolute sample of all channels; 1 is full scale.
     rms : float >= 0
-        Root mean square over all samples of all channels.
+        Root mean square of the samples of all channels.
     clipped : float in [0, 1]
-        Share of the samples that stand in runs of three or more, within a channel, at 0.999 or beyond. Runs are not
-        followed from one block that is read (a megabyte) to the next.
+        Share of the samples in runs of at least three, within a channel, of 0.999 or more. Runs are not continued from
+        one block of 1 MB to the next.
     undeclared : float >= 0 [s]
-        Sound behind the end that the header of a WAV or AU file declares; it is not decoded.
+        Duration of the samples after the declared end of a WAV or AU file; they are not decoded.
     declared_sample_rate : int > 0 [Hz] or None
-        A second rate that the header of a WAV file implies by its bytes a second, where it differs from `sample_rate`.
+        Sample rate that the bytes per second of a WAV header imply, if it differs from `sample_rate`.
     hash : str
-        SHA-256 (hex) of sample rate, channels and the decoded float32 samples: the same for the same music in any
-        lossless container.
+        SHA-256, in hex, of sample rate, channels and float32 samples: equal for the same audio in any lossless format.
     """
 
     sample_rate: int
@@ -95,10 +93,14 @@ def probe(source: Source) -> AudioInfo:
     ----------
     source : path or binary file object
 
+    Returns
+    -------
+    AudioInfo
+
     Raises
     ------
     AudioError
-        ``undecodable``.
+        Code ``undecodable``.
     """
     with open_reader(source) as reader:
         return AudioInfo(
@@ -107,41 +109,46 @@ def probe(source: Source) -> AudioInfo:
 
 
 def inspect(source: Source, *, max_seconds: float | None = None) -> AudioFacts:
-    """Decode a whole file once, at its native rate and in flat memory, and tell what it holds.
+    """Decode a whole file at its native sample rate, in constant memory, and return its properties.
 
     Parameters
     ----------
     source : path or binary file object
-    max_seconds : float > 0 or None [s]
+    max_seconds : float > 0 [s], optional
+        As in `iter_mono`.
+
+    Returns
+    -------
+    AudioFacts
 
     Raises
     ------
     AudioError
-        ``undecodable``, ``unusable`` (no samples, or samples that are no finite sound), ``too_long``.
+        As `iter_mono`.
     """
-    claims = read_claims(source)
+    header = read_header(source)
     with open_reader(source) as reader:
         digest = hashlib.sha256(f"{reader.sample_rate} Hz {reader.channels} ch\n".encode())
         frames, peak, energy, clipped = 0, 0.0, 0.0, 0
         for block in _native_blocks(source, reader, max_seconds, READ_SAMPLES // reader.channels):
-            digest.update(block)
+            digest.update(block.data)
             flat = block.reshape(-1)
             frames += len(block)
-            loudest = _peak(flat)
-            peak = max(peak, loudest)
-            if loudest >= CLIPPED_LEVEL:  # most blocks of most music are spared the count
-                clipped += _clipped(block)
+            block_peak = _peak(flat)
+            peak = max(peak, block_peak)
+            if block_peak >= CLIPPED_LEVEL:  # most blocks of most music need no count
+                clipped += _count_clipped(block)
             energy += float(np.dot(flat, flat))
         return AudioFacts(
             sample_rate=reader.sample_rate,
             channels=reader.channels,
-            declared=(claims.frames or reader.frames) / reader.sample_rate,
+            declared=(header.frames or reader.frames) / reader.sample_rate,
             duration=frames / reader.sample_rate,
             peak=peak,
             rms=math.sqrt(energy / (frames * reader.channels)),
             clipped=clipped / (frames * reader.channels),
-            undeclared=claims.undeclared / reader.sample_rate,
-            declared_sample_rate=claims.sample_rate,
+            undeclared=header.undeclared / reader.sample_rate,
+            declared_sample_rate=header.sample_rate,
             hash=digest.hexdigest(),
         )
 
@@ -149,32 +156,35 @@ def inspect(source: Source, *, max_seconds: float | None = None) -> AudioFacts:
 def iter_mono(
     source: Source, *, sample_rate: int, block_seconds: float = 30.0, max_seconds: float | None = None
 ) -> Iterator[np.ndarray]:
-    """Decode a file block by block: channels averaged, then resampled (soxr, high quality), in flat memory.
+    """Decode a file block by block in constant memory: average the channels, then resample (soxr, high quality).
 
-    A truncated file gives what is there. Errors come when the blocks are asked for, not when this is called.
+    A truncated file yields what it holds. Exceptions are raised by the iterator, not by the call.
 
     Parameters
     ----------
     source : path or binary file object
     sample_rate : int > 0 [Hz]
-        Rate of the blocks.
+        Sample rate of the blocks.
     block_seconds : float > 0 [s]
-    max_seconds : float > 0 or None [s]
-        Limit on the length of the source; on its samples of all channels, `MAX_SAMPLES_A_SECOND` times that.
+        Duration of a block.
+    max_seconds : float > 0 [s], optional
+        Maximum duration of the source. The samples of all its channels are limited too, to `MAX_SAMPLES_PER_SECOND`
+        times that.
 
     Yields
     ------
     y : np.ndarray [shape=(round(block_seconds * sample_rate),), dtype=float32]
-        The last one may be shorter, but is not empty.
+        The last block may be shorter, but is not empty.
 
     Raises
     ------
     AudioError
-        ``undecodable``: no decoder reads it; ``unusable``: no samples, or samples that are no finite sound;
-        ``too_long``: beyond the limit of `max_seconds`, raised as soon as that is certain.
+        Code ``undecodable``: no decoder reads it. ``unusable``: no samples, or samples that are not finite or out of
+        range. ``too_long``: more than `max_seconds`, raised as soon as that is certain.
     """
     size = max(1, round(block_seconds * sample_rate))
-    held, count = [], 0
+    held: list[np.ndarray] = []
+    count = 0
     with open_reader(source) as reader:
         for y in _mono_chunks(source, reader, sample_rate, max_seconds):
             while count + len(y) >= size:
@@ -194,9 +204,10 @@ def load(source: Source, *, sample_rate: int | None = None, max_seconds: float |
     Parameters
     ----------
     source : path or binary file object
-    sample_rate : int > 0 or None [Hz]
-        Rate to resample to; None keeps the native one.
-    max_seconds : float > 0 or None [s]
+    sample_rate : int > 0 [Hz], optional
+        Sample rate to resample to; by default the native one.
+    max_seconds : float > 0 [s], optional
+        As in `iter_mono`.
 
     Returns
     -------
@@ -206,7 +217,11 @@ def load(source: Source, *, sample_rate: int | None = None, max_seconds: float |
     Raises
     ------
     AudioError
-        As `iter_mono` does.
+        As `iter_mono`.
+
+    Examples
+    --------
+    >>> y, sample_rate = load("song.mp3", sample_rate=22050)  # doctest: +SKIP
     """
     with open_reader(source) as reader:
         rate = sample_rate or reader.sample_rate
@@ -214,12 +229,12 @@ def load(source: Source, *, sample_rate: int | None = None, max_seconds: float |
 
 
 def _peak(flat: np.ndarray) -> float:
-    """Return the greatest absolute sample; NaN where one is NaN."""
+    """Return the largest absolute sample, or NaN if there is one."""
     return float(np.maximum(flat.max(), -flat.min()))
 
 
-def _clipped(block: np.ndarray) -> int:
-    """Count the samples in runs of three or more at full scale, channel by channel."""
+def _count_clipped(block: np.ndarray) -> int:
+    """Count the samples in runs of at least three at full scale, channel by channel."""
     full = np.abs(block) >= CLIPPED_LEVEL
     middle = full[:-2] & full[1:-1] & full[2:]
     in_run = np.zeros_like(full)
@@ -229,36 +244,34 @@ def _clipped(block: np.ndarray) -> int:
 
 
 def _native_blocks(source: Source, reader: Reader, max_seconds: float | None, size: int) -> Iterator[np.ndarray]:
-    """Yield checked blocks of float32 [shape=(n, channels)] at the native rate, n in [1, max(1, size)]."""
-    limit = math.inf
+    """Yield checked blocks of float32 [shape=(n, channels)] at the native sample rate, n in [1, max(1, size)]."""
+    name, limit = source_name(source), math.inf
     if max_seconds is not None:
-        limit = max_seconds * min(reader.sample_rate, MAX_SAMPLES_A_SECOND / reader.channels)
+        limit = max_seconds * min(reader.sample_rate, MAX_SAMPLES_PER_SECOND / reader.channels)
     frames, declared = 0, reader.frames if reader.frames_trusted else 0
     while True:
         if max(frames, declared) > limit:
-            raise AudioError(
-                "too_long",
-                f"{describe(source)} is longer than {limit / reader.sample_rate:g} s, the longest that is accepted "
-                f"of {reader.channels} channels at {reader.sample_rate} Hz.",
-            )
+            seconds = limit / reader.sample_rate
+            many = "" if seconds == max_seconds else f", with {reader.channels} channels at {reader.sample_rate} Hz"
+            raise AudioError("too_long", f"{name}: must be at most {seconds:g} s long{many}; got more.")
         block = reader.read(max(1, size))
         if not len(block):
             break
         frames += len(block)
-        if not _peak(block.reshape(-1)) <= MAX_AMPLITUDE:  # NaN fails it too
+        if not _peak(block.reshape(-1)) <= MAX_AMPLITUDE:  # also false for NaN
             raise AudioError(
                 "unusable",
-                f"{describe(source)} holds samples that are NaN, infinite or beyond {MAX_AMPLITUDE:g}; "
-                "finite samples with full scale at 1 are right.",
+                f"{name}: samples must be finite and at most {MAX_AMPLITUDE:g} (full scale is 1); got NaN, infinity or "
+                "more.",
             )
         yield block
     if not frames:
-        raise AudioError("unusable", f"{describe(source)} holds no samples; sound is needed.")
+        raise AudioError("unusable", f"{name}: must contain audio; got no samples.")
 
 
 def _mono_chunks(source: Source, reader: Reader, sample_rate: int, max_seconds: float | None) -> Iterator[np.ndarray]:
-    """Yield float32 [shape=(n,)] at `sample_rate`, in chunks of no fixed length."""
-    # Bounded by what comes out too: a header of 1 Hz would blow up each sample to sample_rate of them.
+    """Yield float32 [shape=(n,)] at `sample_rate`, in chunks of varying length."""
+    # The output is limited too: with a declared rate of 1 Hz, each sample would become `sample_rate` of them.
     size = int(READ_SAMPLES // reader.channels * min(1.0, reader.sample_rate / sample_rate))
     blocks = _native_blocks(source, reader, max_seconds, size)
     if reader.sample_rate == sample_rate:
@@ -271,7 +284,7 @@ def _mono_chunks(source: Source, reader: Reader, sample_rate: int, max_seconds: 
 
 
 def _mix_down(block: np.ndarray) -> np.ndarray:
-    """Average the channels (a sum of columns: NumPy's mean over a short axis is five times slower)."""
+    """Average the channels by adding columns: NumPy's mean over a short axis takes five times as long."""
     if block.shape[1] == 1:
         return block[:, 0]
     mono = block[:, 0] + block[:, 1]

@@ -1,4 +1,4 @@
-"""Which files a batch is of: audio files, folders of them, and lists that name them."""
+"""The audio files of a batch: single files, folders, and lists of files."""
 
 import csv
 import os
@@ -9,74 +9,85 @@ from genreflow.audio.readers import AUDIO_SUFFIXES
 from genreflow.errors import ParameterError
 
 LIST_SUFFIXES = frozenset({".txt", ".m3u", ".m3u8", ".csv"})
-# Columns of a .csv that name a file, the first that is there; `file` is what `genreflow classify` itself writes.
+# Columns of a .csv with the paths, in order of preference; `genreflow classify` itself writes `file`.
 PATH_COLUMNS = ("path", "file")
 
 
 def find_audio(paths: Iterable[Path | str]) -> list[Path]:
-    """List the audio files that `paths` stand for.
+    """Return the audio files in paths, each once.
 
     Parameters
     ----------
     paths : iterable of path
-        Folders are searched with their sub-folders, and sorted. ``.txt``, ``.m3u`` and ``.m3u8`` name a file on each
-        line (``#`` begins a comment), ``.csv`` in its column ``path`` or ``file``; relative names are from the list's
-        folder, and are not looked at yet. Other files are taken as they are. Nothing is listed twice.
+        A folder stands for the audio files in it and its subfolders, sorted. ``.txt``, ``.m3u`` and ``.m3u8`` list one
+        file per line, with comments after ``#``; ``.csv`` lists them in its column ``path`` or ``file``. Relative paths
+        in a list start at its folder, and need not exist. Any other file is taken for audio.
+
+    Returns
+    -------
+    list of Path, of length > 0
 
     Raises
     ------
     ParameterError
-        A path does not exist, a list cannot be read, or no audio file is found at all.
+        A path does not exist, a list cannot be read, or there is no audio file.
     """
-    paths = [Path(path) for path in paths]
+    given = [Path(path) for path in paths]
     found: dict[Path, None] = {}
-    for path in paths:
+    for path in given:
         if path.is_dir():
-            found |= dict.fromkeys(sorted(_audio_under(path)))
+            found |= dict.fromkeys(sorted(_iter_folder(path)))
         elif not path.exists():
-            raise ParameterError(f"{path} does not exist; give audio files, folders of them, or lists of them.")
+            raise ParameterError(
+                f"{path}: must be an audio file, a folder or a list of files; got a path without file."
+            )
         elif path.suffix.lower() in LIST_SUFFIXES:
-            found |= dict.fromkeys(path.parent / name for name in _named_in(path))
+            found |= dict.fromkeys(path.parent / name for name in _read_list(path))
         else:
             found[path] = None
     if not found:
-        names = ", ".join(map(str, paths)) or "nothing"
-        raise ParameterError(f"No audio was found in {names}; files such as .wav, .flac, .mp3 or .ogg are looked for.")
+        raise ParameterError(
+            f"{', '.join(map(str, given)) or 'paths'}: must contain at least one audio file, such as .wav, .flac, .mp3 "
+            "or .ogg; got none."
+        )
     return list(found)
 
 
-def _audio_under(folder: Path) -> Iterator[Path]:
-    seen = set()
+def _iter_folder(folder: Path) -> Iterator[Path]:
+    visited = set()
     for root, folders, files in os.walk(folder, followlinks=True):
-        # A link may lead to a folder above itself.
+        # A symbolic link may lead to a parent folder.
         real = os.path.realpath(root)
-        if real in seen:
+        if real in visited:
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
                 yield Path(root, name)
 
 
-def _named_in(path: Path) -> list[str]:
+def _read_list(path: Path) -> list[str]:
     try:
-        # A name of a file may be any bytes.
+        # File names may be arbitrary bytes.
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
         if "\0" in text:
-            raise ValueError("it holds NUL")
+            raise ValueError("a NUL byte")
         if path.suffix.lower() == ".csv":
-            return _column(path, text)
+            return _read_column(path, text)
     except (OSError, ValueError, csv.Error) as error:
-        raise ParameterError(f"{path} cannot be read as a list of files ({error}).") from None
+        raise ParameterError(f"{path}: must be a readable list of files; got {error}.") from None
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _column(path: Path, text: str) -> list[str]:
+def _read_column(path: Path, text: str) -> list[str]:
     rows = csv.DictReader(text.splitlines())
-    column = next((name for name in PATH_COLUMNS if name in (rows.fieldnames or ())), None)
+    columns = rows.fieldnames or ()
+    column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
-        raise ParameterError(f"{path} has no column {' or '.join(PATH_COLUMNS)}; one of them must name the files.")
+        raise ParameterError(
+            f"{path}: must have a column {' or '.join(PATH_COLUMNS)}; got {', '.join(columns) or 'no columns'}."
+        )
     return [row[column] for row in rows if row[column]]

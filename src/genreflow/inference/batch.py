@@ -1,29 +1,46 @@
-"""Many files to one table, in the order given and in memory that hardly grows with their number."""
+"""Classification of many files: results in the order of the files, and memory that hardly depends on their number."""
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from genreflow.cores import usable_cores
 from genreflow.errors import AudioError, ParameterError
 from genreflow.inference.journal import Journal
-from genreflow.inference.output import check_table, open_table
+from genreflow.inference.output import check_output, open_output
 from genreflow.inference.predictor import Predictor
 
-# Files under way or done and waiting for an earlier one, for each worker.
-PENDING = 16
+# Files per worker that are in progress, or done and waiting for a previous one.
+PENDING_PER_WORKER = 16
+
+Results = Generator[dict[str, Any], None, None]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Files in all, those with a genre, those the model abstained on, those that failed, those that an interrupted call
-    had left done, and the seconds it took."""
+    """Outcome of a batch.
+
+    Parameters
+    ----------
+    files : int >= 0
+        All files: ``classified + abstained + failed``.
+    classified : int >= 0
+        Files with a genre.
+    abstained : int >= 0
+        Files for which the classifier abstained.
+    failed : int >= 0
+        Files that could not be classified.
+    resumed : int >= 0
+        Files whose results are those of an interrupted batch.
+    seconds : float >= 0 [s]
+    """
 
     files: int
     classified: int
@@ -32,57 +49,8 @@ class Summary:
     resumed: int
     seconds: float
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def iter_results(files: Iterable[Path], predictor: Predictor, *, n_jobs: int | None = None) -> Iterator[dict]:
-    """Classify files side by side.
-
-    Parameters
-    ----------
-    files : iterable of path
-    predictor : Predictor
-    n_jobs : int > 0, optional
-        Files under way at a time; by default the cores this process may use.
-
-    Yields
-    ------
-    dict
-        In the order of `files`: ``file`` with either what `Prediction.to_dict` gives or
-        ``error = {"code", "message"}``; an unreadable or unusable file never stops the others.
-    """
-    n_jobs = _check_jobs(n_jobs)
-    pending: deque = deque()
-    # Threads, not processes: decoding, transforms and the net all release the interpreter's lock.
-    pool = ThreadPoolExecutor(n_jobs, thread_name_prefix="classify")
-    try:
-        for file in files:
-            pending.append(pool.submit(classify_file, predictor, file))
-            if len(pending) >= n_jobs * PENDING:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _check_jobs(n_jobs: int | None) -> int:
-    n_jobs = usable_cores() if n_jobs is None else n_jobs
-    if n_jobs < 1:
-        raise ParameterError(f"n_jobs is {n_jobs}; it must be at least 1.")
-    return n_jobs
-
-
-def classify_file(predictor: Predictor, file: Path) -> dict:
-    """The row of one file: ``file`` with what `Prediction.to_dict` gives, or with ``error``."""
-    try:
-        answer = predictor.classify(file).to_dict(predictor.model)
-    except AudioError as error:
-        answer = {"error": {"code": error.code, "message": str(error)}}
-    except OSError as error:
-        answer = {"error": {"code": "unreadable", "message": f"{file} cannot be read: {error.strerror or error}."}}
-    return {"file": str(file), **answer}
 
 
 def classify_files(
@@ -95,25 +63,26 @@ def classify_files(
     resume: bool = True,
     progress: bool = True,
 ) -> Summary:
-    """Classify files and write a row for each.
+    """Classify files and write a table with one row per file.
 
     Parameters
     ----------
     files : iterable of path
     bundle_dir : Path
     output : Path
-        A table by its suffix: ``.csv`` and ``.parquet`` have a column for each genre's probability, ``.jsonl`` has
-        what the service answers, segments included. It appears when all rows are known. Until then a hidden file
-        beside it keeps the results, from which the next call with the same output goes on.
+        Its suffix selects the format: ``.csv`` and ``.parquet`` have a column for the probability of each genre,
+        ``.jsonl`` has the responses of the service, with segments. It is written when all results are there; until then
+        they are kept in a hidden journal beside it.
     n_jobs : int > 0, optional
-        Files under way at a time; by default the cores this process may use.
+        Number of files that are classified concurrently; by default the number of usable cores.
     scheduler : str, optional
         Address of a Dask scheduler, such as ``tcp://host:8786``, on whose workers the files are classified instead.
-        They see bundle and files under the same absolute paths; what one of them cannot read is tried here.
+        They must see bundle and files under the same absolute paths. A file that a worker cannot read is tried again on
+        this machine.
     resume : bool
-        Go on where a call that was interrupted stopped; otherwise what it left is dropped.
+        Use the results that an interrupted call with the same output left in its journal; otherwise delete them.
     progress : bool
-        A bar on standard error.
+        Show a progress bar on standard error.
 
     Returns
     -------
@@ -122,29 +91,29 @@ def classify_files(
     Raises
     ------
     ParameterError
-        `output` has another suffix, is ``.parquet`` without pyarrow, or is being written by another process; the
-        scheduler is of no use, as `genreflow.inference.dask_batch.iter_results_on_dask` says.
+        `n_jobs` is less than 1, `output` has an unknown suffix or is in use by another process, or ``.parquet`` and
+        pyarrow is not installed.
     GenreflowError
-        The bundle cannot be loaded.
+        The bundle cannot be loaded, or, with `scheduler`, as `genreflow.distributed.run_jobs`.
     """
     files, output = list(files), Path(output)
     begin = time.monotonic()
-    check_table(output)
-    n_jobs = _check_jobs(n_jobs)
+    check_output(output)
+    n_jobs = _check_n_jobs(n_jobs)
     predictor = Predictor(bundle_dir)
     counts = {"classified": 0, "abstained": 0, "failed": 0}
-    unfinished = output.with_name(f".{output.name}.unfinished")
+    journal_path = output.with_name(f".{output.name}.unfinished")
     if not resume:
-        unfinished.unlink(missing_ok=True)
+        journal_path.unlink(missing_ok=True)
     bundle = predictor.bundle
-    with Journal(unfinished, f"{bundle.hash} {bundle.name} {bundle.version}") as journal:
+    with Journal(journal_path, f"{bundle.hash} {bundle.name} {bundle.version}") as journal:
         missing = [file for file in dict.fromkeys(files) if file not in journal]
         bar = tqdm(total=len(files), initial=len(files) - len(missing), unit="file", disable=not progress)
         with bar, closing(_results(missing, predictor, n_jobs, scheduler)) as results:
             for result in results:
                 journal.add(result)
                 bar.update()
-        with open_table(output, labels=predictor.bundle.labels) as write:
+        with open_output(output, labels=bundle.labels) as write:
             for result in journal.results(files):
                 counts[outcome(result)] += 1
                 write(result)
@@ -152,22 +121,90 @@ def classify_files(
     return Summary(files=len(files), **counts, resumed=len(files) - len(missing), seconds=time.monotonic() - begin)
 
 
-def outcome(result: dict) -> str:
-    """``failed``, ``classified`` or ``abstained``."""
-    return "failed" if "error" in result else "classified" if result["genre"] is not None else "abstained"
+def iter_results(files: Iterable[Path], predictor: Predictor, *, n_jobs: int | None = None) -> Results:
+    """Classify files concurrently.
+
+    Parameters
+    ----------
+    files : iterable of path
+    predictor : Predictor
+    n_jobs : int > 0, optional
+        Number of files that are classified concurrently; by default the number of usable cores.
+
+    Yields
+    ------
+    dict
+        As `classify_file`, in the order of `files`.
+
+    Raises
+    ------
+    ParameterError
+        `n_jobs` is less than 1.
+    """
+    n_jobs = _check_n_jobs(n_jobs)
+    pending: deque[Future[dict[str, Any]]] = deque()
+    # Threads, not processes: decoding, FFTs and the model release the GIL.
+    pool = ThreadPoolExecutor(n_jobs, thread_name_prefix="classify")
+    try:
+        for file in files:
+            pending.append(pool.submit(classify_file, predictor, file))
+            if len(pending) >= n_jobs * PENDING_PER_WORKER:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _results(files: list[Path], predictor: Predictor, n_jobs: int, scheduler: str | None) -> Iterator[dict]:
+def classify_file(predictor: Predictor, file: Path) -> dict[str, Any]:
+    """Classify one file.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    file : Path
+
+    Returns
+    -------
+    dict
+        ``file``, and either what `Prediction.to_dict` returns or ``error = {"code", "message"}``. The code is that of
+        an `AudioError`, or ``unreadable``.
+    """
+    try:
+        result = predictor.classify(file).to_dict(predictor.model)
+    except AudioError as error:
+        result = {"error": {"code": error.code, "message": str(error)}}
+    except OSError as error:
+        message = f"{file}: must be readable; got {error.strerror or error}."
+        result = {"error": {"code": "unreadable", "message": message}}
+    return {"file": str(file), **result}
+
+
+def outcome(result: dict[str, Any]) -> str:
+    """Return ``failed``, ``classified`` or ``abstained``."""
+    if "error" in result:
+        return "failed"
+    return "classified" if result["genre"] is not None else "abstained"
+
+
+def _check_n_jobs(n_jobs: int | None) -> int:
+    n_jobs = usable_cores() if n_jobs is None else n_jobs
+    if n_jobs < 1:
+        raise ParameterError(f"n_jobs must be >= 1; got {n_jobs}.")
+    return n_jobs
+
+
+def _results(files: list[Path], predictor: Predictor, n_jobs: int, scheduler: str | None) -> Results:
     if not scheduler or not files:
         yield from iter_results(files, predictor, n_jobs=n_jobs)
         return
     from genreflow.inference.dask_batch import iter_results_on_dask
 
-    doubtful = []
+    failed = []
     for result in iter_results_on_dask(scheduler, files, predictor.bundle):
-        # Whether a file can be read is decided here: a worker may lack ffmpeg, or the disk that the file is on.
+        # Try again here: the worker may lack ffmpeg, or access to the file.
         if result.get("error", {}).get("code") in ("undecodable", "unreadable"):
-            doubtful.append(Path(result["file"]))
+            failed.append(Path(result["file"]))
         else:
             yield result
-    yield from iter_results(doubtful, predictor, n_jobs=n_jobs)
+    yield from iter_results(failed, predictor, n_jobs=n_jobs)

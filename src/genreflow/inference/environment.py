@@ -1,12 +1,13 @@
-"""Environment variables that a process which only answers is best started with."""
+"""Environment variables for processes that only run inference, to set before they start."""
 
-# Of the service's processes, and of an image of its bento; only here where it must be there before genreflow is.
+# Used for the processes of the service and in the image of its bento. glibc and OpenBLAS read theirs when they are
+# loaded, so that a running process cannot set them.
 ENVIRONMENT = {
-    # Requests run side by side on a core each; pools of threads inside the libraries would fight each other.
+    # Concurrent requests use one core each; the libraries' own thread pools would compete for the same cores.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
-    # What glibc takes for a request (8 MB) it keeps for the next: giving it back and getting it again took 3 of 20 ms.
-    # Large pieces, which large nets need, it still gives back at once.
+    # Keep the 8 MB that a request allocates for the next one: returning them to the system and allocating them again
+    # took 3 of 20 ms. Larger allocations, as of large models, are still returned at once.
     "MALLOC_TRIM_THRESHOLD_": "32000000",
     "MALLOC_MMAP_THRESHOLD_": "8000000",
     "BENTOML_DO_NOT_TRACK": "True",

@@ -3,37 +3,48 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from genreflow.errors import ParameterError
 from genreflow.files import atomic_file, remove_leftovers
 
-# Rows that are held before they are written to a Parquet file.
+# Rows per row group of a Parquet file.
 ROW_GROUP = 1000
 
-Write = Callable[[dict], None]
+Write = Callable[[dict[str, Any]], None]
 
 
-def check_table(output: Path) -> None:
-    """Raise ParameterError where `open_table` would: another suffix, or ``.parquet`` without pyarrow."""
-    suffix = output.suffix.lower()
-    if suffix not in WRITERS:
-        raise ParameterError(f"{output} ends in {suffix or 'no suffix'}; one of {', '.join(WRITERS)} is right.")
-    if suffix == ".parquet":
-        _pyarrow(output)
-
-
-@contextmanager
-def open_table(output: Path, *, labels: tuple[str, ...]) -> Iterator[Write]:
-    """Open a table for the results of `genreflow.inference.batch.iter_results`.
+def check_output(output: Path) -> None:
+    """Check that `open_output` can write a file.
 
     Parameters
     ----------
     output : Path
-        ``.csv`` and ``.parquet`` have the columns file, genre, confidence, duration (s), short, error, message,
-        leaking (the model was made with a split that leaks) and ``p_<genre>`` for each genre; ``.jsonl`` has the
-        results as they are. It takes the place of what stood there when the block ends, and does not when it fails.
+
+    Raises
+    ------
+    ParameterError
+        Its suffix is unknown, or ``.parquet`` and pyarrow is not installed.
+    """
+    if output.suffix.lower() not in WRITERS:
+        raise ParameterError(f"{output}: suffix must be one of {', '.join(WRITERS)}; got {output.suffix or 'none'}.")
+    if output.suffix.lower() == ".parquet":
+        _import_pyarrow(output)
+
+
+@contextmanager
+def open_output(output: Path, *, labels: tuple[str, ...]) -> Iterator[Write]:
+    """Write the results of `genreflow.inference.batch.iter_results` to a file, atomically.
+
+    Parameters
+    ----------
+    output : Path
+        ``.csv`` and ``.parquet`` have the columns file, genre, confidence, duration [s], short, error, message,
+        leaking (the model was trained with a split that has train/test leakage) and ``p_<genre>`` for each genre.
+        ``.jsonl`` has the results as they are.
     labels : tuple of str
 
     Yields
@@ -44,16 +55,16 @@ def open_table(output: Path, *, labels: tuple[str, ...]) -> Iterator[Write]:
     Raises
     ------
     ParameterError
-        Another suffix, or ``.parquet`` without pyarrow.
+        As `check_output`.
     """
-    check_table(output)
+    check_output(output)
     remove_leftovers(output.parent, output.name)
     with atomic_file(output) as temporary, WRITERS[output.suffix.lower()](temporary, labels) as write:
         yield write
 
 
-def flatten(result: dict, labels: tuple[str, ...]) -> dict:
-    """A result as one flat row; what it lacks is None."""
+def flatten(result: dict[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return a result as one row without nesting; missing values are None."""
     row = {name: result.get(name) for name in ("file", "genre", "confidence", "duration", "short")}
     error = result.get("error", {})
     row |= {"error": error.get("code"), "message": error.get("message"), "leaking": None}
@@ -64,7 +75,7 @@ def flatten(result: dict, labels: tuple[str, ...]) -> dict:
 
 
 @contextmanager
-def _csv(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
+def _open_csv(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.DictWriter(file, list(flatten({}, labels)), lineterminator="\n")
         writer.writeheader()
@@ -72,23 +83,23 @@ def _csv(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
 
 
 @contextmanager
-def _jsonl(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
+def _open_jsonl(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
     with path.open("w", encoding="utf-8") as file:
-        yield lambda result: print(_json(result), file=file)
+        yield lambda result: print(_to_json(result), file=file)
 
 
-def _json(result: dict) -> str:
+def _to_json(result: dict[str, Any]) -> str:
     line = json.dumps(result, ensure_ascii=False)
     try:
         line.encode()
-    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+    except UnicodeEncodeError:  # a file name that is not UTF-8
         line = json.dumps(result)
     return line
 
 
 @contextmanager
-def _parquet(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
-    pa, pq = _pyarrow(path)
+def _open_parquet(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
+    pa, pq = _import_pyarrow(path)
     types = {"confidence": pa.float64(), "duration": pa.float64(), "short": pa.bool_(), "leaking": pa.bool_()}
     schema = pa.schema(
         [
@@ -96,7 +107,7 @@ def _parquet(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
             for name in flatten({}, labels)
         ]
     )
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
 
     with pq.ParquetWriter(path, schema) as writer:
 
@@ -104,8 +115,8 @@ def _parquet(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
             writer.write_table(pa.Table.from_pylist(rows, schema))
             rows.clear()
 
-        def write(result: dict) -> None:
-            rows.append({name: _text(value) for name, value in flatten(result, labels).items()})
+        def write(result: dict[str, Any]) -> None:
+            rows.append({name: _to_utf8(value) for name, value in flatten(result, labels).items()})
             if len(rows) >= ROW_GROUP:
                 flush()
 
@@ -113,18 +124,24 @@ def _parquet(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
         flush()
 
 
-def _text(value: object) -> object:
-    """Text as UTF-8 has it: the name of a file may be other bytes."""
+def _to_utf8(value: object) -> object:
+    """Replace the bytes of a file name that are not UTF-8."""
     return value.encode(errors="surrogateescape").decode(errors="replace") if isinstance(value, str) else value
 
 
-def _pyarrow(path: Path) -> tuple:
+def _import_pyarrow(path: Path) -> tuple[ModuleType, ModuleType]:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise ParameterError(f"{path.name} needs pyarrow: `pip install pyarrow`, or write .csv or .jsonl.") from None
+        raise ParameterError(
+            f"{path}: must be .csv or .jsonl unless pyarrow is installed (`pip install pyarrow`); got .parquet."
+        ) from None
     return pyarrow, pyarrow.parquet
 
 
-WRITERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
+WRITERS: dict[str, Callable[[Path, tuple[str, ...]], AbstractContextManager[Write]]] = {
+    ".csv": _open_csv,
+    ".jsonl": _open_jsonl,
+    ".parquet": _open_parquet,
+}

@@ -1,32 +1,41 @@
-"""From a file to a genre: the one path that the service, the command line and the tests take."""
+"""From an audio file to a prediction: the service, the command line and the evaluation share this code."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnxruntime
 
 from genreflow.audio.decode import iter_mono
-from genreflow.audio.readers import describe
+from genreflow.audio.readers import source_name
 from genreflow.bundle import Bundle
 from genreflow.errors import AudioError, GenreflowError
 from genreflow.evaluation.calibration import softmax
 from genreflow.features.logmel import LogMel
 from genreflow.features.segments import iter_segments
 
-# Segments in one run of the net. Larger is no faster on a core, and the memory at work grows with it; a large net is as
-# fast with fewer (`vgg_large` takes 60 MiB less in two threads).
+# Segments per run of the model. Larger batches are no faster on one core and take more memory. Models from LARGE_BYTES
+# on are as fast with smaller ones (`vgg_large` takes 60 MiB less with two threads).
 BATCH, LARGE_BATCH, LARGE_BYTES = 8, 4, 20_000_000
-# A peak below -100 dBFS, a third of the smallest step of 16 bits: no sample of any recording that was ever audible.
-SILENCE = 1e-5
+# Largest peak that counts as silence: -100 dBFS, a third of the smallest step of 16 bits.
+SILENCE_PEAK = 1e-5
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One stretch of a track: `start` and `end` in seconds, the likeliest genre and its probability."""
+    """The prediction for one segment of a track.
+
+    Parameters
+    ----------
+    start, end : float >= 0 [s]
+    genre : str
+        The most probable genre.
+    confidence : float in [0, 1]
+        Its probability.
+    """
 
     start: float
     end: float
@@ -36,21 +45,21 @@ class Segment:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the classifier says about one track.
+    """The prediction for one track.
 
     Parameters
     ----------
     genre : str or None
-        None when the classifier abstains.
+        The most probable genre; None if the classifier abstains.
     confidence : float in [0, 1]
-        The highest probability, also when it abstains.
-    probabilities : dict of str to float
-        Every genre, the likeliest first; they sum to 1.
+        The highest probability, also if the classifier abstains.
+    probabilities : dict of str to float in [0, 1]
+        Probability of each genre, in descending order; they sum to 1. The mean over the segments.
     segments : list of Segment
-        In the order of time; neighbours overlap where the hop is shorter than the segment.
-    duration : float [s]
+        In temporal order. They overlap if the hop is shorter than a segment.
+    duration : float > 0 [s]
     short : bool
-        The track is shorter than a segment and was padded with silence.
+        Whether the track is shorter than a segment and was padded with silence.
     """
 
     genre: str | None
@@ -60,30 +69,43 @@ class Prediction:
     duration: float
     short: bool
 
-    def to_dict(self, model: dict) -> dict:
-        """The answer as JSON, with `model` (`Predictor.model`) saying who gave it."""
+    def to_dict(self, model: dict[str, Any]) -> dict[str, Any]:
+        """Return the prediction ready for JSON, with the model that made it (`Predictor.model`)."""
         return asdict(self) | {"model": model}
 
 
 class Predictor:
-    """A bundle, loaded and ready; one may be shared by any number of threads.
+    """Applies a bundle to audio. Threads may share an instance.
 
     Parameters
     ----------
     directory : Path
-        The bundle.
+        Directory of the bundle.
     threads : int > 0
-        Cores one call may use inside the net. One is best where calls run side by side.
+        Cores that one call may use inside the model. One is best if calls run concurrently.
+
+    Attributes
+    ----------
+    bundle : Bundle
+    model : dict
+        ``name`` and ``version`` of the bundle, and ``leaking = True`` if it was trained with a split that has
+        train/test leakage.
 
     Raises
     ------
     GenreflowError
-        The bundle is missing, damaged, or its net is not one that ONNX Runtime can run.
+        The bundle is missing or damaged, ONNX Runtime cannot run its model, or the output of the model does not match
+        the labels.
+
+    Examples
+    --------
+    >>> Predictor("models/champion").classify("song.mp3").genre  # doctest: +SKIP
+    'jazz'
     """
 
     def __init__(self, directory: Path | str, *, threads: int = 1) -> None:
         self.bundle = Bundle.load(directory)
-        self.model = {"name": self.bundle.name, "version": self.bundle.version}
+        self.model: dict[str, Any] = {"name": self.bundle.name, "version": self.bundle.version}
         if self.bundle.leaking:
             self.model["leaking"] = True
         self._logmel = LogMel(self.bundle.spec, self.bundle.bank)
@@ -91,14 +113,15 @@ class Predictor:
         self._batch = BATCH if self.bundle.onnx_path.stat().st_size < LARGE_BYTES else LARGE_BATCH
         self._input = self._session.get_inputs()[0].name
         silence = np.zeros((1, self.bundle.segment_frames, self.bundle.spec.n_mels), np.float32)
-        if self.logits(silence).shape != (1, len(self.bundle.labels)):
+        expected, found = (1, len(self.bundle.labels)), self.logits(silence).shape
+        if found != expected:
             raise GenreflowError(
-                f"{self.bundle.onnx_path} answers with shape {self.logits(silence).shape} to one segment; "
-                f"(1, {len(self.bundle.labels)}) is needed for the labels of its bundle."
+                f"{self.bundle.onnx_path}: the logits of one segment must have shape {expected}, one for each of the "
+                f"bundle's labels; got {found}."
             )
 
     def logits(self, segments: np.ndarray) -> np.ndarray:
-        """The net's answer.
+        """Run the model.
 
         Parameters
         ----------
@@ -106,36 +129,40 @@ class Predictor:
 
         Returns
         -------
-        np.ndarray [shape=(n, len(labels)), dtype=float32]
+        np.ndarray [shape=(n, n_classes), dtype=float32]
         """
         return self._session.run(None, {self._input: segments})[0]
 
     def classify(
         self, source: Path | str | BinaryIO, *, name: str | None = None, max_seconds: float | None = None
     ) -> Prediction:
-        """Classify one track in flat memory, whatever its length.
+        """Classify one track, in memory that hardly depends on its duration.
 
         Parameters
         ----------
         source : path or binary file object
         name : str, optional
-            What messages call it; by default its path, where it has one.
+            Name of the source in error messages; by default its path or the name of the file object.
         max_seconds : float > 0 [s], optional
-            Refuse what is longer.
+            Maximum duration of the source.
+
+        Returns
+        -------
+        Prediction
 
         Raises
         ------
         AudioError
-            ``undecodable``, ``unusable`` (no samples, NaN, silence) or ``too_long``.
+            Code ``undecodable``, ``too_long``, or ``unusable``: no samples, samples out of range, or silence.
         """
         spec, length = self.bundle.spec, self.bundle.segment_frames
-        meter = _Meter(name or describe(source))
+        meter = _Meter(name or source_name(source))
         blocks = iter_mono(
             source, sample_rate=spec.sample_rate, block_seconds=spec.clip_seconds, max_seconds=max_seconds
         )
         starts, probabilities, short = [], [], False
         for start, segments, is_short in iter_segments(
-            self._logmel.frames(meter.through(blocks)), length=length, hop=self.bundle.segment_hop, batch=self._batch
+            self._logmel.frames(meter.measure(blocks)), length=length, hop=self.bundle.segment_hop, batch=self._batch
         ):
             starts.append(start)
             probabilities.append(softmax(self.logits(segments), self.bundle.temperature))
@@ -170,33 +197,34 @@ class Predictor:
 
 
 @cache
-def load(directory: Path | str) -> Predictor:
-    """The `Predictor` of a bundle, one for all of this process and of those forked from it."""
+def load_predictor(directory: Path | str) -> Predictor:
+    """Return the `Predictor` of a bundle: one per process, shared with the processes that are forked from it."""
     return Predictor(directory)
 
 
 class _Meter:
-    """Counts the samples that pass, so that one reading of the file both measures and classifies it."""
+    """Counts the samples of a stream of blocks and refuses silence, so that the file is read only once."""
 
     def __init__(self, name: str) -> None:
         self.name, self.samples, self.peak = name, 0, 0.0
 
-    def through(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def measure(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:
             self.samples += len(block)
             self.peak = max(self.peak, float(block.max()), -float(block.min()))
             yield block
-        if self.peak < SILENCE:
-            raise AudioError("unusable", f"{self.name} is silent from beginning to end; sound is needed.")
+        if self.peak < SILENCE_PEAK:
+            raise AudioError("unusable", f"{self.name}: must contain sound; got silence.")
 
 
 @cache
 def _register_arena() -> None:
-    kind = onnxruntime.OrtMemoryInfo(
+    """Register one memory arena for all sessions of the process, which grows by the sizes that are requested."""
+    info = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
-    as_requested = onnxruntime.OrtArenaCfg(0, 1, -1, -1)  # no limit, growth by what is asked for, chunks as usual
-    onnxruntime.create_and_register_allocator(kind, as_requested)
+    as_requested = onnxruntime.OrtArenaCfg(0, 1, -1, -1)  # no limit, growth as requested, default chunk sizes
+    onnxruntime.create_and_register_allocator(info, as_requested)
 
 
 def _open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -204,8 +232,8 @@ def _open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # One arena for all threads, which grows by what is needed: a seventh faster than the system's allocator for a large
-    # net. A session's own doubles each time, and what its runs plan ahead is kept beside it.
+    # A shared arena makes a large model a seventh faster than the system's allocator. The arena of a session would
+    # double its size each time it grows, and memory patterns would keep more beside it.
     _register_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.enable_mem_pattern = False
@@ -213,4 +241,5 @@ def _open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no public base class
-        raise GenreflowError(f"{path} is not a model that ONNX Runtime can run ({error}).") from error
+        message = " ".join(str(error).split()).rstrip(".")
+        raise GenreflowError(f"{path}: must be a model that ONNX Runtime can run; got {message}.") from error

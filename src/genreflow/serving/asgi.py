@@ -56,10 +56,10 @@ async def _to_page(request: Request) -> Response:
 
 def _is_loaded(bundle: str) -> bool:
     """Load the model now, to have it in all processes."""
-    from genreflow.inference.predictor import load
+    from genreflow.inference.predictor import load_predictor
 
     with suppress(GenreflowError):  # it is raised again where BentoML makes the service, and told there
-        load(bundle)
+        load_predictor(bundle)
         return True
     return False
 

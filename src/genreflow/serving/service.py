@@ -37,10 +37,10 @@ class GenreClassifier:
     """Says what genre music is, as a whole and over time."""
 
     def __init__(self) -> None:
-        from genreflow.inference.predictor import load
+        from genreflow.inference.predictor import load_predictor
 
         self.limits = settings()
-        self.predictor = load(self.limits.bundle)
+        self.predictor = load_predictor(self.limits.bundle)
 
     @bentoml.api(input_spec=AudioUpload, output_spec=Answer)
     def classify(self, audio: Any) -> JSONResponse:
