@@ -31,7 +31,9 @@ const FORM_OVERHEAD_BYTES = 10_000; // an upper bound of what multipart encoding
  */
 export async function decode(file, name, { sampleRate, limits }) {
   if (!file.size) throw new UserError("empty", `${name} is empty.`);
-  if (file.size > MAX_FILE_BYTES) throw new UserError("too_large", `${name} is larger than 1 GB, the limit of this page.`);
+  if (file.size > MAX_FILE_BYTES) {
+    throw new UserError("too_large", `${name} is larger than 1 GB, the limit of this page.`);
+  }
   checkDuration(name, await probeDuration(file), limits);
   let buffer;
   try {

@@ -73,10 +73,7 @@ function routeCard(spec, route, baseUrl) {
     id: `${id}-title`,
     children: [element("span", { class: "method", text: method }), element("code", { text: path })],
   });
-  const paragraphs = [operation.summary, operation.description].filter(Boolean).map((text) => element("p", { text }));
-  const parameterItems = operation.parameters.map(({ name, schema, required, in: location, description, example }) =>
-    fieldItem(spec, name, schema, { required, location: `in ${location}`, description: description ?? exampleText(example) }),
-  );
+  const texts = [operation.summary, operation.description].filter(Boolean);
   return element("section", {
     id,
     class: "card route",
@@ -84,18 +81,26 @@ function routeCard(spec, route, baseUrl) {
     tabindex: "-1",
     children: [
       heading,
-      ...paragraphs,
+      ...texts.map((text) => element("p", { text })),
       element("h3", { text: "Request" }),
       ...requestBody(spec, operation.requestBody),
       codeBlock(openapi.curlCommand(spec, route, baseUrl), `Copy the curl command for ${path}`),
-      ...(parameterItems.length ? [element("h3", { text: "Parameters" }), fieldList(parameterItems, "Parameters")] : []),
+      ...parameterList(spec, operation.parameters),
       element("h3", { text: "Responses" }),
       ...Object.entries(operation.responses).map(([status, response]) => responseDetails(spec, status, response)),
     ],
   });
 }
 
-const exampleText = (example) => (example === undefined ? "" : `Example: ${example}`);
+function parameterList(spec, parameters) {
+  if (!parameters.length) return [];
+  const items = parameters.map(({ name, schema, required, in: location, description, example }) => {
+    const exampleText = example === undefined ? "" : `Example: ${example}`;
+    const text = [description, exampleText].filter(Boolean).join(" ");
+    return fieldItem(spec, name, schema, { required, location: `in ${location}`, description: text });
+  });
+  return [element("h3", { text: "Parameters" }), fieldList(items, "Parameters")];
+}
 
 function requestBody(spec, body) {
   if (!body) return [];

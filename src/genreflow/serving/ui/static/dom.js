@@ -12,8 +12,8 @@ export const byId = (id) => document.getElementById(id);
  * Create an element. `text` and attribute values are never parsed as markup.
  *
  * @param {string} tag
- * @param {{text?: string, children?: (Node | string)[], [attribute: string]: any}} [content] Attributes that are null or
- *   undefined are left out.
+ * @param {{text?: string, children?: (Node | string)[], [attribute: string]: any}} [content] Attributes that are null
+ *   or undefined are left out.
  * @returns {any}
  */
 export function element(tag, { text, children = [], ...attributes } = {}) {

@@ -1,7 +1,7 @@
 // How a genre looks: its colour and pattern, its swatch, and its label inside a region of the timeline.
 //
-// The ten colours in style.css are distinguishable with every kind of colour blindness. Genres 11 to 20 repeat them with
-// stripes, 21 to 30 with dots. A colour is never the only sign of a genre: its name is always beside it.
+// The ten colours in style.css are distinguishable with every kind of colour blindness. Genres 11 to 20 repeat them
+// with stripes, 21 to 30 with dots. A colour is never the only sign of a genre: its name is always beside it.
 
 import { element } from "./dom.js";
 

@@ -129,7 +129,8 @@ function makeExample(spec, schema, depth = 0) {
     return Object.fromEntries(properties.map(([name, value]) => [name, makeExample(spec, value, depth + 1)]));
   }
   if (type === "array") return [makeExample(spec, resolved.items, depth + 1)];
-  return { string: "string", integer: resolved.minimum ?? 0, number: resolved.minimum ?? 0, boolean: false }[type] ?? null;
+  const number = resolved.minimum ?? 0;
+  return { string: "string", integer: number, number, boolean: false }[type] ?? null;
 }
 
 /**

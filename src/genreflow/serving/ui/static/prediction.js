@@ -51,7 +51,7 @@ function showGenre(prediction) {
     const candidate = `${mostLikely(prediction)} (${formatPercent(confidence)})`;
     notes.push(`The model is not confident enough to choose a genre. The most likely one is ${candidate}.`);
   }
-  if (short) notes.push("The audio is shorter than one segment of the model, which makes the prediction less reliable.");
+  if (short) notes.push("The audio is shorter than one segment of the model, so the prediction is less reliable.");
   if (model.leaking) notes.push("The model's metrics are optimistically biased (train/test leakage).");
   byId("prediction-notes").textContent = notes.join(" ");
   byId("prediction-notes").hidden = !notes.length;
@@ -73,8 +73,8 @@ function bar(genre, probability) {
  * Fill the table of regions.
  *
  * @param {GenreRegion[]} regions
- * @param {((seconds: number) => void) | null} seek Called with the start of a chosen region; null if the track cannot be
- *   played.
+ * @param {((seconds: number) => void) | null} seek Called with the start of a chosen region; null if the track cannot
+ *   be played.
  */
 export function showRegions(regions, seek) {
   byId("regions").replaceChildren(

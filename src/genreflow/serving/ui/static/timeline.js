@@ -1,4 +1,4 @@
-// The genre over time: regions merged from overlapping segments, the time axis, and a bar for audio that has no waveform.
+// The genre over time: regions merged from overlapping segments, time axis, and a bar for audio without a waveform.
 
 import { byId, element } from "./dom.js";
 import { formatTime } from "./format.js";
@@ -14,8 +14,8 @@ const MIN_LAST_TICK_WIDTH = 36;
 /**
  * Merge overlapping segments into regions without overlaps or gaps.
  *
- * Each moment has the genre of the segment with the nearest centre. Neighbouring segments with the same genre become one
- * region, whose confidence is the mean of theirs.
+ * Each moment has the genre of the segment with the nearest centre. Neighbouring segments with the same genre become
+ * one region, whose confidence is the mean of theirs.
  *
  * @param {Segment[]} segments In order of time.
  * @param {number} duration [s]

@@ -89,7 +89,8 @@ export class TrackList {
       if (error.retryable) cell.append(" ", linkButton("Try again", () => onRetry(track), label));
       cells = [cell];
     } else {
-      cells = [element("td", { colspan: "3", class: "muted", text: state === "working" ? "Classifying …" : "Waiting" })];
+      const text = state === "working" ? "Classifying …" : "Waiting";
+      cells = [element("td", { colspan: "3", class: "muted", text })];
     }
     row.replaceChildren(element("th", { scope: "row", children: [title] }), ...cells);
     if (hadFocus) row.querySelector("button")?.focus();

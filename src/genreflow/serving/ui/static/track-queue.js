@@ -128,7 +128,8 @@ export class TrackQueue {
     } catch (error) {
       if (error instanceof UserError) return { state: "failed", error };
       if (!signal.aborted) console.error(error);
-      return { state: "failed", error: new UserError("page", `${track.name} could not be processed: ${error.message}`) };
+      const message = `${track.name} could not be processed: ${error.message}`;
+      return { state: "failed", error: new UserError("page", message) };
     }
   }
 
