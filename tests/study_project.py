@@ -1,4 +1,4 @@
-"""A project with a study of seconds, and what a test looks up about it in Optuna's and MLflow's stores."""
+"""A project whose study takes seconds, and what tests read from its Optuna storage and MLflow store."""
 
 import os
 import sqlite3
@@ -11,14 +11,15 @@ from pathlib import Path
 import optuna
 
 from genreflow.tuning.storage import open_storage
+from genreflow.tuning.trial_states import WORKER
 from pipeline import Project, quick_project
 
-# A trial of some seconds, so that there is time to kill one.
+# Trials of some seconds, so that there is time to kill one.
 STUDY = {"trials": 4, "epochs": 8, "architectures": ["efficient", "parallel_cnn"], "startup_trials": 99}
 
 
 def study_project(folder: Path) -> Project:
-    """A project that needs nothing but its study."""
+    """A project that has run all stages before the study."""
     project = quick_project(folder)
     project.set(tune=STUDY)
     project.repro("split")
@@ -28,21 +29,22 @@ def study_project(folder: Path) -> Project:
 
 @cache
 def storage_of(url: str):
-    # Opened once: every one of them holds connections, of which PostgreSQL has a hundred.
+    # Opened once: each storage holds connections, of which PostgreSQL allows a hundred.
     return open_storage(url)
 
 
 def study_of(project: Project, url: str | None = None) -> optuna.Study:
-    """The only study, or the latest."""
+    """Return the only study, or the latest one."""
     storage = storage_of(url or f"sqlite:///{project.folder / 'optuna.db'}")
-    latest = max(optuna.get_all_study_summaries(storage), key=lambda summary: summary._study_id)
+    latest = max(optuna.get_all_study_summaries(storage), key=lambda summary: summary.user_attrs["opened"])
     return optuna.load_study(study_name=latest.study_name, storage=storage)
 
 
 def runs(client, name: str, **tags: str) -> list:
+    """Return the run of a study, and those of its trials that have the tags."""
     experiment = client.get_experiment_by_name("genreflow").experiment_id
     parents = client.search_runs([experiment], f"tags.`genreflow.study` = '{name}'")
-    assert len(parents) == 1, "a study is one run, however often it is started"
+    assert len(parents) == 1
     children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parents[0].info.run_id}'")
     return [parents[0], *(run for run in children if run.data.tags.items() >= tags.items())]
 
@@ -50,33 +52,33 @@ def runs(client, name: str, **tags: str) -> list:
 def start(
     project: Project, *command: str, log: Path | None = None, environment: dict | None = None
 ) -> subprocess.Popen:
-    """A command in the project, in a group of its own; what it says goes to ``log``."""
-    with (log or Path(os.devnull)).open("w") as said:
+    """Start a command in the project, in a process group of its own; its output goes to ``log``."""
+    with (log or Path(os.devnull)).open("w") as output:
         return subprocess.Popen(
             command,
             cwd=project.folder,
             env=environment or project.environment,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
 
 
-def busy(study: optuna.Study) -> dict[int, int]:
-    """The trial that each process is at."""
+def running_trials(study: optuna.Study) -> dict[int, int]:
+    """Return the number of the trial that each process runs, by process ID."""
     running = (trial for trial in study.get_trials() if trial.state.name == "RUNNING")
-    return {trial.user_attrs["process"]["pid"]: trial.number for trial in running if "process" in trial.user_attrs}
+    return {trial.user_attrs[WORKER]["pid"]: trial.number for trial in running if WORKER in trial.user_attrs}
 
 
-def wait_until(holds: Callable[[], bool], process: subprocess.Popen) -> None:
-    """Until something holds in a study that perhaps is not there yet."""
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+    """Wait until a condition about a study holds, which may not exist yet; the process must go on until then."""
     end = time.monotonic() + 240
     while True:
         try:
-            if holds():
+            if condition():
                 return
         except (ValueError, KeyError, sqlite3.Error, optuna.exceptions.StorageInternalError):
-            pass  # the study is not there yet
-        assert process.poll() is None, "it ended before"
+            pass  # the study does not exist yet
+        assert process.poll() is None, "the process has ended"
         assert time.monotonic() < end
         time.sleep(0.1)

@@ -1,33 +1,30 @@
-"""A worker of a study whose trials only sleep: what the tests start several of, and kill.
+"""A worker of a study whose trials only sleep, for tests that start several of them and kill some.
 
-python study_worker.py STORAGE TRIALS SECONDS_AN_EPOCH [MACHINE]
-
-With a machine named, it says that it works there; heartbeats are then those of HURRY, for all who read them.
+python study_worker.py STORAGE TRIALS SECONDS_PER_EPOCH [NAME]
 """
 
 import os
-import socket
 import sys
 import time
 
-from genreflow.tuning import storage as storages
-from genreflow.tuning.objectives import Goals
-from genreflow.tuning.search_space import Search
+from genreflow.tuning.params import TuneParams
+from genreflow.tuning.run_trial import TrialResult
+from genreflow.tuning.search_space import SearchSpace
 from genreflow.tuning.storage import open_storage
-from genreflow.tuning.study import Outcome, open_study, run_study
+from genreflow.tuning.study import open_study, run_study
 
-NAME, EPOCHS = "of-many", 5
+NAME, EPOCHS = "shared", 5
 ARCHITECTURES = ("efficient", "parallel_cnn")
-HURRY = {"HEARTBEAT_S": 1, "GRACE_S": 4}
+HEARTBEAT_INTERVAL_S, GRACE_PERIOD_S = 1, 4
 
 
-class Silent:
-    """Writes nothing down; the number of a trial's process is in Optuna's storage."""
+class PrintingTracker:
+    """Prints when trials start and end."""
 
     def start(self, number, params, tags):
-        print(f"begin {number} {os.getpid()} {tags.get('retry_of')}", flush=True)
+        print(f"start {number} {os.getpid()}", flush=True)
 
-    def epoch(self, number, epoch, metrics):
+    def log_epoch(self, number, epoch, metrics):
         pass
 
     def end(self, number, status, *, tags, metrics):
@@ -36,22 +33,23 @@ class Silent:
     def run_id(self, number):
         return None
 
+    def end_orphaned(self, states):
+        pass
 
-def main(storage_url: str, trials: int, seconds: float) -> None:
-    def sleeps(configuration, watch):
+
+def main(storage_url: str, trials: int, seconds: float, name: str = NAME) -> None:
+    def sleep(configuration, callback):
         for epoch in range(EPOCHS):
             time.sleep(seconds)
-            watch.epoch(epoch, {"val_track_accuracy": configuration.learning_rate * epoch})
-        return Outcome(configuration.learning_rate * (EPOCHS - 1), EPOCHS, {})
+            callback.on_epoch_end(epoch, {"val_track_accuracy": configuration.learning_rate * epoch})
+        return TrialResult(configuration.learning_rate * (EPOCHS - 1), EPOCHS)
 
-    search = Search(architectures=ARCHITECTURES, trials=trials, epochs=EPOCHS, startup_trials=99)
-    storage = open_storage(storage_url)
-    study = open_study(search, Goals(), storage, name=NAME)
-    run_study(study, storage, sleeps, search, Goals(), trials=Silent(), alone=False, say=lambda _: None)
+    tune = TuneParams(architectures=ARCHITECTURES, trials=trials, epochs=EPOCHS, startup_trials=99)
+    space = SearchSpace(ARCHITECTURES, learning_rate=None, fixed={}, dimensions={})
+    storage = open_storage(storage_url, heartbeat_interval=HEARTBEAT_INTERVAL_S, grace_period=GRACE_PERIOD_S)
+    study = open_study(tune, space, storage, name=name)
+    run_study(study, storage, sleep, tune=tune, space=space, tracker=PrintingTracker(), parallel=True)
 
 
 if __name__ == "__main__":
-    for machine in sys.argv[4:]:
-        socket.gethostname = lambda machine=machine: machine
-        vars(storages).update(HURRY)
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:])

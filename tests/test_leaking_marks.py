@@ -13,8 +13,8 @@ from genreflow.registry.model_card import model_card
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.pointer import read_pointer, write_pointer
 from genreflow.serving import schema
-from genreflow.tracking.runs import create_run
 from genreflow.tracking.store import ensure_experiment, open_client
+from genreflow.tracking.study import study_run
 from genreflow.tracking.trials import StudyTrials
 from serving_toy import write_tone, write_toy_bundle
 
@@ -113,9 +113,9 @@ def test_the_list_of_versions_is_marked(tmp_path, bundle, leaking, monkeypatch):
 
 def test_trials_are_marked(tmp_path):
     client = open_client(tmp_path)
-    study = create_run(client, ensure_experiment(client, tmp_path).experiment_id, "leaking-genre-abc")
-    trials = StudyTrials(study, tags={"leaking": "true"}, name="leaking trial")
-    trials.start(3, {})
-    assert trials.close() == 0
+    with study_run(client, ensure_experiment(client, tmp_path).experiment_id, "leaking-genre-abc") as study:
+        trials = StudyTrials(study, tags={"leaking": "true"}, name="leaking trial")
+        trials.start(3, {})
+        trials.stop()
     run = client.get_run(trials.run_id(3))
     assert (run.info.run_name, run.data.tags["leaking"]) == ("leaking trial 3", "true")

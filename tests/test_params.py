@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from genreflow.errors import ParameterError
-from genreflow.models import Choice, Float, Int
 from genreflow.params import load_params, parse_params
 
 
@@ -84,24 +83,6 @@ def test_a_message_names_the_parameter_and_what_it_must_be(content, path, value,
     assert path in message
     for word in words:
         assert re.search(word if "|" in word else re.escape(word), message), message
-
-
-def test_what_is_searched_becomes_dimensions_around_the_present_values(content):
-    search = {
-        "train.mixup": {"low": 0.3, "high": 0.4},
-        "train.band_shift": {"low": 0, "high": 4},
-        "train.batch_size": {"low": 8, "high": 64, "log": True},
-        "train.schedule": ["constant", "step"],
-        "segments.coefficients": [None, 20],
-    }
-    knobs = parse_params(changed(content, "tune.search", search)).knobs
-    assert knobs == {
-        "train.mixup": Float(low=0.3, high=0.4, default=0.3),
-        "train.band_shift": Int(low=0, high=4, default=2),
-        "train.batch_size": Int(low=8, high=64, default=32, log=True),
-        "train.schedule": Choice(values=("constant", "step"), default="constant"),
-        "segments.coefficients": Choice(values=(None, 20), default=None),
-    }
 
 
 def test_a_missing_parameter_is_named(content):

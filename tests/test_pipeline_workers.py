@@ -1,4 +1,4 @@
-"""A study in a real project by several workers and on real servers: one of them goes away, and nothing is lost."""
+"""A study in a real project with several workers and real servers: one of them dies, and nothing is lost."""
 
 import os
 import signal
@@ -12,12 +12,12 @@ from mlflow import MlflowClient
 
 from genreflow.files import read_json
 from genreflow.tracking.store import open_client
-from genreflow.tuning.results import counts
-from genreflow.tuning.storage import began_as
+from genreflow.tuning.results import count_trials
+from genreflow.tuning.trial_states import WORKER, retry_of
 from mlflow_server import Server
 from pipeline import Project
 from postgresql_server import create_database, postgresql
-from study_project import busy, runs, start, study_of, study_project, wait_until
+from study_project import running_trials, runs, start, study_of, study_project, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -27,52 +27,57 @@ def project(tmp_path_factory) -> Project:
     return study_project(tmp_path_factory.mktemp("workers"))
 
 
-def test_the_workers_of_one_command_share_its_study_and_one_of_them_may_die(project, tmp_path):
-    # Long enough that the one that leads does not do it all while the other starts.
+def test_the_local_workers_of_dvc_repro_share_its_study_and_one_may_die(project, tmp_path):
+    # Long enough that the lead worker does not run all trials before the other has started.
     project.set(tune={"trials": 8, "epochs": 24}, compute={"trial_workers": 2})
     log = tmp_path / "tune.log"
     process = start(project, "dvc", "repro", "tune", log=log)
-    wait_until(lambda: len(busy(study_of(project))) == 2, process)
-    at = busy(study_of(project))
-    beside = next(pid for pid in at if b"--worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
-    os.kill(beside, signal.SIGKILL)
+    wait_until(lambda: len(running_trials(study_of(project))) == 2, process)
+    trial_of = running_trials(study_of(project))
+    victim = next(pid for pid in trial_of if b"--worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    os.kill(victim, signal.SIGKILL)
+    killed = time.time()
     process.wait(600)
-    said = log.read_text()
-    assert process.returncode == 0, said
-    assert f"takes up trial {at[beside]}, which was cut off" in said
-    assert f"worker {beside}, which worked beside this one, was ended by SIGKILL" in said
+    printed = log.read_text()
+    assert process.returncode == 0, printed
+    assert f"repeats trial {trial_of[victim]}, which was interrupted" in printed
+    assert f"worker {victim} was ended by SIGKILL" in printed
 
     study = study_of(project)
     trials = study.get_trials()
-    assert counts(study) == {"finished": 8, "pruned": 0, "infeasible": 0, "failed": 0, "interrupted": 1}
-    assert [began_as(trial) for trial in trials if began_as(trial) is not None] == [at[beside]]
+    assert count_trials(study) == {"finished": 8, "pruned": 0, "infeasible": 0, "failed": 0, "interrupted": 1}
+    assert [retry_of(trial) for trial in trials if retry_of(trial) is not None] == [trial_of[victim]]
+    detected = trials[trial_of[victim]].datetime_complete.timestamp()
+    trials_of_survivor = [t for t in trials if t.user_attrs[WORKER]["pid"] != victim and t.duration is not None]
+    longest = max(t.duration.total_seconds() for t in trials_of_survivor)
+    assert detected - killed < 60 + longest, "the surviving worker looks for orphaned trials between its own"
     parent, *children = runs(open_client(project.folder), study.study_name)
     assert parent.info.status == "FINISHED"
     status = {int(run.data.tags["genreflow.trial"]): run.info.status for run in children}
-    assert status == {t.number: "FAILED" if t.number == at[beside] else "FINISHED" for t in trials}
+    assert status == {t.number: "FAILED" if t.number == trial_of[victim] else "FINISHED" for t in trials}
     best = read_json(project.folder / "reports" / "best_trial.json")["number"]
-    assert trials[best].value == study.best_value  # among equals the loss decides
+    assert trials[best].value == study.best_value  # the loss decides between equal ones
 
 
-def test_mlflows_server_may_be_away_for_a_minute(project, tmp_path):
+def test_the_mlflow_server_may_be_away_for_a_minute(project, tmp_path):
     project.set(tune={"trials": 4, "epochs": 12}, compute={"trial_workers": 1})
     with Server(tmp_path) as server:
         log = tmp_path / "tune.log"
         environment = project.environment | {"MLFLOW_TRACKING_URI": server.uri}
         process = start(project, "dvc", "repro", "tune", log=log, environment=environment)
-        wait_until(lambda: any(number >= 1 for number in busy(study_of(project)).values()), process)
+        wait_until(lambda: any(number >= 1 for number in running_trials(study_of(project)).values()), process)
         server.kill()
-        cut = counts(study_of(project))["finished"]
+        finished = count_trials(study_of(project))["finished"]
         time.sleep(60)
-        assert process.poll() is None, "it did not wait for what it had to write"
-        assert counts(study_of(project))["finished"] > cut, "no trial ended while the server was away"
+        assert process.poll() is None, "it did not wait for its writes"
+        assert count_trials(study_of(project))["finished"] > finished, "no trial ended while the server was away"
         server.start()
         process.wait(600)
-        said = log.read_text()
-        assert process.returncode == 0, said
-        # A write that was on its way when the server went is tried again by MLflow itself, and nothing needs saying.
-        assert ("does not answer" in said) == ("is back" in said)
-        assert "lost" not in said
+        printed = log.read_text()
+        assert process.returncode == 0, printed
+        # MLflow itself may retry a request that was active when the server went away; then nothing is logged.
+        assert ("does not answer" in printed) == ("is back" in printed)
+        assert "lost" not in printed
 
         study = study_of(project)
         client = MlflowClient(tracking_uri=server.uri)
@@ -85,7 +90,7 @@ def test_mlflows_server_may_be_away_for_a_minute(project, tmp_path):
             trial = study.get_trials()[int(run.data.tags["genreflow.trial"])]
             curve = client.get_metric_history(run.info.run_id, "val_track_accuracy")
             assert {point.step: point.value for point in curve} == trial.intermediate_values
-            # The times are those of the trial, not those of the writes.
+            # Its times are those of the trial, not of the writes.
             assert run.info.end_time <= trial.datetime_complete.timestamp() * 1000 + 1000
 
 
@@ -106,14 +111,14 @@ def test_three_workers_on_postgresql_and_an_mlflow_server_one_of_them_killed(pro
             workers = [start(project, *command, log=log, environment=environment) for log in logs]
             try:
                 study = lambda: study_of(project, storage)  # noqa: E731
-                wait_until(lambda: any(number >= 1 for number in busy(study()).values()), workers[0])
-                at = busy(study())
-                victim = next(worker for worker in workers if worker.pid in at)
+                wait_until(lambda: any(number >= 1 for number in running_trials(study()).values()), workers[0])
+                trial_of = running_trials(study())
+                victim = next(worker for worker in workers if worker.pid in trial_of)
                 victim.kill()
                 for worker in workers:
                     worker.wait(600)
-                said = "\n".join(log.read_text() for log in logs)
-                assert sorted(worker.returncode for worker in workers) == [-9, 0, 0], said
+                printed = "\n".join(log.read_text() for log in logs)
+                assert sorted(worker.returncode for worker in workers) == [-9, 0, 0], printed
             finally:
                 for worker in workers:
                     worker.kill()
@@ -121,11 +126,11 @@ def test_three_workers_on_postgresql_and_an_mlflow_server_one_of_them_killed(pro
 
             done = study()
             trials = done.get_trials()
-            assert counts(done) == {"finished": 6, "pruned": 0, "infeasible": 0, "failed": 0, "interrupted": 1}
-            assert [began_as(t) for t in trials if began_as(t) is not None] == [at[victim.pid]]
-            assert len({t.user_attrs["process"]["pid"] for t in trials if t.state.name == "COMPLETE"}) == 2
+            assert count_trials(done) == {"finished": 6, "pruned": 0, "infeasible": 0, "failed": 0, "interrupted": 1}
+            assert [retry_of(t) for t in trials if retry_of(t) is not None] == [trial_of[victim.pid]]
+            assert len({t.user_attrs[WORKER]["pid"] for t in trials if t.state.name == "COMPLETE"}) == 2
 
-            # DVC's own worker finds nothing left to try, and says what was found.
+            # The worker of DVC has no trial to start, and writes the reports.
             done = subprocess.run(
                 ["dvc", "repro", "tune"],
                 cwd=project.folder,

@@ -22,7 +22,8 @@ from genreflow.reporting.study.formatting import format_number, format_numbers, 
 from genreflow.reporting.study.page import draw_charts, figures
 from genreflow.reporting.study.parallel import parallel_coordinates
 from genreflow.reporting.study.views import history, trade_off
-from genreflow.tuning.objectives import Goals
+from genreflow.tuning.objectives import directions
+from genreflow.tuning.params import TuneParams
 from genreflow.tuning.results import study_record
 
 # A library's deprecation warning would be shown in the user's terminal; `open_storage` ignores experimental ones.
@@ -31,11 +32,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
 ]
 
-ONE = Goals()
-TWO = Goals(objectives=(ACCURACY, "latency_ms"))
-THREE = Goals(objectives=(ACCURACY, "parameters", "memory_mb"))
 FILES = {"study.html", "pareto_front.csv"}
 ARCHITECTURES = ("cnn_gru", "efficient", "tiny_cnn")
+ONE = TuneParams(architectures=ARCHITECTURES)
+TWO = TuneParams(architectures=ARCHITECTURES, objectives=(ACCURACY, "latency_ms"))
+THREE = TuneParams(architectures=ARCHITECTURES, objectives=(ACCURACY, "parameters", "memory_mb"))
 RATE = FloatDistribution(1e-5, 1e-1, log=True)
 
 
@@ -51,7 +52,7 @@ def make_trial(
     accuracy: float | None = None,
     *,
     architecture: str = "tiny_cnn",
-    goals: Goals = ONE,
+    tune: TuneParams = ONE,
     rate: float = 1e-3,
     state: TrialState = TrialState.COMPLETE,
     curve: Sequence[float] = (),
@@ -59,7 +60,7 @@ def make_trial(
     **attributes: object,
 ) -> FrozenTrial:
     """Return a trial as a study leaves it."""
-    values = None if accuracy is None or state != TrialState.COMPLETE else [accuracy, *costs][: len(goals.objectives)]
+    values = None if accuracy is None or state != TrialState.COMPLETE else [accuracy, *costs][: len(tune.objectives)]
     return optuna.create_trial(
         state=state,
         values=values,
@@ -72,16 +73,16 @@ def make_trial(
     )
 
 
-def make_study(trials: Sequence[FrozenTrial], goals: Goals = ONE) -> optuna.Study:
-    study = optuna.create_study(study_name="genre-0123456789", directions=goals.directions)
+def make_study(trials: Sequence[FrozenTrial], tune: TuneParams = ONE) -> optuna.Study:
+    study = optuna.create_study(study_name="genre-0123456789", directions=directions(tune))
     study.add_trials(trials)
     return study
 
 
-def search(goals: Goals, trials: int = 24) -> optuna.Study:
+def search(tune: TuneParams, trials: int = 24) -> optuna.Study:
     """Run a search over three architectures with different spaces, whose trials end in all possible states."""
     study = optuna.create_study(
-        study_name="genre-0123456789", directions=goals.directions, sampler=optuna.samplers.RandomSampler(seed=3)
+        study_name="genre-0123456789", directions=directions(tune), sampler=optuna.samplers.RandomSampler(seed=3)
     )
 
     def objective(running: optuna.Trial) -> Sequence[float]:
@@ -96,6 +97,7 @@ def search(goals: Goals, trials: int = 24) -> optuna.Study:
             running.set_user_attr("infeasible", f"{parameters} parameters, where <tune.max_params> is 100000")
             raise optuna.TrialPruned
         if running.number == 5:
+            running.set_user_attr("error", "RuntimeError: out of memory")
             raise RuntimeError("out of memory")
         best = 0.8 - 0.1 * abs(math.log10(rate) + 2) + 0.02 * ARCHITECTURES.index(name) - batch / 2000
         curve = [best * (1 - 2.0**-epoch) for epoch in range(1, 7)]
@@ -103,7 +105,7 @@ def search(goals: Goals, trials: int = 24) -> optuna.Study:
         if best < 0.62:
             raise optuna.TrialPruned
         costs = {"parameters": parameters, "memory_mb": 200 + parameters / 1e3}
-        return [max(curve), *(costs[name] for name in goals.objectives[1:])]
+        return [max(curve), *(costs[name] for name in tune.objectives[1:])]
 
     study.optimize(objective, n_trials=trials, catch=(RuntimeError,))
     lost = study.ask()
@@ -114,10 +116,10 @@ def search(goals: Goals, trials: int = 24) -> optuna.Study:
     return study
 
 
-def read(study: optuna.Study, folder: Path, goals: Goals = ONE, *, leaking: bool = False, **changes) -> Study:
+def read(study: optuna.Study, folder: Path, tune: TuneParams = ONE, *, leaking: bool = False, **changes) -> Study:
     """Return a study as the report reads it from the file that `tune` writes."""
     path = folder / "trials.json"
-    write_json(path, {**study_record(study, goals), "leaking": leaking, "mlflow_run": None, **changes})
+    write_json(path, {**study_record(study, tune), "leaking": leaking, "mlflow_run": None, **changes})
     return load_study(path)
 
 
@@ -141,10 +143,10 @@ class Reader(HTMLParser):
             self.headings.append(data)
 
 
-@pytest.mark.parametrize("goals", [ONE, THREE], ids=["one", "three"])
-def test_the_page_makes_no_network_requests_and_lists_all_trials(tmp_path, goals):
-    study = search(goals)
-    write_report(read(study, tmp_path, goals), tmp_path / "study")
+@pytest.mark.parametrize("tune", [ONE, THREE], ids=["one", "three"])
+def test_the_page_makes_no_network_requests_and_lists_all_trials(tmp_path, tune):
+    study = search(tune)
+    write_report(read(study, tmp_path, tune), tmp_path / "study")
     assert {path.name for path in (tmp_path / "study").iterdir()} == FILES
     text = (tmp_path / "study" / "study.html").read_text("utf-8")
     page = Reader(text)
@@ -159,9 +161,9 @@ def test_the_page_makes_no_network_requests_and_lists_all_trials(tmp_path, goals
 
 def test_the_pareto_front_is_a_table_in_descending_order_of_accuracy(tmp_path):
     trials = [
-        make_trial(0.7, goals=THREE, costs=(9e4, 240.5)),
-        make_trial(0.6, goals=THREE, costs=(2e5, 260.0)),
-        make_trial(0.8, goals=THREE, costs=(3e5, 300.0), architecture="efficient"),
+        make_trial(0.7, tune=THREE, costs=(9e4, 240.5)),
+        make_trial(0.6, tune=THREE, costs=(2e5, 260.0)),
+        make_trial(0.8, tune=THREE, costs=(3e5, 300.0), architecture="efficient"),
     ]
     write_report(read(make_study(trials, THREE), tmp_path, THREE, chosen=0), tmp_path / "study")
     with (tmp_path / "study" / "pareto_front.csv").open(newline="") as file:
@@ -204,13 +206,13 @@ EXPLANATIONS = {
 }
 
 
-@pytest.mark.parametrize("goals", [ONE, THREE], ids=["one", "three"])
+@pytest.mark.parametrize("tune", [ONE, THREE], ids=["one", "three"])
 @pytest.mark.parametrize(("trials", "charts"), ODD.values(), ids=ODD)
-def test_a_plot_without_enough_trials_is_replaced_with_a_sentence(tmp_path, trials, charts, goals):
-    study = make_study([make_trial(**fields, goals=goals) for fields in trials], goals)
-    if goals is THREE and any(fields.get("accuracy") for fields in trials):
+def test_a_plot_without_enough_trials_is_replaced_with_a_sentence(tmp_path, trials, charts, tune):
+    study = make_study([make_trial(**fields, tune=tune) for fields in trials], tune)
+    if tune is THREE and any(fields.get("accuracy") for fields in trials):
         charts = charts | {"pareto_front"}
-    record = read(study, tmp_path, goals)
+    record = read(study, tmp_path, tune)
     assert {chart.key for chart in draw_charts(record) if not chart.empty} == charts
     write_report(record, tmp_path / "study")
     text = (tmp_path / "study" / "study.html").read_text("utf-8")
@@ -293,7 +295,7 @@ def test_an_architecture_keeps_its_colour_and_a_state_its_symbol(tmp_path):
 
 def test_the_pareto_front_of_two_objectives_is_a_line_in_ascending_order_of_cost(tmp_path):
     results = ((0.8, 9.0), (0.5, 2.0), (0.7, 4.0), (0.6, 8.0))
-    trials = [make_trial(accuracy, goals=TWO, costs=(cost,)) for accuracy, cost in results]
+    trials = [make_trial(accuracy, tune=TWO, costs=(cost,)) for accuracy, cost in results]
     (panel,) = trade_off(read(make_study(trials, TWO), tmp_path, TWO)).panels
     (line,) = [series for series in panel.series if series.line]
     assert list(zip(line.x, line.y, strict=True)) == [(2.0, 0.5), (4.0, 0.7), (9.0, 0.8)]

@@ -1,4 +1,4 @@
-"""Runs in a real MLflow store: found again, ended rightly, with their curves and where they came from."""
+"""Runs in a real MLflow store: how they end, their learning curves, studies and trials, and lineage."""
 
 import json
 import math
@@ -8,13 +8,14 @@ import time
 
 import pytest
 
-from genreflow.tracking import runs, system
-from genreflow.tracking.lineage import Lineage
-from genreflow.tracking.runs import create_run, find_trial, lineage_tags, start_run
-from genreflow.tracking.store import connect, ensure_experiment, open_client, project_root
+from genreflow.tracking.datasets import TrainingDataset
+from genreflow.tracking.lineage import lineage_tags
+from genreflow.tracking.runs import LoggedRun, start_run
+from genreflow.tracking.store import ensure_experiment, open_client, project_root, tracking_uri
 from genreflow.tracking.study import study_run
-from genreflow.tracking.summary import log_folder, show_best
-from genreflow.tracking.trials import StudyTrials
+from genreflow.tracking.summary import describe_best_trial, log_folder
+from genreflow.tracking.trials import StudyTrials, find_trial
+from genreflow.tracking.writer import MlflowWriter
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +50,14 @@ def test_the_store_is_in_the_project_and_nothing_global_is_set(root, store, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_environment_names_another_store(tmp_path, monkeypatch):
+def test_the_environment_may_name_another_store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert connect(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
-    assert connect(tmp_path) == "http://tracking.example:5000"
+    assert tracking_uri(tmp_path) == "http://tracking.example:5000"
 
 
-def test_an_experiment_of_dvc_writes_into_the_project_it_was_copied_from(tmp_path):
+def test_a_temporary_copy_of_dvc_stands_for_the_project_it_was_copied_from(tmp_path):
     for copy in ("tmpab12cd", "standalone/tmpab12cd/nested"):
         folder = tmp_path / ".dvc" / "tmp" / "exps" / copy
         folder.mkdir(parents=True)
@@ -64,7 +65,7 @@ def test_an_experiment_of_dvc_writes_into_the_project_it_was_copied_from(tmp_pat
     assert project_root(tmp_path) == tmp_path
 
 
-def test_a_run_says_how_it_ended(store):
+def test_a_run_has_the_status_with_which_its_block_ended(store):
     client, experiment_id = store
     with start_run(client, experiment_id, "fine", params={"learning_rate": 0.1}, tags={"data_hash": "ab"}) as run:
         assert status(client, run.run_id) == "RUNNING"
@@ -83,39 +84,23 @@ def test_a_run_says_how_it_ended(store):
     assert status(client, run.run_id) == "KILLED"
 
 
-def test_curves_are_written_in_batches_and_whole(store, monkeypatch):
+def test_learning_curves_are_complete(store):
     client, experiment_id = store
-    monkeypatch.setattr(runs, "FLUSH_SECONDS", 3600)
     with start_run(client, experiment_id, "curves") as run:
         for epoch in range(30):
-            run.log_epoch({"loss": 1 / (epoch + 1), "val_loss": math.nan if epoch == 3 else 1.0}, epoch)
-        assert client.get_metric_history(run.run_id, "loss") == [], "every epoch was a write of its own"
-        monkeypatch.setattr(runs, "FLUSH_SECONDS", 0)
-        run.log_epoch({"loss": 0.0}, 30)
-        assert len(client.get_metric_history(run.run_id, "loss")) == 31, "the curve did not grow while the run went on"
-        monkeypatch.setattr(runs, "FLUSH_SECONDS", 3600)
-        run.log_epoch({"loss": 0.5}, 31)
+            run.log_metrics({"loss": 1 / (epoch + 1), "val_loss": math.nan if epoch == 3 else 1.0}, epoch)
     history = sorted(client.get_metric_history(run.run_id, "loss"), key=lambda point: point.step)
-    assert [point.step for point in history] == list(range(32))
-    assert [history[0].value, history[9].value, history[31].value] == [1.0, 0.1, 0.5]
+    assert [point.step for point in history] == list(range(30))
+    assert [history[0].value, history[9].value, history[29].value] == [1.0, 0.1, 1 / 30]
     assert math.isnan(sorted(client.get_metric_history(run.run_id, "val_loss"), key=lambda p: p.step)[3].value)
 
 
-def test_more_parameters_than_mlflow_takes_at_once(store):
-    client, experiment_id = store
-    run = create_run(client, experiment_id, "many", params={f"p{i}": i for i in range(250)})
-    run.log_metrics({f"m{i}": i for i in range(1100)})
-    run.end()
-    data = client.get_run(run.run_id).data
-    assert (len(data.params), len(data.metrics)) == (250, 1100)
-
-
-def test_a_study_is_found_again_after_a_restart(root, store):
+def test_a_study_has_the_same_run_after_a_restart(root, store):
     client, experiment_id = store
     with study_run(client, experiment_id, "genre-abc", params={"epochs": 5}, tags={"trials": 8}) as first:
         pass
     with pytest.raises(RuntimeError), study_run(client, experiment_id, "genre-abc"):
-        raise RuntimeError("the machine went down")
+        raise RuntimeError("out of memory")
     assert status(client, first.run_id) == "FAILED"
     again_client = type(client)(tracking_uri=client.tracking_uri)
     with study_run(
@@ -130,14 +115,14 @@ def test_a_study_is_found_again_after_a_restart(root, store):
         assert other.run_id != first.run_id
 
 
-def test_a_worker_beside_the_lead_leaves_the_run_as_it_is(store):
+def test_only_the_lead_worker_changes_the_status_of_a_study(store):
     client, experiment_id = store
     with study_run(client, experiment_id, "genre-workers", tags={"by": "worker"}, lead=False) as first:
         assert status(client, first.run_id) == "RUNNING"
-    assert status(client, first.run_id) == "RUNNING", "a worker ended a study that goes on elsewhere"
+    assert status(client, first.run_id) == "RUNNING", "a worker ended a study that continues elsewhere"
     with study_run(client, experiment_id, "genre-workers", tags={"by": "lead"}) as lead:
-        beside = study_run(client, experiment_id, "genre-workers", tags={"by": "worker"}, lead=False)
-        with pytest.raises(ValueError, match="out of memory"), beside:
+        other = study_run(client, experiment_id, "genre-workers", tags={"by": "worker"}, lead=False)
+        with pytest.raises(ValueError, match="out of memory"), other:
             raise ValueError("out of memory")
         assert status(client, lead.run_id) == "RUNNING"
     with study_run(client, experiment_id, "genre-workers", lead=False) as late:
@@ -147,15 +132,15 @@ def test_a_worker_beside_the_lead_leaves_the_run_as_it_is(store):
     assert client.get_run(late.run_id).data.tags["by"] == "lead"
 
 
-def test_workers_that_begin_at_once_have_one_run(store):
+def test_workers_that_start_at_the_same_time_have_one_run(store):
     client, experiment_id = store
-    together, found, lock = threading.Barrier(3), [], threading.Lock()
+    barrier, found, lock = threading.Barrier(3), [], threading.Lock()
 
     def work():
         own = type(client)(tracking_uri=client.tracking_uri)
-        together.wait()
-        described = {"params": {"epochs": 5}, "lead": False}
-        with study_run(own, experiment_id, "genre-at-once", **described, turn=lambda: lock) as run:
+        barrier.wait()
+        options = {"params": {"epochs": 5}, "lead": False, "lock": lambda: lock}
+        with study_run(own, experiment_id, "genre-at-once", **options) as run:
             found.append(run.run_id)
 
     workers = [threading.Thread(target=work) for _ in range(3)]
@@ -169,21 +154,24 @@ def test_workers_that_begin_at_once_have_one_run(store):
     assert [run.info.run_id for run in runs_of_it] == [found[0]]
 
 
-def test_trials_are_children_with_curves_and_an_end(store):
+def test_trials_are_child_runs_with_learning_curves_and_a_status(store):
     client, experiment_id = store
-    began = int(time.time() * 1000)
+    started = int(time.time() * 1000)
     with study_run(client, experiment_id, "genre-trials") as study:
         trials = StudyTrials(study, tags={"git_revision": "c0ffee"})
-        # two under way at a time, as with several threads
-        for number, (ends, accuracies) in enumerate([("FINISHED", [0.5, 0.8, 0.7]), ("KILLED", [0.9]), ("FAILED", [])]):
+        # Two are active at the same time.
+        for number, (status, accuracies) in enumerate(
+            [("FINISHED", [0.5, 0.8, 0.7]), ("KILLED", [0.9]), ("FAILED", [])]
+        ):
             trials.start(number, {"architecture": "efficient", "learning_rate": 1e-3}, {"worker": "w"})
             if number == 1:
                 trials.end(0, "FINISHED", tags={"trial": "finished"}, metrics={"parameters": 1234})
             for epoch, accuracy in enumerate(accuracies):
-                trials.epoch(number, epoch, {"val_track_accuracy": accuracy, "loss": 1.0})
+                trials.log_epoch(number, epoch, {"val_track_accuracy": accuracy, "loss": 1.0})
             if number:
-                trials.end(number, ends, tags={"trial": ends.lower()})
-        assert trials.close() == 0
+                trials.end(number, status, tags={"trial": status.lower()})
+        trials.stop()
+    assert study.writer.close() == 0
     found = finished, pruned, _ = [client.get_run(trials.run_id(number)) for number in range(3)]
     assert [run.info.status for run in found] == ["FINISHED", "KILLED", "FAILED"]
     assert [run.info.run_name for run in found] == ["trial 0", "trial 1", "trial 2"]
@@ -192,97 +180,100 @@ def test_trials_are_children_with_curves_and_an_end(store):
         assert run.data.tags["genreflow.trial"] == str(number)
         assert (run.data.tags["git_revision"], run.data.tags["worker"]) == ("c0ffee", "w")
         assert run.data.params == {"architecture": "efficient", "learning_rate": "0.001"}
-        assert began <= run.info.start_time <= run.info.end_time
+        assert started <= run.info.start_time <= run.info.end_time
     metrics = {name: value for name, value in finished.data.metrics.items() if not name.startswith("system/")}
     assert metrics == {"val_track_accuracy": 0.7, "best_val_track_accuracy": 0.8, "loss": 1.0, "parameters": 1234}
     assert len(client.get_metric_history(trials.run_id(0), "val_track_accuracy")) == 3
     assert pruned.data.tags["trial"] == "killed"
-    # a pruned trial is no result of the study
+    # A pruned trial is not the best one.
     assert client.get_run(study.run_id).data.metrics == {"best_val_track_accuracy": 0.8}
 
 
-def test_a_trial_tells_its_load_and_its_data(store, monkeypatch):
+def test_a_trial_has_system_metrics_and_its_dataset(store):
     client, experiment_id = store
-    monkeypatch.setattr(system, "SAMPLE_SECONDS", 0.05)
     tags = {"git_revision": "c0ffee", "manifest_hash": "4f1c"}
-    facts = {"train": 8, "valid": 2, "genres": ["bass", "drone"]}
+    profile = {"train": 8, "valid": 2, "genres": ["bass", "drone"]}
+    dataset = TrainingDataset(name="demo", digest="4f1c", source="demo", profile=profile)
     with study_run(client, experiment_id, "genre-data") as study:
-        trials = StudyTrials(study, tags=tags, dataset=Lineage(name="demo", digest="4f1c", source="demo", facts=facts))
+        trials = StudyTrials(study, tags=tags, dataset=dataset, sample_interval=0.05)
         for number in range(2):
             trials.start(number, {})
-        while not (trials.run_id(1) and len(_load(client, trials.run_id(1))) > 2):
+        while not (trials.run_id(1) and len(_memory(client, trials.run_id(1))) > 2):
             time.sleep(0.05)
         for number in range(2):
             trials.end(number, "FINISHED")
-        trials.close()
+        trials.stop()
     for run_id in (study.run_id, trials.run_id(0), trials.run_id(1)):
-        ((dataset, context),) = [(one.dataset, one.tags[0]) for one in client.get_run(run_id).inputs.dataset_inputs]
-        assert (dataset.name, dataset.digest) == ("demo", "4f1c")
+        ((logged, context),) = [(one.dataset, one.tags[0]) for one in client.get_run(run_id).inputs.dataset_inputs]
+        assert (logged.name, logged.digest) == ("demo", "4f1c")
         assert (context.key, context.value) == ("mlflow.data.context", "training")
-        again = {"again": "git checkout c0ffee && dvc checkout"}
-        assert json.loads(dataset.profile) == {"train": 8, "valid": 2, "genres": "bass, drone", **again}
-        assert json.loads(dataset.source) == {"uri": "demo", **again}
+        restore = {"restore": "git checkout c0ffee && dvc checkout"}
+        assert json.loads(logged.profile) == {"train": 8, "valid": 2, "genres": "bass, drone", **restore}
+        assert json.loads(logged.source) == {"uri": "demo", **restore}
     load = client.get_run(trials.run_id(0)).data.metrics
     assert load["system/process_memory_usage_megabytes"] > 10
     assert 0 <= load["system/cpu_utilization_percentage"] <= 100
     assert 0 < load["system/system_memory_usage_percentage"] <= 100
-    points = sorted(_load(client, trials.run_id(0)), key=lambda point: point.step)
+    points = sorted(_memory(client, trials.run_id(0)), key=lambda point: point.step)
     assert [point.step for point in points] == list(range(len(points)))
 
 
-def _load(client, run_id):
+def _memory(client, run_id):
     return client.get_metric_history(run_id, "system/process_memory_usage_megabytes")
 
 
-def test_the_best_of_a_study_survives_a_restart_and_other_workers(store):
+def test_the_best_accuracy_of_a_study_is_that_of_all_runs_and_workers(store):
     client, experiment_id = store
 
-    def begin(number, study):
-        trials = StudyTrials(study)
+    def start(number, study):
+        worker = LoggedRun(MlflowWriter(client), experiment_id, study.run_id, label="study")
+        trials = StudyTrials(worker)
         trials.start(number, {})
-        return trials
+        return worker, trials
 
-    def end(trials, number, accuracy):
-        trials.epoch(number, 0, {"val_track_accuracy": accuracy})
+    def end(worker, trials, number, accuracy):
+        trials.log_epoch(number, 0, {"val_track_accuracy": accuracy})
         trials.end(number, "FINISHED")
-        trials.close()
-        return client.get_run(trials.study.run_id).data.metrics["best_val_track_accuracy"]
+        trials.stop()
+        assert worker.writer.close() == 0
+        return client.get_run(worker.run_id).data.metrics["best_val_track_accuracy"]
 
     with study_run(client, experiment_id, "genre-best") as study:
-        assert end(begin(0, study), 0, 0.6) == 0.6
+        assert end(*start(0, study), 0, 0.6) == 0.6
     with study_run(client, experiment_id, "genre-best") as study:
-        slow, fast = begin(1, study), begin(2, study)
-        assert end(fast, 2, 0.4) == 0.6
-        assert end(begin(3, study), 3, 0.7) == 0.7
-        # it began before the others, and is the best nevertheless
-        assert end(slow, 1, 0.8) == 0.8
+        slow, fast = start(1, study), start(2, study)
+        assert end(*fast, 2, 0.4) == 0.6
+        assert end(*start(3, study), 3, 0.7) == 0.7
+        # It started before the others, and is the best one.
+        assert end(*slow, 1, 0.8) == 0.8
 
 
-def test_trials_of_a_killed_process_do_not_run_for_ever(store):
+def test_runs_of_trials_whose_worker_died_are_ended(store):
     client, experiment_id = store
-    with study_run(client, experiment_id, "genre-lost") as study:
-        killed, now = StudyTrials(study), StudyTrials(study)
+    with study_run(client, experiment_id, "genre-orphaned") as study:
+        killed, resumed = StudyTrials(study), StudyTrials(study)
         for number in range(3):
             killed.start(number, {})
-        killed.close()
-        now.start(3, {})
+        resumed.start(3, {})
         for _ in range(2):
-            # The second was over, and the third pruned, before the process was killed; it could not write that.
-            # MLflow has not heard of the last one.
-            now.settle({0: "interrupted", 1: "finished", 2: "pruned", 4: "interrupted"})
-        now.end(3, "FINISHED")
-        now.close()
-    left = [client.get_run(killed.run_id(number)) for number in range(3)]
-    assert [run.info.status for run in left] == ["FAILED", "FINISHED", "KILLED"]
-    assert [run.data.tags["trial"] for run in left] == ["interrupted", "finished", "pruned"]
-    assert "before its last writes" in left[1].data.tags["error"]
-    (unheard,) = find_trial(study, 4)
-    assert (unheard.info.status, unheard.info.run_name) == ("FAILED", "trial 4")
-    assert status(client, now.run_id(3)) == "FINISHED"
+            # Trials 1 and 2 had ended before the worker was killed, which could not write that. MLflow does not know
+            # the last one.
+            resumed.end_orphaned({0: "interrupted", 1: "finished", 2: "pruned", 4: "interrupted"})
+        resumed.end(3, "FINISHED")
+        killed.stop()
+        resumed.stop()
+    orphaned = [client.get_run(killed.run_id(number)) for number in range(3)]
+    assert [run.info.status for run in orphaned] == ["FAILED", "FINISHED", "KILLED"]
+    assert [run.data.tags["trial"] for run in orphaned] == ["interrupted", "finished", "pruned"]
+    assert all(run.data.tags["error"] for run in orphaned)
+    (unknown,) = find_trial(study, 4)
+    assert (unknown.info.status, unknown.info.run_name) == ("FAILED", "trial 4")
+    ended = client.get_run(resumed.run_id(3))
+    assert (ended.info.status, "error" in ended.data.tags) == ("FINISHED", False)
 
 
-def test_a_trial_whose_run_was_made_twice_has_one(store):
-    """The answer of the first try was lost on its way: both tries are the store's."""
+def test_a_trial_whose_run_was_created_twice_has_one(store):
+    """The response to the first attempt was lost."""
     client, experiment_id = store
     with study_run(client, experiment_id, "genre-twice") as study:
         twice = {"mlflow.parentRunId": study.run_id, "genreflow.trial": "0"}
@@ -290,53 +281,69 @@ def test_a_trial_whose_run_was_made_twice_has_one(store):
         trials = StudyTrials(study)
         trials.start(0, {"a": 1})
         trials.end(0, "FINISHED")
-        trials.close()
-        (only,) = find_trial(study, 0)
+        trials.stop()
+    (only,) = find_trial(study, 0)
     assert (only.info.run_id, only.info.status, only.data.params) == (trials.run_id(0), "FINISHED", {"a": "1"})
 
 
-def test_a_study_says_which_trial_is_best_and_how_to_get_its_data(store, tmp_path):
+def test_the_descriptions_of_study_and_experiment_link_to_the_best_trial_and_its_data(store, tmp_path):
     client, experiment_id = store
-    (tmp_path / "history.html").write_text("<p>history</p>")
+    (tmp_path / "study.html").write_text("<p>history</p>")
     facts = {"architecture": "efficient", "val_track_accuracy": 0.83721, "parameters": 123456, "pruned": 3}
     lineage = {"manifest_hash": "4f1c0ffee1234567", "git_revision": "c0ffee" * 6, "git_dirty": "true"}
-    with study_run(client, experiment_id, "genre-shown") as study:
+    with study_run(client, experiment_id, "genre-described") as study:
         trials = StudyTrials(study)
         trials.start(7, {})
         trials.end(7, "FINISHED")
-        trials.close()
-        log_folder(study, tmp_path)
-        # of a worker on another machine the lead does not know the run
-        show_best(study, best=7, best_run_id=None, facts=facts, lineage=lineage)
-    first, data, *_ = client.get_run(study.run_id).data.tags["mlflow.note.content"].splitlines()[::2]
+        trials.stop()
+        # The run of a trial on another machine is not known here.
+        describe_best_trial(study, number=7, run_id=None, facts=facts, lineage=lineage)
+
+    def description(run_id=study.run_id):
+        return client.get_run(run_id).data.tags["mlflow.note.content"]
+
+    first, data, *_ = description().splitlines()[::2]
     page = f"#/experiments/{experiment_id}/runs/{trials.run_id(7)}"
     assert first.startswith(f"Best: [trial 7]({page}?")
     assert "architecture efficient, val track accuracy 0.8372" in first
-    assert f"[its curves]({page}/model-metrics?" in first
+    assert f"({page}/model-metrics?" in first
     assert "data `4f1c0ffee1234567`, git `c0ffeec0ffee`" in first
-    assert "`git checkout c0ffeec0ffee && dvc checkout` (files in git had changes" in data
+    assert "`git checkout c0ffeec0ffee && dvc checkout` (" in data
     assert client.get_run(study.run_id).data.tags["best_trial"] == "7"
-    assert "| parameters | 123,456 |" in client.get_run(study.run_id).data.tags["mlflow.note.content"]
-    assert [file.path for file in client.list_artifacts(study.run_id, "study")] == ["study/history.html"]
-    told = client.get_experiment(experiment_id).tags["mlflow.note.content"]
-    assert told.startswith("Latest study: best is [trial 7]")
-    assert f"[all of it](#/experiments/{experiment_id}/runs/{study.run_id}?" in told
-    show_best(study, best=8, best_run_id="ab", facts={}, lineage={"dvc_experiment": "bold-bass"})
-    assert "[trial 8]" in client.get_experiment(experiment_id).tags["mlflow.note.content"]
-    assert "`dvc exp apply bold-bass`" in client.get_run(study.run_id).data.tags["mlflow.note.content"]
-    client.set_experiment_tag(experiment_id, "mlflow.note.content", "Ours: do not touch")
-    show_best(study, best=7, best_run_id="ab", facts={}, lineage={})
-    assert client.get_experiment(experiment_id).tags["mlflow.note.content"] == "Ours: do not touch"
+    assert "| parameters | 123,456 |" in description()
+    experiment = client.get_experiment(experiment_id).tags["mlflow.note.content"]
+    assert experiment.startswith("Latest study: best is [trial 7]")
+    assert f"(#/experiments/{experiment_id}/runs/{study.run_id}?" in experiment
+
+    def describe(**changes):
+        with study_run(client, experiment_id, "genre-described") as again:
+            describe_best_trial(again, **{"facts": {}, "lineage": {}, "run_id": "ab", **changes})
+        return client.get_experiment(experiment_id).tags["mlflow.note.content"]
+
+    assert "[trial 8]" in describe(number=8, lineage={"dvc_experiment": "bold-bass"})
+    assert "`dvc exp apply bold-bass`" in description()
+    client.set_experiment_tag(experiment_id, "mlflow.note.content", "Written by someone else")
+    assert describe(number=7) == "Written by someone else"
 
 
-def test_an_experiment_of_before_is_marked_as_model_training(store, tmp_path):
+def test_a_folder_is_added_to_a_run_that_has_ended(store, tmp_path):
+    client, experiment_id = store
+    (tmp_path / "study.html").write_text("<p>history</p>")
+    with start_run(client, experiment_id, "ended") as run:
+        pass
+    assert log_folder(client, run.run_id, tmp_path)
+    assert [file.path for file in client.list_artifacts(run.run_id, "study")] == ["study/study.html"]
+    assert not log_folder(client, "no-such-run", tmp_path)
+
+
+def test_an_existing_experiment_is_marked_as_model_training(store, tmp_path):
     client = store[0]
-    old = client.create_experiment("of-before")
-    ensure_experiment(client, tmp_path, name="of-before")
+    old = client.create_experiment("existing")
+    ensure_experiment(client, tmp_path, name="existing")
     assert client.get_experiment(old).tags["mlflow.experimentKind"] == "custom_model_development"
 
 
-def test_lineage_knows_the_revision_and_whether_it_was_changed(tmp_path, monkeypatch):
+def test_lineage_has_the_git_revision_and_whether_files_differ_from_it(tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     assert lineage_tags(tmp_path, data_hash="ab") == {"data_hash": "ab"}
 

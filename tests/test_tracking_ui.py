@@ -1,4 +1,4 @@
-"""What a person sees of a study in the MLflow UI: a real server, a real browser, and three clicks."""
+"""A study in the MLflow UI: a real server, a real browser, and three clicks to the best trial."""
 
 import math
 import re
@@ -7,11 +7,10 @@ import shutil
 import pytest
 from mlflow import MlflowClient
 
-from genreflow.tracking import system
-from genreflow.tracking.lineage import Lineage
+from genreflow.tracking.datasets import TrainingDataset
 from genreflow.tracking.store import ensure_experiment
 from genreflow.tracking.study import study_run
-from genreflow.tracking.summary import log_folder, show_best
+from genreflow.tracking.summary import describe_best_trial, log_folder
 from genreflow.tracking.trials import StudyTrials
 from mlflow_server import Server
 
@@ -28,34 +27,35 @@ TAGS = {"manifest_hash": MANIFEST, "split_hash": "99aabbccddeeff00", "git_revisi
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server that knows one study of four trials; the third is the best."""
+    """A server with a study of four trials, of which the third is the best."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "plots").mkdir()
-    (folder / "plots" / "history.html").write_text("<p>how the study went</p>")
-    with Server(folder) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(system, "SAMPLE_SECONDS", 0.02)
+    (folder / "plots" / "history.html").write_text("<p>history</p>")
+    with Server(folder) as server:
         client = MlflowClient(tracking_uri=server.uri, registry_uri=server.uri)
         experiment_id = ensure_experiment(client).experiment_id
-        facts = {"train": 120, "valid": 24, "test": 24, "genres": ["bass", "drone", "whistle"]}
-        data = Lineage(name="demo", digest=MANIFEST, source="data/demo.yaml", facts=facts)
+        profile = {"train": 120, "valid": 24, "test": 24, "genres": ["bass", "drone", "whistle"]}
+        dataset = TrainingDataset(name="demo", digest=MANIFEST, source="data/demo.yaml", profile=profile)
         with study_run(client, experiment_id, "study-1f2e3d", params={"epochs": 8}, tags=TAGS) as study:
-            trials = StudyTrials(study, tags=TAGS, dataset=data)
+            trials = StudyTrials(study, tags=TAGS, dataset=dataset, sample_interval=0.02)
             for number, speed in enumerate((3, 5, 2, 4)):
                 trials.start(number, {"architecture": "efficient", "learning_rate": speed / 1000})
                 for epoch in range(8):
                     loss = math.exp(-(epoch + 1) / speed)
-                    trials.epoch(number, epoch, {"loss": loss, "val_loss": loss, "val_track_accuracy": 0.9 - loss / 2})
+                    trials.log_epoch(
+                        number, epoch, {"loss": loss, "val_loss": loss, "val_track_accuracy": 0.9 - loss / 2}
+                    )
                 trials.end(number, "FINISHED", tags={"trial": "finished"}, metrics={"parameters": 123456})
-            trials.close()
-            found = {"architecture": "efficient", "val_track_accuracy": 0.8908, "finished": 4, "pruned": 0}
-            show_best(study, best=2, best_run_id=trials.run_id(2), facts=found, lineage=TAGS)
-            log_folder(study, folder / "plots")
+            trials.stop()
+            facts = {"architecture": "efficient", "val_track_accuracy": 0.8908, "finished": 4, "pruned": 0}
+            describe_best_trial(study, number=2, run_id=None, facts=facts, lineage=TAGS)
+        log_folder(client, study.run_id, folder / "plots")
         yield server
 
 
 @pytest.fixture
 def page(server):
-    """The UI's front page in a browser that was never here before."""
+    """The UI's front page in a new browser."""
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
@@ -63,7 +63,7 @@ def page(server):
             context.set_default_timeout(120_000)
             sync_api.expect.set_options(timeout=120_000)
             page = context.new_page()
-            # nothing but the server: fonts and counters of elsewhere are no part of this
+            # Requests to other hosts, for fonts and usage counters, are no part of the test.
             context.route(lambda url: not url.startswith(server.uri), lambda route: route.abort())
             page.goto(server.uri)
             yield page
@@ -72,7 +72,7 @@ def page(server):
 
 
 def follow(page, link):
-    """Click a link of a description, which opens a page of its own."""
+    """Click a link of a description, which opens a new page."""
     with page.context.expect_page() as opened:
         link.click()
     return opened.value
@@ -80,30 +80,30 @@ def follow(page, link):
 
 def test_three_clicks_to_the_curves_of_the_best_trial_and_its_data(page, tmp_path):
     expect = sync_api.expect
-    page.get_by_text("Model training", exact=True).click()  # 1: MLflow shows language models to whoever is new to it
+    page.get_by_text("Model training", exact=True).click()  # 1: a new browser shows language models
     page.get_by_role("link", name="genreflow", exact=True).click()  # 2
-    told = page.get_by_text(re.compile("Latest study"))
-    expect(told).to_be_visible()
-    expect(told).to_contain_text(MANIFEST)
-    expect(told).to_contain_text(REVISION[:12])
-    expect(told).to_contain_text("0.8908")
+    description = page.get_by_text(re.compile("Latest study"))
+    expect(description).to_be_visible()
+    expect(description).to_contain_text(MANIFEST)
+    expect(description).to_contain_text(REVISION[:12])
+    expect(description).to_contain_text("0.8908")
     expect(page.get_by_role("link", name="study-1f2e3d")).to_be_visible()
     page.screenshot(path=tmp_path / "1_experiment.png")
-    curves = follow(page, page.get_by_role("link", name="its curves"))  # 3
+    curves = follow(page, page.get_by_role("link", name="learning curves"))  # 3
     expect(curves.get_by_role("heading", name="trial 2")).to_be_visible()
     expect(curves.get_by_text("val_track_accuracy", exact=True).first).to_be_visible()
     expect(curves.locator(".js-line").first).to_be_attached()
     curves.screenshot(path=tmp_path / "2_curves.png")
 
 
-def test_the_study_leads_to_its_best_trial_and_its_plots(page, tmp_path):
+def test_the_study_links_to_its_best_trial_and_its_plots(page, tmp_path):
     expect = sync_api.expect
     page.get_by_text("Model training", exact=True).click()
     page.get_by_role("link", name="genreflow", exact=True).click()
     page.get_by_role("link", name="study-1f2e3d").click()
     expect(page.get_by_text(f"git checkout {REVISION[:12]} && dvc checkout")).to_be_visible()
     page.screenshot(path=tmp_path / "3_study.png")
-    # the list of children names it too; this is the link of the description
+    # The list of child runs has such a link, too; this is the one of the description.
     best = follow(page, page.get_by_role("paragraph").get_by_role("link", name="trial 2"))
     expect(best.get_by_role("heading", name="trial 2")).to_be_visible()
     best.get_by_text(f"demo ({MANIFEST})").first.click()

@@ -1,4 +1,4 @@
-"""What a model will cost is known before it is fitted, and finding it out changes nothing."""
+"""The costs of a model are measured before it is fitted, and the measurement changes nothing."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from genreflow.training.data import TrainingData
 from genreflow.training.fit import fit
 from genreflow.training.options import FitOptions
 from genreflow.training.segment_set import SegmentSet
-from genreflow.tuning import model_costs as footprint
-from genreflow.tuning.model_costs import Footprint, measure
+from genreflow.tuning import model_costs
+from genreflow.tuning.model_costs import measure_costs
 from serving_toy import LABELS, SEGMENT_SECONDS, SPEC
 
 LENGTH = SPEC.frames(SEGMENT_SECONDS)
@@ -37,17 +37,17 @@ def small(data, name="efficient"):
     return build_model(name, input_shape=data.input_shape, classes=len(LABELS), mean=mean, variance=variance, seed=3)
 
 
-def measured(model, data, **asked):
-    return measure(model, data, spec=SPEC, bank=BANK, **{"latency": False, "memory": False, **asked})
+def costs_of(model, data, **asked):
+    return measure_costs(model, data, spec=SPEC, bank=BANK, **{"latency": False, "memory": False, **asked})
 
 
-def test_parameters_alone_cost_no_export(data, monkeypatch):
-    monkeypatch.delattr(footprint, "export_onnx")
+def test_counting_parameters_needs_no_export(data, monkeypatch):
+    monkeypatch.delattr(model_costs, "export_onnx")
     model = small(data)
-    assert measured(model, data) == Footprint(model.count_params(), None, None)
+    assert costs_of(model, data) == {"parameters": model.count_params()}
 
 
-def test_what_is_measured_is_a_bundle_of_this_model_in_real_processes(data, monkeypatch):
+def test_the_measured_bundle_holds_this_model(data, monkeypatch):
     measured_on = []
     monkeypatch.setattr("genreflow.costs.measure.LOAD_SECONDS", 0.5)
 
@@ -60,12 +60,12 @@ def test_what_is_measured_is_a_bundle_of_this_model_in_real_processes(data, monk
         return call
 
     for name in ("latency_ms", "memory_mib"):
-        monkeypatch.setattr(footprint, name, also(getattr(footprint, name)))
+        monkeypatch.setattr(model_costs, name, also(getattr(model_costs, name)))
     model, segments = small(data), data.valid.segments(slice(0, 3))
-    found = measured(model, data, latency=True, memory=True)
-    assert found.parameters == model.count_params()
-    assert found.latency_ms > 0
-    assert found.memory_mib > 0
+    costs = costs_of(model, data, latency=True, memory=True)
+    assert costs["parameters"] == model.count_params()
+    assert costs["latency_ms"] > 0
+    assert costs["memory_mb"] > 0
     assert len(measured_on) == 2
     for bundle, logits in measured_on:
         np.testing.assert_allclose(logits, model.predict_on_batch(segments), atol=1e-4)
@@ -75,24 +75,24 @@ def test_what_is_measured_is_a_bundle_of_this_model_in_real_processes(data, monk
             data.length,
             data.hop,
         )
-        assert not bundle.directory.exists()  # thrown away
+        assert not bundle.directory.exists()
 
 
-def test_only_what_was_asked_for_is_measured(data, monkeypatch):
-    monkeypatch.delattr(footprint, "memory_mib")
-    found = measured(small(data), data, latency=True)
-    assert found.latency_ms > 0
-    assert found.memory_mib is None
+def test_only_the_costs_that_are_needed_are_measured(data, monkeypatch):
+    monkeypatch.delattr(model_costs, "memory_mib")
+    costs = costs_of(small(data), data, latency=True)
+    assert costs["latency_ms"] > 0
+    assert costs.keys() == {"parameters", "latency_ms"}
 
 
 @pytest.mark.parametrize("name", ["efficient", pytest.param("cnn_gru", marks=pytest.mark.slow)])
-def test_a_fit_afterwards_takes_the_same_course(name, data):
+def test_a_fit_after_the_measurement_gives_the_same_curves(name, data):
     options = FitOptions(epochs=2, batch_size=8, patience=2, learning_rate=1e-3, precision="float32")
     curves = []
-    for first in (False, True):
+    for measured_before in (False, True):
         model = small(data, name)
-        if first:
-            measured(model, data, latency=True)
+        if measured_before:
+            costs_of(model, data, latency=True)
         history = fit(model, data.train, data.valid, options).history
         curves.append((history["loss"], history["val_loss"]))
     np.testing.assert_array_equal(curves[0], curves[1])

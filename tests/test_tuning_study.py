@@ -1,24 +1,37 @@
-"""A study: resumed, pruned, with failures and limits, on a real SQLite storage."""
+"""A study on a real SQLite storage: resumed, pruned, with failures, limits and several objectives."""
 
 import json
+import logging
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import pairwise
+from datetime import datetime, timedelta
 
 import optuna
 import pytest
 
-from genreflow.errors import GenreflowError, ParameterError
+from genreflow.errors import GenreflowError
 from genreflow.models import MODELS, Choice, Float, Int
-from genreflow.tuning.objectives import Goals
-from genreflow.tuning.results import best_of_previous, best_trial, counts, study_record, table
-from genreflow.tuning.search_space import Search, study_name
-from genreflow.tuning.storage import open_storage
-from genreflow.tuning.study import InfeasibleError, Outcome, open_study, run_study, spent
+from genreflow.tuning.params import TuneParams
+from genreflow.tuning.previous_study import best_parameters_of_previous_study
+from genreflow.tuning.results import best_trial, count_trials, study_record, trials_table
+from genreflow.tuning.run_trial import InfeasibleError, TrialResult
+from genreflow.tuning.search_space import SearchSpace
+from genreflow.tuning.storage import exclusive, open_storage
+from genreflow.tuning.study import open_study, run_study, study_progress
+from genreflow.tuning.trial_states import (
+    ERROR,
+    INTERRUPTED,
+    MAX_RETRIES,
+    requeue_orphaned_trials,
+    retry_of,
+    time_spent,
+)
 
-SEARCH = Search(architectures=("efficient", "parallel_cnn"), trials=6, epochs=3, startup_trials=2, warmup_epochs=1)
-KNOBS = {
+TUNE = TuneParams(architectures=("efficient", "parallel_cnn"), trials=6, epochs=3, startup_trials=2, warmup_epochs=1)
+SPACE = SearchSpace(TUNE.architectures, learning_rate=None, fixed={}, dimensions={})
+DIMENSIONS = {
     "train.batch_size": Choice(values=(16, 64), default=16),
     "train.mixup": Float(low=0.0, high=0.4, default=0.2),
     "train.band_shift": Int(low=0, high=4, default=2),
@@ -27,16 +40,21 @@ KNOBS = {
 }
 
 
+class Stopped(BaseException):
+    """Ends a worker like a signal."""
+
+
 class Recorder:
-    """Keeps what a tracker is told."""
+    """A tracker that keeps what it is called with."""
 
     def __init__(self):
         self.started, self.tags, self.epochs, self.ended, self.metrics = {}, {}, [], {}, {}
+        self.orphaned = {}
 
     def start(self, number, params, tags):
         self.started[number], self.tags[number] = dict(params), dict(tags)
 
-    def epoch(self, number, epoch, metrics):
+    def log_epoch(self, number, epoch, metrics):
         self.epochs.append((number, epoch, metrics["val_track_accuracy"]))
 
     def end(self, number, status, *, tags, metrics):
@@ -45,38 +63,53 @@ class Recorder:
     def run_id(self, number):
         return f"run-{number}"
 
+    def end_orphaned(self, states):
+        self.orphaned.update(states)
 
-def hill(configuration, watch):
-    """Better the nearer the learning rate is to 1e-2, and always better with `efficient`."""
+
+def tune(**changes) -> TuneParams:
+    return TuneParams.model_validate({**TUNE.model_dump(), **changes})
+
+
+def hill(configuration, callback):
+    """An objective that grows towards a learning rate of 1e-2, and is always higher with `efficient`."""
     top = 0.9 if configuration.architecture == "efficient" else 0.4
     peak = top - 0.1 * abs(math.log10(configuration.learning_rate) + 2)
     parameters = 1000 if configuration.architecture == "efficient" else 500
-    watch.built({"parameters": parameters, "latency_ms": 2 * peak, "memory_mb": parameters / 2})
+    callback.on_model_built({"parameters": parameters, "latency_ms": 2 * peak, "memory_mb": parameters / 2})
     for epoch in range(3):
-        watch.epoch(epoch, {"val_track_accuracy": peak * (epoch + 1) / 3})
-    return Outcome(peak, 3, {"val_loss": 1 - peak, "valid_tracks": 100})
+        callback.on_epoch_end(epoch, {"val_track_accuracy": peak * (epoch + 1) / 3})
+    return TrialResult(peak, 3, {"val_loss": 1 - peak, "valid_tracks": 100})
 
 
-def run(objective, search, storage, recorder, goals=None, name="a-study", start_from=lambda study: (), lost=None):
-    goals = goals or Goals()
-    opened = open_storage(storage)
-    study = open_study(search, goals, opened, name=name, start_from=start_from)
-    settle = (lambda ended: None) if lost is None else lost.update
-    run_study(study, opened, objective, search, goals, trials=recorder, settle=settle, say=lambda _: None)
+def run(
+    objective: Callable,
+    storage: str,
+    recorder: Recorder | None = None,
+    params: TuneParams = TUNE,
+    *,
+    space: SearchSpace = SPACE,
+    name: str = "a-study",
+    first_trials: Callable = lambda: (),
+    attributes: Mapping | None = None,
+) -> optuna.Study:
+    opened = open_storage(storage, heartbeat_interval=1, grace_period=2)
+    study = open_study(params, space, opened, name=name, first_trials=first_trials, attributes=attributes)
+    run_study(study, opened, objective, tune=params, space=space, tracker=recorder or Recorder())
     return study
 
 
 @pytest.fixture
-def storage(tmp_path):
+def storage(tmp_path) -> str:
     return f"sqlite:///{tmp_path / 'optuna.db'}"
 
 
-def test_the_study_starts_from_every_architecture_and_finds_the_better_one(storage):
+def test_a_study_starts_with_each_architecture_and_finds_the_better_one(storage):
     recorder = Recorder()
-    study = run(hill, SEARCH, storage, recorder)
+    study = run(hill, storage, recorder)
     assert [recorder.started[number]["architecture"] for number in (0, 1)] == ["efficient", "parallel_cnn"]
     assert recorder.started[0]["learning_rate"] == MODELS["efficient"].learning_rate.default
-    best, rows = best_trial(study, Goals()), table(study, Goals())
+    best, rows = best_trial(study, TUNE), trials_table(study, TUNE)
     assert best.configuration.architecture == "efficient"
     assert set(best.configuration.hyperparameters) == set(MODELS["efficient"].space)
     assert len(rows) == 6
@@ -85,28 +118,21 @@ def test_the_study_starts_from_every_architecture_and_finds_the_better_one(stora
 
 
 def test_the_record_of_a_study_holds_every_trial_and_is_valid_json(storage):
-    goals = Goals(objectives=("track_accuracy", "memory_mb"), max_params=900)
-
-    def objective(configuration, watch):
-        if configuration.architecture == "parallel_cnn" and configuration.learning_rate < 1e-3:
-            raise RuntimeError("diverged")
-        return hill(configuration, watch)
-
-    study = run(objective, replace(SEARCH, trials=8, startup_trials=99), storage, Recorder(), goals)
+    params = tune(trials=8, startup_trials=99, objectives=("track_accuracy", "memory_mb"), max_params=900)
+    study = run(hill, storage, params=params)
     study.enqueue_trial({"architecture": "efficient"})
-    record = json.loads(json.dumps(study_record(study, goals), allow_nan=False))
+    record = json.loads(json.dumps(study_record(study, params), allow_nan=False))
     assert (record["study"], record["objectives"]) == ("a-study", ["track_accuracy", "memory_mb"])
-    best = best_trial(study, goals)
+    best = best_trial(study, params)
     assert (record["chosen"], record["pareto_front"]) == (best.number, best.front)
     assert "learning_rate" in record["log_scale"]
     trials = study.get_trials()
     assert [trial["number"] for trial in record["trials"]] == list(range(len(trials)))
-    states = {trial["state"] for trial in record["trials"]}
-    assert {"finished", "infeasible", "waiting"} <= states
+    assert {"finished", "infeasible", "waiting"} <= {trial["state"] for trial in record["trials"]}
     for trial, row in zip(trials, record["trials"], strict=True):
         prefix = f"{row['architecture']}."
-        params = {name.removeprefix(prefix): value for name, value in trial.params.items() if name != "architecture"}
-        assert row["params"] == params
+        expected = {name.removeprefix(prefix): value for name, value in trial.params.items() if name != "architecture"}
+        assert row["params"] == expected
         assert row["constraints"] == trial.constraints
         if row["state"] == "finished":
             assert row["values"] == {"track_accuracy": trial.values[0], "memory_mb": trial.values[1]}
@@ -118,21 +144,20 @@ def test_the_record_of_a_study_holds_every_trial_and_is_valid_json(storage):
         assert (row["infeasible"] is not None) == (row["state"] == "infeasible")
 
 
-def test_knobs_of_training_and_segments_are_searched(storage):
+def test_parameters_of_training_and_segments_are_searched(storage):
     seen = []
 
-    def spy(configuration, watch):
+    def spy(configuration, callback):
         seen.append(configuration)
-        return hill(configuration, watch)
+        return hill(configuration, callback)
 
-    search = replace(SEARCH, knobs=KNOBS, trials=14, startup_trials=99)
-    recorder = Recorder()
-    study = run(spy, search, storage, recorder)
+    recorder, params = Recorder(), tune(trials=14, startup_trials=99)
+    study = run(spy, storage, recorder, params, space=replace(SPACE, dimensions=DIMENSIONS))
     assert {c.train["batch_size"] for c in seen} == {16, 64}
     assert {c.segments["seconds"] for c in seen} == {2.0, 4.0}
     assert len({c.train["mixup"] for c in seen}) > 5
     assert len({c.train["band_shift"] for c in seen}) > 2
-    # Plain gradient descent has learning rates of its own; each architecture's own optimiser keeps the published ones.
+    # Plain gradient descent has a range of its own; the architecture's own optimiser keeps the published one.
     for configuration in seen:
         row = MODELS[configuration.architecture].learning_rate
         if configuration.train["optimiser"] is None:
@@ -140,172 +165,199 @@ def test_knobs_of_training_and_segments_are_searched(storage):
         elif configuration.architecture == "efficient":
             assert 100 * row.low <= configuration.learning_rate <= min(100 * row.high, 10)
     assert {c.train["optimiser"] for c in seen} == {None, "sgd"}
-    # What MLflow gets has one name for the learning rate of all architectures.
+    # In MLflow the learning rate has the same name for all architectures.
     assert recorder.started[3].keys() >= {"architecture", "learning_rate", "batch_size", "mixup", "segment_seconds"}
-    best = best_trial(study, Goals()).configuration
-    assert best == seen[best_trial(study, Goals()).number]
+    best = best_trial(study, TUNE)
+    assert best.configuration == seen[best.number]
 
 
-def test_what_is_known_to_be_good_comes_first(storage):
-    """Published systems as their authors had them, where that is searched; our own by its recipe."""
-    knobs = {**KNOBS, "train.batch_size": Choice(values=(16, 128), default=16)}
+def test_trials_below_the_median_are_pruned_after_the_warm_up(storage):
     recorder = Recorder()
-    run(hill, replace(SEARCH, knobs=knobs, trials=2), storage, recorder)
-    ours, published = recorder.started[0], recorder.started[1]
-    assert MODELS["efficient"].protocol.options["band_shift"] == 4 == ours["band_shift"]
-    assert (ours["mixup"], ours["batch_size"]) == (0.3, 16)
-    assert (published["mixup"], published["band_shift"], published["batch_size"]) == (0.0, 0, 128)
-
-
-def test_bad_trials_are_pruned_and_said_to_be(storage):
-    recorder = Recorder()
-    study = run(hill, replace(SEARCH, trials=12), storage, recorder)
+    study = run(hill, storage, recorder, tune(trials=12))
     pruned = [number for number, (status, _) in recorder.ended.items() if status == "KILLED"]
     assert pruned
     for number in pruned:
-        assert "leads below their median" in recorder.ended[number][1]["reason"]
+        assert recorder.ended[number][1]["trial"] == "pruned"
         curve = [value for trial, _, value in recorder.epochs if trial == number]
-        assert len(curve) == 2, "the epochs of the warm-up are every trial's"
+        assert len(curve) == 2
         assert study.get_trials()[number].user_attrs["val_track_accuracy_by_epoch"] == curve
-    assert counts(study)["pruned"] == len(pruned)
+    assert count_trials(study)["pruned"] == len(pruned)
 
 
-def test_a_study_goes_on_where_it_stopped(storage):
-    class Stop(BaseException):
-        pass
-
-    first, second, lost = Recorder(), Recorder(), {}
+@pytest.mark.parametrize("signal", [Stopped, KeyboardInterrupt])
+def test_a_study_resumes_and_repeats_the_interrupted_trial(storage, signal, caplog):
+    first, second = Recorder(), Recorder()
     calls = []
 
     def stops(*arguments):
         calls.append(1)
         if len(calls) == 4:
-            raise Stop
+            raise signal
         return hill(*arguments)
 
-    with pytest.raises(Stop):
-        run(stops, SEARCH, storage, first)
-    assert first.ended[3][0] == "FAILED"
-    study = run(hill, SEARCH, storage, second, lost=lost)
-    assert lost == {3: "interrupted"}
+    with pytest.raises(signal):
+        run(stops, storage, first)
+    assert first.ended[3] == ("FAILED", {"trial": "interrupted", "reason": signal.__name__})
+    with caplog.at_level(logging.INFO, "genreflow"):
+        study = run(hill, storage, second)
+    assert any(record.name == "genreflow.tuning.study" and record.args == ("a-study", 3) for record in caplog.records)
+    assert second.orphaned == {3: "interrupted"}
     assert 0 not in second.started
-    # The one that was cut off is tried again, and does not count.
+    # It is repeated with the same parameters, and does not count.
     again = next(number for number, tags in second.tags.items() if tags.get("retry_of") == 3)
     assert second.started[again] == first.started[3]
-    assert counts(study)["interrupted"] == 1
-    assert sum(counts(study).values()) == SEARCH.trials + 1
+    assert count_trials(study)["interrupted"] == 1
+    assert sum(count_trials(study).values()) == TUNE.trials + 1
     drawn = [tuple(map(str, params.items())) for number, params in second.started.items() if number != again]
     drawn += [tuple(map(str, params.items())) for params in first.started.values()]
-    assert len(set(drawn)) == len(drawn), "a resumed study drew the same numbers again"
+    assert len(set(drawn)) == len(drawn), "the resumed study sampled the same parameters again"
     third = Recorder()
-    run(hill, SEARCH, storage, third)
+    run(hill, storage, third)
     assert not third.started
     more = Recorder()
-    run(hill, replace(SEARCH, trials=8), storage, more)
+    run(hill, storage, more, tune(trials=8))
     assert len(more.started) == 2
 
 
-def test_a_trial_that_always_ends_its_process_is_not_tried_for_ever(storage):
-    class Stop(BaseException):
-        pass
-
+def test_a_trial_that_is_always_interrupted_is_repeated_twice_only(storage):
     def stops(*_):
-        raise Stop
+        raise Stopped
 
-    for _ in range(4):
-        with pytest.raises(Stop):
-            run(stops, replace(SEARCH, trials=1), storage, Recorder())
-    recorder = Recorder()
-    study = run(hill, replace(SEARCH, trials=2), storage, recorder)
-    assert counts(study)["finished"] >= 1
-    histories = [len(t.system_attrs.get("retry_history", [])) for t in study.get_trials()]
-    assert max(histories) == 2
+    one = replace(SPACE, architectures=("efficient",))
+    for _ in range(1 + MAX_RETRIES):
+        with pytest.raises(Stopped):
+            run(stops, storage, params=tune(trials=1), space=one)
+    study = run(stops, storage, params=tune(trials=1), space=one)
+    assert count_trials(study) == {"finished": 0, "pruned": 0, "infeasible": 0, "failed": 0, "interrupted": 3}
 
 
-def test_an_interruption_does_not_change_what_is_drawn(tmp_path):
+def test_a_trial_whose_worker_died_before_its_first_heartbeat_is_repeated(storage):
+    """The worker was killed between Optuna's entry of the trial and its own."""
+    opened = open_storage(storage, heartbeat_interval=1, grace_period=1)
+    study = open_study(TUNE, SPACE, opened, name="a-study")
+    study.ask()
+    with exclusive(opened):
+        assert requeue_orphaned_trials(study, opened) == set()  # it may be starting just now
+        time.sleep(1.1)
+        assert requeue_orphaned_trials(study, opened) == {0}
+    assert [retry_of(trial) for trial in study.get_trials() if trial.state.name == "WAITING"][-1] == 0
+
+
+def test_a_worker_whose_trial_was_requeued_by_another_one_goes_on(storage):
+    """As after the suspension of a machine: the trial had no heartbeat for the grace period."""
+    recorder, other = Recorder(), []
+
+    def suspended(configuration, callback):
+        if not other:
+            other.append(optuna.load_study(study_name="a-study", storage=open_storage(storage)))
+            other[0].tell(0, state=optuna.trial.TrialState.FAIL)
+        return hill(configuration, callback)
+
+    study = run(suspended, storage, recorder)
+    assert recorder.ended[0] == ("FAILED", {"trial": "interrupted"})
+    assert count_trials(study)["interrupted"] == 1
+    assert [retry_of(trial) for trial in study.get_trials() if retry_of(trial) is not None] == [0]
+    assert sum(count_trials(study).values()) == TUNE.trials + 1
+
+
+def test_a_study_in_several_runs_samples_the_same_parameters_as_in_one(tmp_path):
     whole, parts = Recorder(), Recorder()
-    run(hill, SEARCH, f"sqlite:///{tmp_path / 'whole.db'}", whole)
+    run(hill, f"sqlite:///{tmp_path / 'whole.db'}", whole)
     for trials in (2, 3, 6):
-        run(hill, replace(SEARCH, trials=trials), f"sqlite:///{tmp_path / 'parts.db'}", parts)
+        run(hill, f"sqlite:///{tmp_path / 'parts.db'}", parts, tune(trials=trials))
     assert parts.started == whole.started
 
 
-def test_a_failing_trial_does_not_end_the_study(storage):
-    def fails_once(configuration, watch):
+def test_the_highest_seed_is_valid(storage):
+    run(hill, storage, params=tune(seed=2**32 - 1, trials=3))
+    with pytest.raises(ValueError, match="seed"):
+        tune(seed=2**32)
+
+
+@pytest.mark.parametrize("failure", [MemoryError("out of memory"), ValueError("shapes")])
+def test_a_failing_trial_does_not_end_the_study_and_is_not_repeated(storage, failure):
+    def fails_once(configuration, callback):
         if configuration.architecture == "parallel_cnn":
-            raise MemoryError("no room")
-        return hill(configuration, watch)
+            raise failure
+        return hill(configuration, callback)
 
     recorder = Recorder()
-    study = run(fails_once, SEARCH, storage, recorder)
-    assert best_trial(study, Goals()).configuration.architecture == "efficient"
-    failed = [tags["reason"] for status, tags in recorder.ended.values() if status == "FAILED"]
-    assert failed[0] == "MemoryError: no room"
-    assert not any(recorder.tags.values()), "what fails by itself is not tried again"
+    study = run(fails_once, storage, recorder)
+    assert best_trial(study, TUNE).configuration.architecture == "efficient"
+    failed = {number: tags["reason"] for number, (status, tags) in recorder.ended.items() if status == "FAILED"}
+    assert set(failed.values()) == {f"{type(failure).__name__}: {failure}"}
+    assert all(study.get_trials()[number].user_attrs[ERROR] == reason for number, reason in failed.items())
+    assert count_trials(study)["failed"] == len(failed)
+    assert not any(recorder.tags.values())
 
 
-def test_a_study_without_any_finished_trial_says_so(storage):
+def test_a_trial_without_a_finite_accuracy_fails(storage):
+    study = run(lambda *_: TrialResult(math.nan, 1), storage, params=tune(trials=2))
+    assert count_trials(study) == {"finished": 0, "pruned": 0, "infeasible": 0, "failed": 2, "interrupted": 0}
+
+
+def test_a_study_without_a_completed_trial_has_no_best_one(storage):
     def fails(*_):
         raise ValueError("nothing works")
 
-    with pytest.raises(GenreflowError, match="No trial of the study a-study has finished"):
-        best_trial(run(fails, SEARCH, storage, Recorder()), Goals())
+    with pytest.raises(GenreflowError, match="a-study"):
+        best_trial(run(fails, storage), TUNE)
 
 
-def test_equal_accuracies_are_decided_by_the_loss(storage):
+def test_the_loss_decides_between_equal_accuracies(storage):
     losses = iter([0.9, 0.2, 0.5, 0.6, 0.7, 0.8])
 
-    def flat(configuration, watch):
-        return Outcome(0.5, 1, {"val_loss": next(losses)})
+    def flat(configuration, callback):
+        return TrialResult(0.5, 1, {"val_loss": next(losses)})
 
-    assert best_trial(run(flat, SEARCH, storage, Recorder()), Goals()).number == 1
+    assert best_trial(run(flat, storage), TUNE).number == 1
 
 
-def test_what_breaks_a_limit_is_not_fitted_and_says_so(storage):
-    goals, recorder = Goals(max_params=600, max_memory_mb=250.0), Recorder()
-    study = run(hill, SEARCH, storage, recorder, goals)
-    trained = {number for number, _, _ in recorder.epochs}
-    for number, params in recorder.started.items():
+def test_a_configuration_beyond_a_limit_is_infeasible_and_not_fitted(storage):
+    params, recorder = tune(max_params=600, max_memory_mb=250.0), Recorder()
+    study = run(hill, storage, recorder, params)
+    fitted = {number for number, _, _ in recorder.epochs}
+    for number, values in recorder.started.items():
         status, tags = recorder.ended[number]
-        if params["architecture"] == "efficient":
-            assert number not in trained
+        if values["architecture"] == "efficient":
+            assert number not in fitted
             assert (status, tags["trial"]) == ("KILLED", "infeasible")
-            assert "1,000 parameters, where tune.max_params is 600" in tags["reason"]
-            assert "500 MB while it serves, where tune.max_memory_mb is 250" in tags["reason"]
+            assert "1,000" in tags["reason"]
+            assert "tune.max_params 600" in tags["reason"]
+            assert "tune.max_memory_mb 250" in tags["reason"]
             assert recorder.metrics[number]["parameters"] == 1000
             assert study.get_trials()[number].constraints["parameters"] == pytest.approx(2 / 3)
         else:
-            assert number in trained
-    best = best_trial(study, goals)
+            assert number in fitted
+    best = best_trial(study, params)
     assert best.configuration.architecture == "parallel_cnn"
     assert best.costs == {"parameters": 500, "latency_ms": pytest.approx(2 * best.track_accuracy), "memory_mb": 250}
-    assert counts(study)["infeasible"] == len(recorder.started) - len(trained)
-    assert {row["infeasible"] is not None for row in table(study, goals)} == {True, False}
+    assert count_trials(study)["infeasible"] == len(recorder.started) - len(fitted)
+    assert {row["infeasible"] is not None for row in trials_table(study, params)} == {True, False}
 
 
-def test_a_study_with_nothing_within_the_limits_says_so(storage):
-    goals = Goals(max_params=10)
-    study = run(hill, SEARCH, storage, Recorder(), goals)
-    with pytest.raises(GenreflowError, match=r"within the limits \(1,000 parameters, where tune.max_params is 10\)"):
-        best_trial(study, goals)
+def test_a_study_with_nothing_within_the_limits_names_them(storage):
+    params = tune(max_params=10)
+    study = run(hill, storage, params=params)
+    with pytest.raises(GenreflowError, match=r"tune\.max_params 10"):
+        best_trial(study, params)
 
 
-def test_a_model_that_cannot_be_built_is_infeasible(storage):
-    def cannot(configuration, watch):
+def test_a_configuration_that_no_model_can_be_built_for_is_infeasible(storage):
+    def cannot(configuration, callback):
         if configuration.architecture == "parallel_cnn":
             raise InfeasibleError("no model can be built: too few bands")
-        return hill(configuration, watch)
+        return hill(configuration, callback)
 
-    study = run(cannot, SEARCH, storage, Recorder())
-    assert counts(study)["infeasible"] >= 1
-    assert best_trial(study, Goals()).configuration.architecture == "efficient"
+    study = run(cannot, storage)
+    assert count_trials(study)["infeasible"] >= 1
+    assert best_trial(study, TUNE).configuration.architecture == "efficient"
 
 
-def test_several_objectives_have_a_front(storage):
-    goals = Goals(objectives=("track_accuracy", "parameters", "latency_ms"))
-    search = replace(SEARCH, trials=14, startup_trials=4)
-    study = run(hill, search, storage, Recorder(), goals)
-    best, rows = best_trial(study, goals), table(study, goals)
+def test_several_objectives_have_a_pareto_front(storage):
+    params = tune(trials=14, startup_trials=4, objectives=("track_accuracy", "parameters", "latency_ms"))
+    study = run(hill, storage, params=params)
+    best, rows = best_trial(study, params), trials_table(study, params)
     done = {row["number"]: row for row in rows if row["state"] == "finished"}
     assert set(best.front) == {trial.number for trial in study.best_trials}
     assert best.number in best.front
@@ -322,130 +374,147 @@ def test_several_objectives_have_a_front(storage):
 
 
 @pytest.mark.parametrize("objectives", [("track_accuracy",), ("track_accuracy", "parameters")])
-def test_the_smallest_model_within_a_standard_error_can_be_picked(storage, objectives):
-    """0.50 of 100 tracks has a standard error of 0.05: 0.46 is near, 0.44 is not."""
+def test_the_smallest_model_within_one_standard_error_can_be_picked(storage, objectives):
+    """0.50 of 100 tracks has a standard error of 0.05: 0.46 is within it, 0.44 is not."""
     offered = iter([(0.5, 900), (0.46, 300), (0.47, 400), (0.44, 100), (0.48, 300), (0.49, 800)])
 
-    def small_or_good(configuration, watch):
+    def objective(configuration, callback):
         accuracy, parameters = next(offered)
-        watch.built({"parameters": parameters})
-        watch.epoch(0, {"val_track_accuracy": accuracy})
-        return Outcome(accuracy, 1, {"val_loss": 1.0, "valid_tracks": 100})
+        callback.on_model_built({"parameters": parameters})
+        callback.on_epoch_end(0, {"val_track_accuracy": accuracy})
+        return TrialResult(accuracy, 1, {"val_loss": 1.0, "valid_tracks": 100})
 
-    goals = Goals(objectives=objectives)
-    study = run(small_or_good, replace(SEARCH, startup_trials=99), storage, Recorder(), goals)
-    assert best_trial(study, goals).number == 0
-    # Of two with as few parameters, the more accurate one.
-    assert best_trial(study, replace(goals, pick="one_standard_error")).number == 4
+    params = tune(objectives=objectives, startup_trials=99)
+    study = run(objective, storage, params=params)
+    assert best_trial(study, params).number == 0
+    # Two have the fewest parameters; this is the more accurate one.
+    assert best_trial(study, params.model_copy(update={"pick": "one_standard_error"})).number == 4
 
 
-def test_the_hours_end_a_study_but_never_without_a_result(storage):
-    """No time at all: the first trial ends with what it has, and is the only one."""
+def test_the_time_budget_ends_a_study_but_not_without_a_result(storage):
+    """With no time at all, the first trial completes with the epochs it has, and is the only one."""
     recorder = Recorder()
-    study = run(hill, replace(SEARCH, trials=None, hours=1e-9), storage, recorder)
-    assert counts(study)["finished"] == 1
+    study = run(hill, storage, recorder, tune(trials=None, hours=1e-9))
+    assert count_trials(study)["finished"] == 1
     assert len(recorder.started) == 1
     assert [epoch for _, epoch, _ in recorder.epochs] == [0]
-    best = best_trial(study, Goals())
+    best = best_trial(study, TUNE)
     assert (best.track_accuracy, best.epochs) == (recorder.epochs[0][2], 1)
-    # Time to go on: what was spent already counts.
+    # With a larger budget it continues.
     more = Recorder()
-    run(hill, replace(SEARCH, trials=3, hours=1.0), storage, more)
+    run(hill, storage, more, tune(trials=3, hours=1.0))
     assert len(more.started) == 2
 
 
-def test_a_trial_under_way_is_stopped_when_the_hours_are_over(storage):
-    def slow(configuration, watch):
+def test_a_running_trial_is_stopped_when_the_time_budget_is_spent(storage):
+    def slow(configuration, callback):
         for epoch in range(100):
             time.sleep(0.05)
-            watch.epoch(epoch, {"val_track_accuracy": 0.5})
-        return Outcome(0.5, 100, {})
+            callback.on_epoch_end(epoch, {"val_track_accuracy": 0.5})
+        return TrialResult(0.5, 100)
 
-    so_far = spent(run(hill, replace(SEARCH, trials=1), storage, Recorder())).total_seconds()
+    so_far = time_spent(run(hill, storage, params=tune(trials=1))).total_seconds()
     recorder = Recorder()
-    study = run(slow, replace(SEARCH, trials=None, hours=(so_far + 1) / 3600), storage, recorder)
-    assert recorder.ended[1] == ("KILLED", {"trial": "pruned", "reason": "tune.hours are over"})
-    assert counts(study)["pruned"] == 1
+    study = run(slow, storage, recorder, tune(trials=None, hours=(so_far + 1) / 3600))
+    status, tags = recorder.ended[1]
+    assert (status, tags["trial"]) == ("KILLED", "pruned")
+    assert "tune.hours" in tags["reason"]
+    assert count_trials(study)["pruned"] == 1
 
 
-def test_a_study_without_end_is_refused():
-    with pytest.raises(ParameterError, match=r"needs tune\.trials or tune\.hours"):
-        replace(SEARCH, trials=None)
+def test_only_time_in_which_trials_ran_is_spent():
+    def trial(start: float, seconds: float | None, state="COMPLETE", **attributes):
+        begin = now - timedelta(hours=9) + timedelta(seconds=start)
+        made = optuna.create_trial(
+            state=optuna.trial.TrialState[state],
+            value=1.0 if state == "COMPLETE" else None,
+            user_attrs={name: (begin + timedelta(seconds=value)).isoformat() for name, value in attributes.items()},
+        )
+        made.datetime_start = begin
+        made.datetime_complete = None if seconds is None else begin + timedelta(seconds=seconds)
+        return made
+
+    now, study = datetime.now(), optuna.create_study()
+    study.add_trials([trial(0, 10), trial(5, 10), trial(100, 10)])
+    assert time_spent(study).total_seconds() == pytest.approx(25)
+    # Interrupted ones count up to the interruption; if that is unknown, they do not count.
+    study.add_trials([trial(200, 9000, "FAIL", **{INTERRUPTED: 5}), trial(10_000, 9000, "FAIL")])
+    assert time_spent(study).total_seconds() == pytest.approx(30)
 
 
-def test_a_new_study_may_start_from_the_one_before(storage):
-    def with_tracks(name, seen, opened):
-        study = run(hill, SEARCH, storage, Recorder(), name=name)
-        for key, value in {"seen": seen, "leaking": False, "opened": opened}.items():
-            study.set_user_attr(key, value)
-        return study
+def test_trials_of_other_workers_count_as_started(storage):
+    opened = open_storage(storage)
+    study = open_study(TUNE, SPACE, opened, name="a-study")
+    assert study_progress(study, TUNE).may_start
+    for _ in range(TUNE.trials):
+        study.ask()
+    progress = study_progress(study, TUNE)
+    assert progress.running == list(range(TUNE.trials))
+    assert (progress.finished, progress.trials_left, progress.may_start) == (0, 0, False)
 
-    with_tracks("older", ["a", "b"], "2026-01-01")
-    before = with_tracks("before", ["a", "b", "c"], "2026-01-02")
-    other_space = replace(SEARCH, learning_rate=(1e-4, 1e-3))
-    said, opened = [], open_storage(storage)
 
-    def previous(search=SEARCH, test=frozenset({"x"}), leaking=False):
-        said.clear()
-        return best_of_previous(opened, search, name="new", leaking=leaking, test=set(test), say=said.append)
+def test_a_study_without_an_end_is_refused():
+    with pytest.raises(ValueError, match=r"tune\.trials"):
+        tune(trials=None)
 
-    ranked = sorted((t for t in before.get_trials() if t.values and t.state.name == "COMPLETE"), key=lambda t: -t.value)
-    assert previous() == [trial.params for trial in ranked[:3]]
-    # A track that chose those trials must not test this one.
-    assert previous(test={"c"}) != []
-    assert said[0] == "not starting from study before: it was chosen by 1 of the tracks that test now"
-    assert previous(test={"a"}) == previous(other_space) == previous(leaking=True) == []
+
+def test_a_new_study_may_start_from_the_previous_one(storage):
+    def run_with_tracks(name, seen, opened, seed):
+        attributes = {"seen": seen, "leaking": False, "opened": opened}
+        return run(hill, storage, name=name, attributes=attributes, params=tune(seed=seed))
+
+    run_with_tracks("older", ["a", "b"], "2026-01-01", seed=100)
+    previous = run_with_tracks("previous", ["a", "b", "c"], "2026-01-02", seed=1)
+    opened = open_storage(storage)
+
+    def found(space=SPACE, test=frozenset({"x"}), leaking=False):
+        return best_parameters_of_previous_study(opened, space, name="new", leaking=leaking, test_tracks=test)
+
+    completed = [t for t in previous.get_trials() if t.state.name == "COMPLETE"]
+    ranked = sorted(completed, key=lambda trial: -trial.value)
+    assert found() == [trial.params for trial in ranked[:3]]
+    # A study that validated on a track may not choose the first trials of one that tests on it.
+    assert found(test={"c"}) not in ([], found())
+    assert found(test={"a"}) == found(replace(SPACE, learning_rate=(1e-4, 1e-3))) == found(leaking=True) == []
 
     recorder = Recorder()
-    run(hill, SEARCH, storage, recorder, name="new", start_from=lambda study: previous())
+    run(hill, storage, recorder, name="new", first_trials=found)
     first = [recorder.started[number]["learning_rate"] for number in range(5) if number in recorder.started]
-    assert all(min(abs(_rate(trial) - rate) for rate in first) < 1e-9 for trial in ranked[:3])
+    assert all(min(abs(_learning_rate(trial) - rate) for rate in first) < 1e-9 for trial in ranked[:3])
 
 
-def _rate(trial):
+def _learning_rate(trial):
     return trial.params[f"{trial.params['architecture']}.learning_rate"]
 
 
-def test_the_name_follows_data_and_search_space_but_not_the_budget():
-    name = study_name(SEARCH, "manifest", "split")
-    assert name == study_name(replace(SEARCH, trials=100, hours=60, seed=9), "manifest", "split")
-    assert name != study_name(SEARCH, "other manifest", "split")
-    others = [{"architectures": ("efficient",)}, {"learning_rate": (1e-4, 1e-2)}, {"knobs": KNOBS}]
-    others += [{"knobs": {**KNOBS, "train.mixup": Float(low=0.0, high=0.5, default=0.2)}}]
-    names = [study_name(replace(SEARCH, **other), "manifest", "split") for other in others]
-    assert len({name, *names}) == 5
-    assert all(a != b for a, b in pairwise(names))
+def test_an_unknown_architecture_is_refused():
+    with pytest.raises(ValueError, match="resnet"):
+        tune(architectures=("resnet",))
 
 
-def test_an_unknown_architecture_is_named():
-    with pytest.raises(ParameterError, match=r"'resnet'.*efficient"):
-        Search(architectures=("resnet",))
-
-
-def test_hyperparameters_can_be_given_instead_of_searched(storage, tmp_path):
+def test_hyperparameters_can_be_fixed_instead_of_searched(storage, tmp_path):
     weights = tmp_path / "imagenet.h5"
     weights.touch()
     fixed = {"efficient": {"width": 8}, "resnet50": {"weights": str(weights)}}
-    search = replace(SEARCH, architectures=("efficient", "resnet50"), fixed=fixed)
-    seen, recorder = [], Recorder()
+    space = replace(SPACE, architectures=("efficient", "resnet50"), fixed=fixed)
+    seen = []
 
-    def spy(configuration, watch):
+    def spy(configuration, callback):
         seen.append(configuration)
-        return hill(configuration, watch)
+        return hill(configuration, callback)
 
-    study = run(spy, search, storage, recorder)
+    study = run(spy, storage, space=space)
     assert {configuration.architecture for configuration in seen} == {"efficient", "resnet50"}
     for configuration in seen:
         own = configuration.hyperparameters
         assert own.items() >= fixed[configuration.architecture].items()
         assert set(own) == set(MODELS[configuration.architecture].space)
-    assert best_trial(study, Goals()).configuration.hyperparameters["width"] == 8
+    assert best_trial(study, TUNE).configuration.hyperparameters["width"] == 8
     assert not any("width" in name for trial in study.get_trials() for name in trial.params)
-    assert study_name(search, "data") != study_name(replace(search, fixed={}), "data")
 
 
-def test_the_range_of_the_learning_rate_can_be_given(storage):
+def test_the_range_of_the_learning_rate_can_be_set(storage):
     recorder = Recorder()
-    run(hill, replace(SEARCH, learning_rate=(1e-5, 2e-5), knobs=KNOBS), storage, recorder)
+    run(hill, storage, recorder, space=replace(SPACE, learning_rate=(1e-5, 2e-5), dimensions=DIMENSIONS))
     assert all(1e-5 <= params["learning_rate"] <= 2e-5 for params in recorder.started.values())
     assert optuna.study.get_all_study_names(storage) == ["a-study"]

@@ -13,20 +13,15 @@ from genreflow.errors import ParameterError
 from genreflow.export.params import BundleParams
 from genreflow.features.spec import FeatureSpec
 from genreflow.frozen import FrozenModel
-from genreflow.models import MODELS, Choice, Dimension, Float, Int
+from genreflow.models import MODELS
 from genreflow.registry.params import GateParams
 from genreflow.splits.params import SplitParams
 from genreflow.training.options import FitOptions
 from genreflow.training.params import SegmentParams
-from genreflow.tuning.params import Range, TuneParams
+from genreflow.tuning.params import TuneParams
+from genreflow.tuning.search_space import searched_dimensions
 
 PARAMS_FILE = Path("params.yaml")
-# What a study may vary: not what makes trials incomparable, nor what it finds by itself.
-NOT_SEARCHED = {"epochs", "segments_per_epoch", "learning_rate", "precision", "patience", "seed"}
-SEARCHED = {
-    "train": [name for name in FitOptions.model_fields if name not in NOT_SEARCHED],
-    "segments": ["seconds", "coefficients"],
-}
 
 
 class ComputeParams(FrozenModel):
@@ -86,37 +81,11 @@ class Params(FrozenModel):
 
     @model_validator(mode="after")
     def _searched_parameters_exist(self) -> Self:
-        for name in self.tune.search:
-            self._knob(name)
+        try:
+            searched_dimensions(self.tune, self.train, self.segments)
+        except ParameterError as error:
+            raise ValueError(str(error)) from None
         return self
-
-    @property
-    def knobs(self) -> dict[str, Dimension]:
-        """What `tune.search` varies; the defaults are the values of `train` and `segments`."""
-        return {name: self._knob(name) for name in self.tune.search}
-
-    def _knob(self, name: str) -> Dimension:
-        given = self.tune.search[name]
-        section_name, _, knob = name.partition(".")
-        if knob not in SEARCHED.get(section_name, ()):
-            known = ", ".join(f"{section}.{field}" for section, fields in SEARCHED.items() for field in fields)
-            raise ValueError(f"tune.search has {name!r}; what can be searched is {known}")
-        section = getattr(self, section_name)
-        for value in (given.low, given.high) if isinstance(given, Range) else given:
-            beside = {"hop_seconds": 0.5} if section_name == "segments" else {}
-            try:
-                type(section).model_validate({**beside, knob: value})
-            except ValidationError as error:
-                raise ValueError(f"tune.search.{name} has {value!r}; {error.errors()[0]['msg'].lower()}") from None
-        if isinstance(given, Range):
-            default = min(max(getattr(section, knob) or given.low, given.low), given.high)
-            if type(section).model_fields[knob].annotation is int:
-                return Int(low=round(given.low), high=round(given.high), default=round(default), log=given.log)
-            return Float(low=given.low, high=given.high, default=default, log=given.log)
-        if not given:
-            raise ValueError(f"tune.search.{name} is empty; a list of choices or {{low, high}} is right")
-        default = getattr(section, knob)
-        return Choice(values=tuple(given), default=default if default in given else given[0])
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

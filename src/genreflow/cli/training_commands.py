@@ -47,12 +47,12 @@ def tune(worker: bool) -> None:
     and an MLflow server (MLFLOW_TRACKING_URI). It starts trials until the study is complete.
     """
     from genreflow.stages import tune as stage
-    from genreflow.stages.study import work
+    from genreflow.stages.study_worker import run_worker
 
     if not worker:
         stage.main()
         return
-    with work(lead=False):
+    with run_worker(lead=False):
         pass
 
 

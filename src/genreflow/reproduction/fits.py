@@ -16,7 +16,8 @@ from genreflow.features.store import FeatureStore
 from genreflow.models import body_parameters
 from genreflow.reproduction.budget import plan
 from genreflow.reproduction.tasks import Task
-from genreflow.tracking.runs import LoggedRun, lineage_tags, start_run
+from genreflow.tracking.lineage import lineage_tags
+from genreflow.tracking.runs import LoggedRun, start_run
 from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.training.batches import TrainingBatches
 from genreflow.training.configuration import build_configuration, fit_configuration
@@ -170,7 +171,7 @@ def _watch(
     validation, begin = task.split.prefixed("validation", sep=" "), time.perf_counter()
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-        run.log_epoch(metrics, epoch)
+        run.log_metrics(metrics, epoch)
         left = (time.perf_counter() - begin) / (epoch + 1) * (options.epochs - epoch - 1)
         say(
             f"  {epoch + 1:3d}/{options.epochs}: accuracy {metrics['accuracy']:.3f}, {validation} "

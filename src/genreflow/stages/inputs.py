@@ -13,7 +13,7 @@ from genreflow.splits.split import Split
 from genreflow.stages import FEATURES, MANIFEST, SPLIT
 
 if TYPE_CHECKING:
-    from genreflow.tracking.lineage import Lineage
+    from genreflow.tracking.datasets import TrainingDataset
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Data:
             "feature_key": self.store.spec.key,
         }
 
-    def lineage(self, path: Path) -> "Lineage":
+    def dataset(self, path: Path) -> "TrainingDataset":
         """Return the data as an MLflow dataset; `path` is where they came from."""
-        from genreflow.tracking.lineage import Lineage
+        from genreflow.tracking.datasets import TrainingDataset
 
-        return Lineage(
+        return TrainingDataset(
             name=self.manifest.source,
             digest=f"{self.manifest.hash}-{self.split.hash}",
             source=str(path),
-            facts={part: len(ids) for part, ids in self.split.parts.items()} | {"genres": list(self.manifest.genres)},
+            profile={part: len(ids) for part, ids in self.split.parts.items()} | {"genres": list(self.manifest.genres)},
         )
 
     def usable(self, track_ids: Iterable[str]) -> list[Track]:

@@ -19,19 +19,15 @@ def main() -> None:
 
 def log_report(run_id: str) -> None:
     """Add the report to the artifacts of an MLflow run; without MLflow, the report is complete all the same."""
-    from mlflow.exceptions import MlflowException
-
-    from genreflow.tracking.runs import LoggedRun
     from genreflow.tracking.store import open_client
     from genreflow.tracking.summary import log_folder
 
     try:
         client = open_client(PROJECT)
-        experiment_id = client.get_run(run_id).info.experiment_id
-    except (GenreflowError, MlflowException) as error:
+    except GenreflowError as error:
         logger.warning("the report was not added to the MLflow run %s: %s", run_id, " ".join(str(error).split()))
         return
-    log_folder(LoggedRun(client, experiment_id, run_id), STUDY)
+    log_folder(client, run_id, STUDY)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ def train(params: Params, data: Data, best: Mapping) -> "FitResult":
         Content of ``best_trial.json``.
     """
     import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
-    from genreflow.tracking.runs import lineage_tags, start_run
+    from genreflow.tracking.lineage import lineage_tags
+    from genreflow.tracking.runs import start_run
     from genreflow.tracking.store import ensure_experiment, open_client
     from genreflow.training.calibration import calibrate_and_export
     from genreflow.training.configuration import fit_configuration
@@ -62,7 +63,7 @@ def train(params: Params, data: Data, best: Mapping) -> "FitResult":
     with start_run(
         client, experiment.experiment_id, f"refit {best['study']}", params=configuration, tags=run_tags
     ) as run:
-        client.log_inputs(run.run_id, [data.lineage(params.data.path).as_input(tags)])
+        run.log_inputs([data.dataset(params.data.path).to_input(tags)])
         model, result = fit_configuration(
             segments,
             best["architecture"],
@@ -113,7 +114,7 @@ def epoch_logger(run: "LoggedRun", epochs: int, validation: str) -> Callable[[in
     """Return a function that logs the metrics of an epoch to MLflow and to the terminal."""
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-        run.log_epoch(metrics, epoch)
+        run.log_metrics(metrics, epoch)
         logger.info(
             f"epoch {epoch + 1:3d}/{epochs}: accuracy {metrics['accuracy']:.3f}, {validation} accuracy "
             f"{metrics['val_accuracy']:.3f} on segments, {metrics['val_track_accuracy']:.3f} on tracks "

@@ -1,1 +1,1 @@
-"""MLflow runs: where they are kept, one run, a study with its trials, lineage and system metrics."""
+"""MLflow runs: store, run, writer, study and trials, lineage, datasets, system metrics."""

@@ -1,67 +1,55 @@
-"""The data that a run was made with, as MLflow's own data set, and how to bring that very data back."""
+"""Where the code and data of a run come from, and how to restore them."""
 
-import json
+import os
+import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-from mlflow.entities import Dataset, DatasetInput, InputTag
-
-CONTEXT = "mlflow.data.context"
+from pathlib import Path
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lineage:
-    """What a run was trained on.
+def lineage_tags(root: Path | str = ".", **hashes: str) -> dict[str, str]:
+    """Return the tags that say what a run was made from.
 
     Parameters
     ----------
-    name : str
-        Of the data source.
-    digest : str
-        Names all that `facts` tell, such as "<hash of the manifest>-<hash of the split>": MLflow keeps what was first
-        said about a name and digest. At most 36 characters.
-    source : str
-        Where the data was taken from: a path or an address.
-    facts : mapping of str to JSON-ready
-        Such as the tracks of each part and the genres.
+    root : Path
+        The project folder.
+    **hashes : str
+        Such as ``manifest_hash`` and ``split_hash``.
+
+    Returns
+    -------
+    dict of str to str
+        `hashes`; in a git repository also ``git_revision``, and ``git_dirty`` ("true" if tracked files differ from it,
+        else "false"); inside ``dvc exp run`` also ``dvc_experiment``.
     """
-
-    name: str
-    digest: str
-    source: str
-    facts: Mapping[str, object] = field(default_factory=dict)
-
-    def as_input(self, tags: Mapping[str, object]) -> DatasetInput:
-        """For `MlflowClient.log_inputs`; `tags` are those of `lineage_tags`."""
-        way = {"again": how_to_restore(tags)} if how_to_restore(tags) else {}
-        profile = {
-            name: ", ".join(value) if isinstance(value, list | tuple) else value for name, value in self.facts.items()
-        }
-        dataset = Dataset(
-            name=self.name,
-            digest=self.digest[:36],
-            source_type="local",
-            source=json.dumps({"uri": self.source, **way}),
-            profile=json.dumps(profile | way),  # the UI shows it all, and of a source no more than its address
-        )
-        return DatasetInput(dataset=dataset, tags=[InputTag(CONTEXT, "training")])
+    tags = {name: str(value) for name, value in hashes.items()}
+    if revision := _git(root, "rev-parse", "HEAD"):
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        tags |= {"git_revision": revision, "git_dirty": str(bool(changed)).lower()}
+        tags["mlflow.source.git.commit"] = revision  # the UI's column "Version"
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        tags["dvc_experiment"] = experiment
+    return tags
 
 
-def how_to_restore(tags: Mapping[str, object]) -> str:
-    """The command that brings the data of a run back.
+def restore_command(tags: Mapping[str, object]) -> str:
+    """Return the shell command that restores the data of a run; empty if it was made outside a git repository.
 
     Parameters
     ----------
     tags : mapping of str to any
         From `lineage_tags`.
-
-    Returns
-    -------
-    str
-        Empty where the project was in no git repository.
     """
     if experiment := tags.get("dvc_experiment"):
         return f"dvc exp apply {experiment}"
     if revision := tags.get("git_revision"):
         return f"git checkout {str(revision)[:12]} && dvc checkout"
     return ""
+
+
+def _git(root: Path | str, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,8 +1,7 @@
-"""Where MLflow keeps runs and models, so that `mlflow ui` typed in the project folder finds them."""
+"""Where MLflow keeps runs and models: a place that `mlflow ui`, typed in the project folder, opens by default."""
 
 import logging
 import os
-import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -14,88 +13,99 @@ from mlflow.exceptions import MlflowException
 
 from genreflow.errors import GenreflowError
 
+logger = logging.getLogger(__name__)
+
 EXPERIMENT = "genreflow"
 DATABASE, ARTIFACTS = "mlflow.db", "mlruns"
-# What tells the UI that this is no experiment with language models (3.17's goes by its own switch "Model training").
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-# A server that is started again is waited for so long, before anything is begun; asked, it may take so long to answer.
-PATIENCE_S, ANSWER_S = 60.0, 5.0
+# Marks an experiment as model training; the UI shows experiments with language models differently.
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+# How long a server that is being restarted is waited for, and how long it may take to answer one request.
+STARTUP_TIMEOUT_S, REQUEST_TIMEOUT_S = 60.0, 5.0
 
 
-def connect(root: Path | str = ".") -> str:
-    """Tracking URI of a project.
+def tracking_uri(root: Path | str = ".") -> str:
+    """Return the tracking URI of a project.
 
     Parameters
     ----------
     root : Path
-        The project folder. Where it is one of DVC's temporary copies (``dvc exp run --temp`` and ``--queue`` work
-        in ``.dvc/tmp/exps``), the project it was copied from is taken, or its runs would vanish with the copy.
+        The project folder. A temporary copy of DVC (``dvc exp run --temp`` and ``--queue`` work in ``.dvc/tmp/exps``)
+        stands for the project that it was copied from; otherwise its runs would be deleted with the copy.
 
     Returns
     -------
     str
-        ``MLFLOW_TRACKING_URI`` where that is set, else ``sqlite:///<root>/mlflow.db``, which is also what `mlflow ui`
-        opens by default.
+        ``MLFLOW_TRACKING_URI`` if it is set, else ``sqlite:///<root>/mlflow.db``.
     """
-    _quieten()
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root(root) / DATABASE}"
 
 
-def open_client(root: Path | str = ".") -> MlflowClient:
-    """A client of the project's store; nothing global is set, so that two projects can be open in one process.
+def open_client(root: Path | str = ".", *, timeout: float = STARTUP_TIMEOUT_S) -> MlflowClient:
+    """Return a client of the project's store.
+
+    MLflow's global tracking URI is not set, so that several projects can be open in one process.
+
+    Parameters
+    ----------
+    root : Path
+        The project folder.
+    timeout : float >= 0 [s]
+        How long to wait for a server that does not answer.
 
     Raises
     ------
     GenreflowError
-        The store is a server that does not answer, within a minute.
+        The server does not answer in time.
     """
-    uri = connect(root)
-    _wait_for(uri)
+    uri = tracking_uri(root)
+    _wait_for_server(uri, timeout)
+    _quieten()  # creating a database logs every migration
     client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
-    _quieten()
+    _quieten()  # MLflow configures its loggers again
     return client
 
 
 def ensure_experiment(client: MlflowClient, root: Path | str = ".", *, name: str = EXPERIMENT) -> Experiment:
-    """The experiment called `name`, made where there is none.
+    """Return the experiment called `name`, which is created if it does not exist.
 
-    Of a SQLite store the artifacts go to ``<root>/mlruns``, as an absolute path; a server decides for itself.
+    An SQLite store keeps artifacts in ``<root>/mlruns``, as an absolute path; a server chooses the place itself.
     """
     if (experiment := client.get_experiment_by_name(name)) is None:
         local = client.tracking_uri.startswith("sqlite:")
         location = (project_root(root) / ARTIFACTS).as_uri() if local else None
         try:
-            return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=KIND))
+            experiment_id = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_KIND)
+            return client.get_experiment(experiment_id)
         except MlflowException:
-            # another worker was faster
+            # Another worker has just created it.
             if (experiment := client.get_experiment_by_name(name)) is None:
                 raise
-    if not KIND.keys() & experiment.tags.keys():
-        for key, value in KIND.items():
+    if not EXPERIMENT_KIND.keys() & experiment.tags.keys():
+        for key, value in EXPERIMENT_KIND.items():
             client.set_experiment_tag(experiment.experiment_id, key, value)
     return experiment
 
 
-def answers(uri: str) -> bool:
-    """Whether the server at `uri` answers; True for a store that is no server."""
+def is_reachable(uri: str) -> bool:
+    """Return whether the server at `uri` answers; True for a store that is not a server."""
     if not uri.startswith(("http://", "https://")):
         return True
     try:
-        return requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_S).status_code < 500
+        return requests.get(f"{uri.rstrip('/')}/health", timeout=REQUEST_TIMEOUT_S).status_code < 500
     except requests.exceptions.SSLError:
-        return True  # MLflow has settings for certificates, and will say what is wrong
+        return True  # MLflow has its own certificate settings, and its own message
     except requests.RequestException:
         return False
 
 
-def shown(uri: str) -> str:
-    """`uri` for people to read: without user and password."""
+def without_credentials(uri: str) -> str:
+    """Return `uri` without user and password, for messages."""
     parts = urlsplit(uri)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
 def project_root(root: Path | str) -> Path:
-    """`root` made absolute; of a temporary copy that DVC made for an experiment, the project that was copied."""
+    """Return `root` as an absolute path; of a temporary copy that DVC made, the project that it was copied from."""
     root = Path(root).resolve()
     for parent in root.parents:
         if parent.parts[-3:] == (".dvc", "tmp", "exps"):
@@ -103,21 +113,20 @@ def project_root(root: Path | str) -> Path:
     return root
 
 
-def _wait_for(uri: str) -> None:
-    began, said = time.monotonic(), False
-    while not answers(uri):
-        if time.monotonic() - began > PATIENCE_S:
+def _wait_for_server(uri: str, timeout: float) -> None:
+    started, logged = time.monotonic(), False
+    while not is_reachable(uri):
+        if time.monotonic() - started > timeout:
             raise GenreflowError(
-                f"MLflow at {shown(uri)} does not answer; start its server, or let MLFLOW_TRACKING_URI name another."
+                f"MLflow at {without_credentials(uri)} does not answer; start its server, or set MLFLOW_TRACKING_URI "
+                "to another one."
             )
-        if not said:
-            said = True
-            line = f"MLflow at {shown(uri)} does not answer yet; waiting for it, {PATIENCE_S:.0f} s at most."
-            print(line, file=sys.stderr, flush=True)
-        time.sleep(1)
+        if not logged:
+            logged = True
+            logger.warning("MLflow at %s does not answer; waiting up to %.0f s", without_credentials(uri), timeout)
+        time.sleep(min(1.0, timeout))
 
 
 def _quieten() -> None:
-    # MLflow and alembic set their loggers up on import and when a database is made, and report each migration.
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)

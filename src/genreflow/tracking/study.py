@@ -1,4 +1,4 @@
-"""A study is a run, each of its trials a child of it."""
+"""The run of a study, which is the parent of the runs of its trials."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from genreflow.tracking.outbox import attempt
-from genreflow.tracking.runs import LoggedRun, ending, source, texts
+from genreflow.tracking.runs import SOURCE, LoggedRun, as_text, ending
+from genreflow.tracking.writer import CLOSE_TIMEOUT_S, MlflowWriter
 
+# Tag of the run of a study: the study's name.
 STUDY = "genreflow.study"
 
 
@@ -21,9 +22,12 @@ def study_run(
     params: Mapping[str, object] | None = None,
     tags: Mapping[str, object] | None = None,
     lead: bool = True,
-    turn: Callable[[], AbstractContextManager] = nullcontext,
+    lock: Callable[[], AbstractContextManager[object]] = nullcontext,
+    close_timeout: float = CLOSE_TIMEOUT_S,
 ) -> Iterator[LoggedRun]:
-    """The parent run of a study: the same one after a restart, and in every worker of the study.
+    """Join the run of a study, which is created if it does not exist: one run for all workers and restarts.
+
+    When the block ends, everything that the study and its trials have queued is written, or reported as lost.
 
     Parameters
     ----------
@@ -31,29 +35,34 @@ def study_run(
     experiment_id : str
     study_name : str
     params : mapping of str to any, optional
-        MLflow's parameters cannot change: those of the first start stay. What may change belongs in `tags`.
+        MLflow's parameters cannot change: existing ones stay. What may change belongs in `tags`.
     tags : mapping of str to any, optional
-        Written anew at each start of the lead.
+        Written anew at each start of the lead worker.
     lead : bool
-        False for a worker beside the lead: it joins the run, and leaves it as it is when it goes.
-    turn : callable
-        Gives a context in which one worker of the study is at a time, so that the first alone makes the run.
+        The lead worker sets the run's status at the start and end of the block; other workers leave it.
+    lock : callable
+        Returns a context manager that one worker at a time can enter, so that only one of them creates the run.
+    close_timeout : float [s]
+        How long to wait at the end for a store that does not answer.
     """
-    tags = source() | dict(tags or {}) | {STUDY: study_name}
-    with turn():
-        run = _find_study(client, experiment_id, study_name)
-        if run is None:
-            run = client.create_run(experiment_id, run_name=study_name, tags=texts(tags))
-    logged = LoggedRun(client, experiment_id, run.info.run_id)
-    logged.log_params({name: value for name, value in (params or {}).items() if name not in run.data.params})
-    if not lead:
-        yield logged
-        return
-    client.update_run(logged.run_id, status="RUNNING")
-    logged.set_tags(tags)
-    left = f"the run of the study {study_name} there looks as if it went on, until the study is started again"
-    with ending(logged, lambda end: attempt(client.tracking_uri, end, left)):
-        yield logged
+    tags = SOURCE | dict(tags or {}) | {STUDY: study_name}
+    with lock():
+        found = _find_study(client, experiment_id, study_name)
+        if found is None:
+            found = client.create_run(experiment_id, run_name=study_name, tags=as_text(tags))
+    writer = MlflowWriter(client)
+    run = LoggedRun(writer, experiment_id, found.info.run_id, label=f"study {study_name}")
+    try:
+        run.log_params({name: value for name, value in (params or {}).items() if name not in found.data.params})
+        if not lead:
+            yield run
+            return
+        client.update_run(run.run_id, status="RUNNING")
+        run.set_tags(tags)
+        with ending(run):
+            yield run
+    finally:
+        writer.close(timeout=close_timeout)
 
 
 def _find_study(client: MlflowClient, experiment_id: str, study_name: str) -> Run | None:

@@ -73,7 +73,7 @@ def _joined(distributions: Sequence[BaseDistribution]) -> BaseDistribution | Non
     integers = [of for of in distributions if isinstance(of, IntDistribution)]
     if len(categorical) == len(distributions):
         return CategoricalDistribution(list(dict.fromkeys(choice for of in categorical for choice in of.choices)))
-    if len({of.log for of in (*floats, *integers)}) > 1:
+    if len({of.log for of in floats} | {of.log for of in integers}) > 1:
         return None
     if len(floats) == len(distributions):
         return FloatDistribution(min(of.low for of in floats), max(of.high for of in floats), log=floats[0].log)

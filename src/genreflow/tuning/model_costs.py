@@ -1,7 +1,6 @@
-"""What a model will cost where it is served, known before it is fitted."""
+"""Costs of serving a model, measured before it is fitted."""
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -13,32 +12,14 @@ from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.training.data import TrainingData
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """What a model costs.
-
-    Parameters
-    ----------
-    parameters : int
-        Trainable and not, those of the front end included.
-    latency_ms : float > 0 [ms] or None
-        See `genreflow.costs.measure.latency_ms`; None where it was not asked for.
-    memory_mib : float > 0 [MiB] or None
-        See `genreflow.costs.measure.memory_mib`; None where it was not asked for.
-    """
-
-    parameters: int
-    latency_ms: float | None
-    memory_mib: float | None
-
-
-def measure(
+def measure_costs(
     model: keras.Model, data: TrainingData, *, spec: FeatureSpec, bank: FilterBank, latency: bool, memory: bool
-) -> Footprint:
-    """Export a model, fitted or not, to a bundle that is thrown away, and measure what is asked for.
+) -> dict[str, float]:
+    """Count the parameters of a model, and measure latency and memory of a service with it.
 
-    Neither figure depends on the weights, so that a configuration that is too large need not be fitted. The model is
-    left as it was, and so is all chance: a fit afterwards takes the course it would have taken.
+    The model is exported to a temporary bundle, which the real service loads. Latency and memory do not depend on the
+    values of the weights, so that a model need not be fitted. Neither the model nor the state of any random generator
+    changes: a fit afterwards gives the same result as without the measurement.
 
     Parameters
     ----------
@@ -48,16 +29,22 @@ def measure(
     spec : FeatureSpec
     bank : FilterBank
     latency, memory : bool
-        Which to measure, in seconds and in some ten seconds; the model is exported only for these.
+        Whether to measure them. Latency takes seconds, memory some ten seconds.
+
+    Returns
+    -------
+    costs : dict of str to float
+        ``parameters``, trainable or not, those of the front end included; ``latency_ms`` [ms], see
+        `genreflow.costs.measure.latency_ms`; ``memory_mb`` [MiB], see `genreflow.costs.measure.memory_mib`.
 
     Raises
     ------
     GenreflowError
         The exported model cannot be run or served.
     """
-    parameters = model.count_params()
+    costs: dict[str, float] = {"parameters": model.count_params()}
     if not (latency or memory):
-        return Footprint(parameters, None, None)
+        return costs
     with tempfile.TemporaryDirectory(prefix="genreflow-") as folder:
         directory, onnx_path = Path(folder, "bundle"), Path(folder, "model.onnx")
         export_onnx(model, onnx_path)
@@ -74,8 +61,8 @@ def measure(
             architecture=model.name,
             lineage={},
         )
-        return Footprint(
-            parameters,
-            latency_ms=latency_ms(directory) if latency else None,
-            memory_mib=memory_mib(directory) if memory else None,
-        )
+        if latency:
+            costs["latency_ms"] = latency_ms(directory)
+        if memory:
+            costs["memory_mb"] = memory_mib(directory)
+    return costs

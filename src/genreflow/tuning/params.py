@@ -1,77 +1,116 @@
-"""Parameters of `tune` in params.yaml."""
+"""Parameters of `tune` in params.yaml: the only place of their defaults, units and ranges."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from genreflow.errors import ParameterError
 from genreflow.frozen import FrozenModel
 from genreflow.models import MODELS, validate_hyperparameters
 
+# The highest learning rate that a study may search; `genreflow.training.options.FitOptions` has the same limit.
+MAX_LEARNING_RATE = 10.0
+
 
 class Range(FrozenModel):
-    """A range of a knob that a study searches."""
+    """An interval of values to search."""
 
     low: float
     high: float
-    log: bool = Field(default=False, description="whether its order of magnitude is what matters")
+    log: bool = Field(default=False, description="sample on a logarithmic scale")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if not self.low <= self.high or (self.log and self.low <= 0):
-            raise ValueError("a range is {low, high} with low <= high, and low above 0 where log is true")
+        if self.low > self.high:
+            raise ValueError(f"must be {{low, high}} with low <= high; got low {self.low:g} and high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"must have low > 0 where log is true; got low {self.low:g}")
         return self
 
 
-# What is wrong is then said of the one that was meant.
-Searched = Annotated[
+# A mapping is validated as a range, anything else as a list of choices, so that the message is about what was meant.
+SearchedValues = Annotated[
     Annotated[Range, Tag("range")] | Annotated[list[bool | int | float | str | None], Tag("choices")],
     Discriminator(lambda given: "range" if isinstance(given, dict | Range) else "choices"),
 ]
 
 
 class TuneParams(FrozenModel):
-    trials: int | None = Field(default=8, ge=1, le=100_000, description="null: as many as fit into the hours")
-    hours: float | None = Field(default=None, gt=0, description="of work on the study; null: no limit")
-    epochs: int = Field(default=10, ge=1, le=10_000, description="of a trial at most")
-    architectures: tuple[str, ...] = Field(min_length=1)
-    search: dict[str, Searched] = Field(
-        default_factory=dict, description="knobs of train and segments that trials vary: choices, or a range"
+    """What a study searches, what it optimises, and how long it runs."""
+
+    trials: int | None = Field(
+        default=8, ge=1, le=100_000, description="trials of the study in all its runs; null: as many as hours allow"
     )
-    startup_trials: int = Field(default=3, ge=0, description="trials that finish before any is pruned")
+    hours: float | None = Field(
+        default=None, gt=0, description="time in which trials run, in all runs of the study; null: no limit [h]"
+    )
+    epochs: int = Field(default=10, ge=1, le=10_000, description="maximum epochs per trial")
+    architectures: tuple[str, ...] = Field(
+        min_length=1, description="each with its own search space; `genreflow models` lists them"
+    )
+    search: dict[str, SearchedValues] = Field(
+        default_factory=dict,
+        description="parameters of train and segments that are searched: a list of choices, or {low, high, log}",
+    )
+    startup_trials: int = Field(default=3, ge=0, description="trials that must complete before any is pruned")
     warmup_epochs: int = Field(default=3, ge=0, description="epochs of a trial before it may be pruned")
-    learning_rate: tuple[float, float] | None = Field(default=None, description="[low, high]; null: the architecture's")
+    learning_rate: tuple[float, float] | None = Field(
+        default=None, description="[low, high] instead of each architecture's own range; null: its own"
+    )
     fixed: dict[str, dict[str, bool | int | float | str]] = Field(
-        default_factory=dict, description="hyperparameters that are given instead of searched, by architecture"
+        default_factory=dict, description="hyperparameters that are set instead of searched, by architecture"
     )
     objectives: tuple[Literal["track_accuracy", "parameters", "latency_ms", "memory_mb"], ...] = Field(
-        default=("track_accuracy",), min_length=1, description="the first is track_accuracy"
+        default=("track_accuracy",), min_length=1, description="track_accuracy first, then any costs to minimise"
     )
-    max_params: int | None = Field(default=None, ge=1, description="of a model; null: no limit")
-    max_latency_ms: float | None = Field(default=None, gt=0, description="for a clip on one core [ms]")
-    max_memory_mb: float | None = Field(default=None, gt=0, description="of the whole service at its peak [MiB]")
-    pick: Literal["best", "one_standard_error"] = Field(default="best", description="which trial is trained")
+    max_params: int | None = Field(default=None, ge=1, description="parameters of a model; null: no limit")
+    max_latency_ms: float | None = Field(
+        default=None, gt=0, description="latency of one clip on one core; null: no limit [ms]"
+    )
+    max_memory_mb: float | None = Field(
+        default=None, gt=0, description="peak memory of the whole service; null: no limit [MiB]"
+    )
+    pick: Literal["best", "one_standard_error"] = Field(
+        default="best",
+        description="the trial to train: the most accurate one, or the cheapest within one standard error of it",
+    )
     start_from: Literal["previous"] | None = Field(
-        default=None, description="previous: a new study tries the best trials of the one before it first"
+        default=None, description="previous: a new study first repeats the best trials of the study before it"
     )
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, le=2**32 - 1, description="seed of Optuna's sampler")
+
+    @field_validator("architectures")
+    @classmethod
+    def _known_architectures(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in MODELS:
+                raise ValueError(f"must be names from `genreflow models` ({', '.join(MODELS)}); got {name}")
+        return names
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _learning_rate_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] <= value[1] <= MAX_LEARNING_RATE:
+            raise ValueError(f"must be [low, high] with 0 < low <= high <= {MAX_LEARNING_RATE:g}; got {list(value)}")
+        return value
+
+    @field_validator("objectives")
+    @classmethod
+    def _accuracy_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value[0] != "track_accuracy" or len(set(value)) < len(value):
+            raise ValueError(f"must begin with track_accuracy and name no objective twice; got {list(value)}")
+        return value
 
     @model_validator(mode="after")
-    def _known_and_ordered(self) -> Self:
-        for name in self.architectures:
-            if name not in MODELS:
-                raise ValueError(f"tune.architectures names {name!r}; there are {', '.join(MODELS)}")
+    def _consistent(self) -> Self:
         for name, values in self.fixed.items():
             if name not in self.architectures:
-                raise ValueError(f"tune.fixed names {name!r}, which is not one of tune.architectures")
+                known = ", ".join(self.architectures)
+                raise ValueError(f"tune.fixed must name architectures of tune.architectures ({known}); got {name}")
             try:
                 validate_hyperparameters(name, values)
             except ParameterError as error:
                 raise ValueError(f"tune.fixed: {str(error).removesuffix('.')}") from None
-        if self.learning_rate and not 0 < self.learning_rate[0] <= self.learning_rate[1] <= 10:
-            raise ValueError("tune.learning_rate is [low, high] with 0 < low <= high <= 10")
         if self.trials is None and self.hours is None:
-            raise ValueError("tune.trials and tune.hours are both null; one of them must end the study")
-        if self.objectives[0] != "track_accuracy" or len(set(self.objectives)) < len(self.objectives):
-            raise ValueError("tune.objectives must begin with track_accuracy, and name each of the others once at most")
+            raise ValueError("tune.trials or tune.hours must be a number, or the study never ends; got null for both")
         return self

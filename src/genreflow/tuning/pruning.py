@@ -1,48 +1,53 @@
-"""When a trial is not worth its remaining epochs."""
+"""Pruning: stop a trial that is expected to end below the median."""
 
 from collections.abc import Sequence
 from statistics import median
 
-# (architecture, track accuracy on validation after each epoch) of a trial that came to its end
-Curve = tuple[str, Sequence[float]]
+# Architecture and track accuracy on validation after each epoch, of a completed trial.
+LearningCurve = tuple[str, Sequence[float]]
 
 
-def hopeless(
-    architecture: str, curve: Sequence[float], others: Sequence[Curve], *, startup_trials: int, warmup_epochs: int
-) -> str:
-    """Whether a trial should be pruned, and why.
+def pruning_reason(
+    architecture: str,
+    curve: Sequence[float],
+    completed: Sequence[LearningCurve],
+    *,
+    startup_trials: int,
+    warmup_epochs: int,
+) -> str | None:
+    """Return why a trial should be pruned, or None if it should continue.
 
-    Architectures learn at different speeds, so that a curve says nothing about one of another architecture at the same
-    epoch: a plain median rule keeps what starts fast. Compared is where the trial will end: its best epoch so far and
-    what finished trials of its own architecture still gained from that epoch on (their median), against the median of
-    the ends of all finished trials. Of one architecture alone this is about the median rule of Golovin et al. 2017,
-    "Google Vizier".
+    The expected final accuracy of the trial is its best accuracy so far, plus the median gain of completed trials of
+    the same architecture from that epoch on. It is compared with the median of the final accuracies of all completed
+    trials. A median rule at equal epochs (Golovin et al. 2017, "Google Vizier", section 3.2.2) prefers architectures
+    that learn fast; with a single architecture both are about the same.
 
     Parameters
     ----------
     architecture : str
-    curve : sequence of float [shape=(epochs so far,)]
+    curve : sequence of float in [0, 1] [shape=(epochs so far,)]
         Track accuracy on validation.
-    others : sequence of (str, sequence of float)
-        Architecture and curve of every trial that came to its end.
+    completed : sequence of (str, sequence of float)
+        Architecture and curve of every completed trial.
     startup_trials : int >= 0
-        Trials that must have come to their end before.
+        Completed trials without which nothing is pruned.
     warmup_epochs : int >= 0
-        Epochs that every trial gets.
+        Epochs in which no trial is pruned.
 
     Returns
     -------
-    str
-        The reason; empty where it should go on, or no trial of its architecture has come to its end.
+    str or None
+        Always None if no trial of this architecture has completed.
     """
     epochs = len(curve)
-    gains = [max(other) - max(other[:epochs]) for name, other in others if name == architecture and other]
-    if epochs <= warmup_epochs or len(others) < max(1, startup_trials) or not gains:
-        return ""
-    expected, ends = max(curve) + median(gains), median(max(other) for _, other in others if other)
-    if expected >= ends:
-        return ""
+    gains = [max(other) - max(other[:epochs]) for name, other in completed if name == architecture and other]
+    if epochs <= warmup_epochs or len(completed) < max(1, startup_trials) or not gains:
+        return None
+    best, gain = max(curve), median(gains)
+    final = median(max(other) for _, other in completed if other)
+    if best + gain >= final:
+        return None
     return (
-        f"{max(curve):.3f} after epoch {epochs}, from where {architecture} gained {median(gains):.3f} in other trials, "
-        f"leads below their median of {ends:.3f}"
+        f"track accuracy {best:.3f} after epoch {epochs}, expected to gain {gain:.3f} as other {architecture} trials "
+        f"did, is below the median final accuracy {final:.3f}"
     )

@@ -1,30 +1,30 @@
-"""What a study found: the trial to train, a table of all, and trials that a later study may start from."""
+"""Results of a study: the trial to train, tables and records of all trials."""
 
 import json
-import math
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from genreflow.errors import GenreflowError
 from genreflow.tuning.importance import ARCHITECTURE, importances, own_name, own_params
-from genreflow.tuning.objectives import ACCURACY, COSTS, Goals, choose, finished, front
-from genreflow.tuning.search_space import Configuration, Search
-from genreflow.tuning.storage import INFEASIBLE, began_as, endings
-from genreflow.tuning.study import CONFIGURATION, CURVE
-
-# Trials of an earlier study that a new one begins with, at most.
-STARTED_FROM = 3
-# Of a study: when it was opened, and the tracks that chose its trials.
-OPENED, SEEN, LEAKING = "opened", "seen", "leaking"
+from genreflow.tuning.objectives import ACCURACY, COSTS, pareto_front, select_trial
+from genreflow.tuning.params import TuneParams
+from genreflow.tuning.search_space import Configuration
+from genreflow.tuning.trial_states import (
+    CONFIGURATION,
+    INFEASIBLE,
+    completed_trials,
+    finite_curve,
+    retry_of,
+    trial_states,
+)
 
 
 @dataclass(frozen=True)
 class BestTrial:
-    """The trial that is to be trained.
+    """The trial whose configuration is trained.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ class BestTrial:
     configuration : Configuration
     track_accuracy : float in [0, 1]
         On validation.
-    epochs : int
-        Until it was reached.
+    epochs : int > 0
+        Up to and including the best epoch.
     costs : dict of str to float
-        Those that were measured.
+        The measured ones of ``parameters``, ``latency_ms`` and ``memory_mb``.
     front : list of int
         Numbers of the trials on the Pareto front.
     """
@@ -52,59 +52,43 @@ class BestTrial:
         return {**own, **self.configuration.to_dict(), "front": self.front}
 
 
-def best_trial(study: optuna.Study, goals: Goals) -> BestTrial:
-    """The trial that `goals` pick.
+def best_trial(study: optuna.Study, tune: TuneParams) -> BestTrial:
+    """Return the trial that ``tune.pick`` names.
 
     Raises
     ------
     GenreflowError
-        None has finished within the limits.
+        No trial has completed within the limits.
     """
-    trials = finished(study)
+    trials = completed_trials(study)
     if not trials:
-        every = study.get_trials(deepcopy=False)
-        reasons = [trial.user_attrs[INFEASIBLE] for trial in every if INFEASIBLE in trial.user_attrs]
-        if reasons:
-            raise GenreflowError(
-                f"No trial of the study {study.study_name} has finished within the limits ({reasons[0]}); a higher "
-                "limit, another architecture, or more tune.trials is needed."
-            )
-        raise GenreflowError(
-            f"No trial of the study {study.study_name} has finished ({len(every)} failed or were pruned); "
-            "their runs in MLflow say why, and raising tune.trials goes on."
-        )
-    taken = choose(trials, goals)
+        raise GenreflowError(_why_none_completed(study))
+    selected = select_trial(trials, tune)
     return BestTrial(
-        number=taken.number,
-        configuration=Configuration(**taken.user_attrs[CONFIGURATION]),
-        track_accuracy=taken.values[0],
-        epochs=taken.user_attrs["epochs"],
-        costs={
-            name: taken.user_attrs[name]
-            for name in ("parameters", "latency_ms", "memory_mb")
-            if name in taken.user_attrs
-        },
-        front=[trial.number for trial in front(trials, goals)],
+        number=selected.number,
+        configuration=Configuration(**selected.user_attrs[CONFIGURATION]),
+        track_accuracy=selected.values[0],
+        epochs=selected.user_attrs["epochs"],
+        costs=_costs(selected),
+        front=[trial.number for trial in pareto_front(trials, tune)],
     )
 
 
-def counts(study: optuna.Study) -> dict[str, int]:
-    """How many trials ended in which way, those that were cut off and tried again apart."""
-    found = dict.fromkeys(("finished", "pruned", "infeasible", "failed", "interrupted"), 0)
-    for how in endings(study).values():
-        found[how] += 1
-    return found
+def count_trials(study: optuna.Study) -> dict[str, int]:
+    """Return the number of trials by how they ended; see `genreflow.tuning.trial_states.trial_states`."""
+    counts = Counter(trial_states(study).values())
+    return {state: counts[state] for state in ("finished", "pruned", "infeasible", "failed", "interrupted")}
 
 
-def table(study: optuna.Study, goals: Goals) -> list[dict]:
-    """All trials, a row each."""
-    how = endings(study)
+def trials_table(study: optuna.Study, tune: TuneParams) -> list[dict]:
+    """Return all trials as rows of ``reports/trials.csv``."""
+    states = trial_states(study)
     return [
         {
             "number": trial.number,
-            "state": how.get(trial.number, trial.state.name.lower()),
+            "state": _state(trial, states),
             "architecture": trial.user_attrs.get("architecture"),
-            **{name: _value(trial, name, at) for at, name in enumerate(goals.objectives)},
+            **{name: _value(trial, name, index) for index, name in enumerate(tune.objectives)},
             "seconds": round(trial.duration.total_seconds(), 1) if trial.duration else None,
             "epochs": trial.user_attrs.get("epochs"),
             "infeasible": trial.user_attrs.get(INFEASIBLE),
@@ -115,8 +99,8 @@ def table(study: optuna.Study, goals: Goals) -> list[dict]:
     ]
 
 
-def study_record(study: optuna.Study, goals: Goals) -> dict:
-    """Everything that reports show of a study, ready for JSON.
+def study_record(study: optuna.Study, tune: TuneParams) -> dict:
+    """Return everything that reports show of a study, ready for JSON.
 
     Returns
     -------
@@ -140,89 +124,70 @@ def study_record(study: optuna.Study, goals: Goals) -> dict:
           - ``infeasible`` : str or None, which limits it exceeds
           - ``retry_of`` : int or None, number of the interrupted trial that it repeats
           - ``seconds`` : float or None
-          - ``epochs`` : int or None, until its best epoch
+          - ``epochs`` : int or None, up to and including its best epoch
           - ``run_id`` : str or None, its run in MLflow
     """
-    trials, finished_trials = study.get_trials(deepcopy=False), finished(study)
-    how = endings(study)
+    trials, completed, states = study.get_trials(deepcopy=False), completed_trials(study), trial_states(study)
+    log_scale = {
+        own_name(name, trial)
+        for trial in trials
+        for name, distribution in trial.distributions.items()
+        if getattr(distribution, "log", False)
+    }
     return {
         "study": study.study_name,
-        "objectives": list(goals.objectives),
-        "pareto_front": [trial.number for trial in front(finished_trials, goals)],
-        "chosen": choose(finished_trials, goals).number if finished_trials else None,
-        "importances": importances(finished_trials),
-        "log_scale": sorted(
-            {
-                own_name(name, trial)
-                for trial in trials
-                for name, distribution in trial.distributions.items()
-                if getattr(distribution, "log", False)
-            }
-        ),
-        "trials": [_trial_record(trial, goals, state=how.get(trial.number)) for trial in trials],
+        "objectives": list(tune.objectives),
+        "pareto_front": [trial.number for trial in pareto_front(completed, tune)],
+        "chosen": select_trial(completed, tune).number if completed else None,
+        "importances": importances(completed),
+        "log_scale": sorted(log_scale),
+        "trials": [_trial_record(trial, tune, state=_state(trial, states)) for trial in trials],
     }
 
 
-def _trial_record(trial: FrozenTrial, goals: Goals, *, state: str | None) -> dict:
+def _trial_record(trial: FrozenTrial, tune: TuneParams, *, state: str) -> dict:
     attributes = trial.user_attrs
     values = trial.values if trial.state == TrialState.COMPLETE else ()
     return {
         "number": trial.number,
-        "state": state or trial.state.name.lower(),
+        "state": state,
         "architecture": attributes.get("architecture") or trial.params.get("architecture"),
-        "values": dict(zip(goals.objectives, values, strict=False)),
-        "costs": {cost: attributes[cost] for cost in COSTS if cost in attributes},
+        "values": dict(zip(tune.objectives, values, strict=False)),
+        "costs": _costs(trial),
         "params": {name: value for name, value in own_params(trial).items() if name != ARCHITECTURE},
-        "curve": [value if math.isfinite(value) else None for value in attributes.get(CURVE, ())],
+        "curve": finite_curve(trial),
         "constraints": dict(trial.constraints),
         "infeasible": attributes.get(INFEASIBLE),
-        "retry_of": began_as(trial),
+        "retry_of": retry_of(trial),
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "epochs": attributes.get("epochs"),
         "run_id": attributes.get("run_id"),
     }
 
 
-def best_of_previous(
-    storage: RDBStorage, search: Search, *, name: str, leaking: bool, test: set[str], say=print
-) -> Sequence[dict]:
-    """Parameters of the best trials of the study before this one, with the same search space.
-
-    Nothing is taken over from one whose training or validation tracks are tested now: what was chosen by them knows
-    them.
-
-    Parameters
-    ----------
-    storage : RDBStorage
-    search : Search
-    name : str
-        Of the study that is to start.
-    leaking : bool
-        Whether its split leaks.
-    test : set of str
-        Hashes of its test tracks.
-    """
-    earlier = [
-        summary
-        for summary in optuna.get_all_study_summaries(storage)
-        if summary.study_name != name
-        and summary.user_attrs.get("space") == search.space
-        and summary.user_attrs.get(LEAKING) == leaking
-        and SEEN in summary.user_attrs
-    ]
-    for summary in sorted(earlier, key=lambda summary: summary.user_attrs[OPENED], reverse=True):
-        if known := len(test & set(summary.user_attrs[SEEN])):
-            say(f"not starting from study {summary.study_name}: it was chosen by {known} of the tracks that test now")
-            continue
-        study = optuna.load_study(study_name=summary.study_name, storage=storage)
-        best = sorted(finished(study), key=lambda trial: -trial.values[0])[:STARTED_FROM]
-        if best:
-            say(f"starting from the best {len(best)} trials of study {summary.study_name}")
-            return [trial.params for trial in best]
-    return []
+def _why_none_completed(study: optuna.Study) -> str:
+    trials = study.get_trials(deepcopy=False)
+    reasons = [trial.user_attrs[INFEASIBLE] for trial in trials if INFEASIBLE in trial.user_attrs]
+    if reasons:
+        return (
+            f"Study {study.study_name}: no trial has completed within the limits (for example {reasons[0]}); raise the "
+            "limit, add an architecture, or raise tune.trials."
+        )
+    return (
+        f"Study {study.study_name}: no trial has completed ({len(trials)} failed or were pruned); see their runs in "
+        "MLflow for the reasons, and raise tune.trials to continue."
+    )
 
 
-def _value(trial: FrozenTrial, name: str, at: int) -> float | None:
+def _state(trial: FrozenTrial, states: dict[int, str]) -> str:
+    return states.get(trial.number, trial.state.name.lower())
+
+
+def _costs(trial: FrozenTrial) -> dict[str, float]:
+    return {cost: trial.user_attrs[cost] for cost in COSTS if cost in trial.user_attrs}
+
+
+def _value(trial: FrozenTrial, objective: str, index: int) -> float | None:
     if trial.state == TrialState.COMPLETE:
-        return trial.values[at]
-    return None if name == ACCURACY else trial.user_attrs.get(name)
+        return trial.values[index]
+    return None if objective == ACCURACY else trial.user_attrs.get(objective)

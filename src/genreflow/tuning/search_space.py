@@ -1,74 +1,83 @@
-"""What a study searches: architectures, each with a space of its own, and the knobs of training and segments."""
+"""The search space of a study: architectures, their hyperparameters, and parameters of `train` and `segments`."""
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
-import optuna
+from pydantic import BaseModel, ValidationError, create_model
 
+from genreflow.constraints import expected
 from genreflow.errors import ParameterError
-from genreflow.models import MODELS, Architecture, Choice, Dimension, File, Float, Int, validate_hyperparameters
+from genreflow.models import MODELS, Architecture, Choice, Dimension, File, Float, Int
 from genreflow.training.options import FitOptions
+from genreflow.training.params import SegmentParams
+from genreflow.tuning.params import MAX_LEARNING_RATE, Range, TuneParams
 
-# What stands before a knob's name, and in params.yaml for its section.
+if TYPE_CHECKING:  # params.yaml is read by commands that must start fast
+    import optuna
+
+# Prefixes of dimensions: the section of params.yaml that a parameter belongs to.
 TRAIN, SEGMENTS = "train.", "segments."
-# Learning rates of plain gradient descent are larger than those of methods that divide by the gradient's size.
-RATE_OF = {"adam": 1, "adamw": 1, "rmsprop": 1, "momentum": 20, "sgd": 100}
+# Parameters of `train` that cannot be searched: they would make trials incomparable, or the study sets them itself.
+NOT_SEARCHABLE = {
+    "epochs",
+    "segments_per_epoch",
+    "learning_rate",
+    "precision",
+    "patience",
+    "seed",
+}
+SEARCHABLE: dict[str, type[BaseModel]] = {
+    **{f"{TRAIN}{name}": FitOptions for name in FitOptions.model_fields if name not in NOT_SEARCHABLE},
+    f"{SEGMENTS}seconds": SegmentParams,
+    f"{SEGMENTS}coefficients": SegmentParams,
+}
+# Plain gradient descent needs higher learning rates than methods that divide by the gradient's magnitude. The factors
+# are rules of thumb.
+LEARNING_RATE_SCALE = {"adam": 1, "adamw": 1, "rmsprop": 1, "momentum": 20, "sgd": 100}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What a study searches, and for how long.
+@dataclass(frozen=True)
+class SearchSpace:
+    """What trials vary.
 
     Parameters
     ----------
     architectures : sequence of str
-        Names from `genreflow.models.MODELS`.
+        Keys of `genreflow.models.MODELS`.
     learning_rate : (float, float) or None
-        Range instead of the one that each architecture comes with.
+        Range that replaces the one of each architecture.
     fixed : mapping of str to mapping
-        Hyperparameters that are given instead of searched, by architecture: ``{"resnet50": {"weights": "file"}}``.
-    knobs : mapping of str to Dimension
-        What else is searched: fields of `FitOptions` (``train.mixup``), ``segments.seconds`` and
-        ``segments.coefficients``.
-    trials : int > 0 or None
-        Trials of the study, those of interrupted runs included; None: as many as fit into `hours`.
-    hours : float > 0 or None [h]
-        Of work on the study, by however many workers and in however many runs; None: until `trials` are done.
-    epochs : int > 0
-        Epochs of a trial at most.
-    startup_trials, warmup_epochs : int >= 0
-        Trials that finish, and epochs of each trial, before any is pruned.
-    seed : int >= 0
+        Hyperparameters that are set instead of searched, by architecture: ``{"resnet50": {"weights": "file"}}``.
+    dimensions : mapping of str to Dimension
+        What else is searched, a subset of `SEARCHABLE`, such as ``train.mixup``.
     """
 
     architectures: Sequence[str]
-    learning_rate: tuple[float, float] | None = None
-    fixed: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    knobs: Mapping[str, Dimension] = field(default_factory=dict)
-    trials: int | None = 8
-    hours: float | None = None
-    epochs: int = 10
-    startup_trials: int = 3
-    warmup_epochs: int = 3
-    seed: int = 1
+    learning_rate: tuple[float, float] | None
+    fixed: Mapping[str, Mapping[str, object]]
+    dimensions: Mapping[str, Dimension]
 
-    def __post_init__(self) -> None:
-        for name in self.architectures:
-            if name not in MODELS:
-                raise ParameterError(f"tune.architectures names {name!r}; there are {', '.join(sorted(MODELS))}.")
-        for name, values in self.fixed.items():
-            validate_hyperparameters(name, values)
-        if self.trials is None and self.hours is None:
-            raise ParameterError("A study needs tune.trials or tune.hours, or it would never end.")
+    @classmethod
+    def from_params(cls, tune: TuneParams, train: FitOptions, segments: SegmentParams) -> Self:
+        """Combine the sections of params.yaml.
+
+        Raises
+        ------
+        ParameterError
+            As `searched_dimensions`.
+        """
+        dimensions = searched_dimensions(tune, train, segments)
+        return cls(tune.architectures, tune.learning_rate, tune.fixed, dimensions)
 
     @property
-    def space(self) -> str:
-        """A hash of what is searched; of two studies with the same, one may start from the other's best trials."""
+    def hash(self) -> str:
+        """Ten hex digits. Trials of two studies with equal hashes have the same parameters and ranges."""
         rows = [MODELS[name] for name in self.architectures]
         spaces = {row.name: repr([row.learning_rate, sorted(row.space.items())]) for row in rows}
-        ranges = {name: repr(replace(knob, default=None)) for name, knob in self.knobs.items()}
+        ranges = {name: {**asdict(dimension), "default": None} for name, dimension in self.dimensions.items()}
         return short_hash(spaces, self.learning_rate, self.fixed, ranges)
 
 
@@ -80,12 +89,12 @@ class Configuration:
     ----------
     architecture : str
     hyperparameters : dict
-        Of the architecture, passed to `genreflow.models.build_model`.
+        Keyword arguments of `genreflow.models.build_model`.
     learning_rate : float
     train : dict
-        Fields of `FitOptions` that the study chose.
+        Searched fields of `FitOptions`.
     segments : dict
-        ``seconds`` and ``coefficients``, where the study chose them.
+        ``seconds`` and ``coefficients``, if they are searched.
     """
 
     architecture: str
@@ -95,113 +104,187 @@ class Configuration:
     segments: dict = field(default_factory=dict)
 
     @property
-    def flat(self) -> dict[str, object]:
-        """As MLflow's parameters: under names that trials of different architectures share."""
-        own = {f"{self.architecture}.{name}": value for name, value in self.hyperparameters.items()}
+    def mlflow_params(self) -> dict[str, object]:
+        """The configuration as MLflow parameters; only hyperparameters carry the architecture in their names."""
+        hyperparameters = {f"{self.architecture}.{name}": value for name, value in self.hyperparameters.items()}
         segments = {f"segment_{name}": value for name, value in self.segments.items()}
         return {
             "architecture": self.architecture,
             "learning_rate": self.learning_rate,
             **self.train,
             **segments,
-            **own,
+            **hyperparameters,
         }
 
     def to_dict(self) -> dict:
         return asdict(self)
 
 
-def study_name(search: Search, *parts: object) -> str:
-    """Name a study after what it searches and on which data, so that trials never mix.
+def searched_dimensions(tune: TuneParams, train: FitOptions, segments: SegmentParams) -> dict[str, Dimension]:
+    """Return the dimensions that ``tune.search`` names; their defaults are the values of `train` and `segments`.
+
+    Raises
+    ------
+    ParameterError
+        ``tune.search`` names a parameter that cannot be searched, or a value out of the parameter's range.
+    """
+    sections: dict[str, BaseModel] = {TRAIN: train, SEGMENTS: segments}
+    dimensions: dict[str, Dimension] = {}
+    for name, given in tune.search.items():
+        if name not in SEARCHABLE:
+            raise ParameterError(f"tune.search must name parameters of {', '.join(SEARCHABLE)}; got {name}.")
+        section, _, parameter = name.rpartition(".")
+        current = getattr(sections[f"{section}."], parameter)
+        _check_values(name, given)
+        dimensions[name] = _range(name, given, current) if isinstance(given, Range) else _choice(given, current)
+    return dimensions
+
+
+def _check_values(name: str, given: Range | list) -> None:
+    model, parameter = SEARCHABLE[name], name.rpartition(".")[2]
+    if given == []:
+        raise ParameterError(f"tune.search.{name} must be a list of choices, or {{low, high, log}}; got [].")
+    info = model.model_fields[parameter]
+    definition: dict[str, Any] = {parameter: (info.annotation, info)}
+    alone = create_model(model.__name__, **definition)  # without the rules that relate it to other fields
+    for value in (given.low, given.high) if isinstance(given, Range) else given:
+        try:
+            alone.model_validate({parameter: value})
+        except ValidationError:
+            schema = model.model_json_schema()
+            wanted = expected(schema["properties"][parameter], schema.get("$defs", {}))
+            raise ParameterError(f"tune.search.{name} must be {wanted}; got {json.dumps(value)}.") from None
+
+
+def _range(name: str, given: Range, current: float | None) -> Float | Int:
+    default = given.low if current is None else min(max(current, given.low), given.high)
+    if SEARCHABLE[name].model_fields[name.rpartition(".")[2]].annotation is int:
+        return Int(low=round(given.low), high=round(given.high), default=round(default), log=given.log)
+    return Float(low=given.low, high=given.high, default=default, log=given.log)
+
+
+def _choice(given: list, current: object) -> Choice:
+    return Choice(values=tuple(given), default=current if current in given else given[0])
+
+
+def study_name(space: SearchSpace, tune: TuneParams, *parts: object) -> str:
+    """Return a name that is unique to a search space and its data, so that a study never mixes incomparable trials.
 
     Parameters
     ----------
-    search : Search
-        The number of trials, the time and the seed are left out: more of them continue the same study.
+    space : SearchSpace
+    tune : TuneParams
+        ``trials``, ``hours`` and ``seed`` do not enter: with other values the same study continues.
     parts : JSON-ready
         Hashes of manifest, split and features, fit options and the like.
 
     Returns
     -------
     name : str
+        Such as ``"genre-1f2e3d4c5b"``.
     """
-    return f"genre-{short_hash(search.space, search.epochs, search.startup_trials, search.warmup_epochs, *parts)}"
+    return f"genre-{short_hash(space.hash, tune.epochs, tune.startup_trials, tune.warmup_epochs, *parts)}"
 
 
 def short_hash(*parts: object) -> str:
-    """Ten hexadecimal digits of anything JSON-ready."""
+    """Return ten hex digits of anything JSON-ready."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:10]
 
 
-def suggest(trial: optuna.Trial, search: Search) -> Configuration:
-    """The configuration of a trial.
+def suggest(trial: "optuna.Trial", space: SearchSpace) -> Configuration:
+    """Sample the configuration of a trial.
 
-    Names carry the architecture (``cnn_gru.dropout``), since each has a space of its own.
+    Parameters
+    ----------
+    trial : optuna.Trial
+        Its parameters of one architecture have the prefix of that architecture (``cnn_gru.dropout``), as each has a
+        space of its own.
+    space : SearchSpace
     """
-    name = trial.suggest_categorical("architecture", list(search.architectures))
+    name = trial.suggest_categorical("architecture", list(space.architectures))
     row = MODELS[name]
-    knobs = {knob: _suggest(trial, knob, domain) for knob, domain in search.knobs.items()}
-    train, segments = _of(knobs, TRAIN), _of(knobs, SEGMENTS)
-    rate, (low, high) = _learning_rate(row, search, train.get("optimiser") or row.optimiser)
-    learning_rate = trial.suggest_float(rate, low, high, log=True)
-    own = {knob: _suggest(trial, f"{name}.{knob}", domain) for knob, domain in _searched(row, search).items()}
-    return Configuration(name, {**own, **search.fixed.get(name, {})}, learning_rate, train, segments)
+    values = {key: _suggest(trial, key, dimension) for key, dimension in space.dimensions.items()}
+    train, segments = _of_section(values, TRAIN), _of_section(values, SEGMENTS)
+    optimiser = str(train.get("optimiser") or row.optimiser)
+    parameter, low, high = _learning_rate_range(row, space, optimiser)
+    learning_rate = trial.suggest_float(parameter, low, high, log=True)
+    hyperparameters = {
+        key: _suggest(trial, f"{name}.{key}", dimension) for key, dimension in _searched(row, space).items()
+    }
+    return Configuration(name, {**hyperparameters, **space.fixed.get(name, {})}, learning_rate, train, segments)
 
 
-def known_good(name: str, search: Search) -> dict:
-    """The parameters of the trial that an architecture starts with: what its authors chose, as far as it is searched.
+def published_parameters(name: str, space: SearchSpace) -> dict[str, object]:
+    """Return the parameters of the first trial of an architecture: what its authors chose, as far as it is searched.
 
-    A knob that they left at a value out of its range, or did not state, stands as in ``params.yaml``.
+    A parameter that they did not state, or set to a value outside the range, has the value of ``params.yaml``.
+
+    Parameters
+    ----------
+    name : str
+        Of the architecture.
+    space : SearchSpace
+
+    Returns
+    -------
+    parameters : dict of str to any
+        By Optuna's parameter name, for ``study.enqueue_trial``.
     """
     row = MODELS[name]
     stated = row.protocol.options
     options = FitOptions.unregularised(**stated).model_dump() if row.published else stated
-    knobs = {}
-    for knob, domain in search.knobs.items():
-        published = options.get(knob.removeprefix(TRAIN), domain.default) if knob.startswith(TRAIN) else domain.default
-        knobs[knob] = published if _holds(domain, published) else domain.default
-    optimiser = knobs.get(f"{TRAIN}optimiser") or row.optimiser
-    rate, (low, high) = _learning_rate(row, search, optimiser)
-    default = row.learning_rate.default * _scale(row, optimiser)
-    own = {f"{name}.{knob}": domain.default for knob, domain in _searched(row, search).items()}
-    return {"architecture": name, rate: min(max(default, low), high), **knobs, **own}
+    values = {}
+    for key, dimension in space.dimensions.items():
+        published = options.get(key.removeprefix(TRAIN), dimension.default)  # names of `segments` are none of these
+        values[key] = published if _contains(dimension, published) else dimension.default
+    optimiser = str(values.get(f"{TRAIN}optimiser") or row.optimiser)
+    parameter, low, high = _learning_rate_range(row, space, optimiser)
+    learning_rate = min(max(row.learning_rate.default * _scale(row, optimiser), low), high)
+    hyperparameters = {f"{name}.{key}": dimension.default for key, dimension in _searched(row, space).items()}
+    return {"architecture": name, parameter: learning_rate, **values, **hyperparameters}
 
 
-def _learning_rate(row: Architecture, search: Search, optimiser: str) -> tuple[str, tuple[float, float]]:
-    """Name and range; an optimiser of another kind than the architecture's own has a range of its own."""
-    scale = _scale(row, optimiser)
-    low, high = search.learning_rate or (row.learning_rate.low * scale, min(row.learning_rate.high * scale, 10.0))
-    own = f"{row.name}.learning_rate"
-    return (own if scale == 1 or search.learning_rate else f"{own}.{optimiser}"), (low, high)
+def _learning_rate_range(row: Architecture, space: SearchSpace, optimiser: str) -> tuple[str, float, float]:
+    """Return Optuna's name of the learning rate, and its range, which depends on the optimiser."""
+    name, scale = f"{row.name}.learning_rate", _scale(row, optimiser)
+    if space.learning_rate is not None:
+        return name, *space.learning_rate
+    # Another range needs another name: Optuna compares trials by name.
+    name = name if scale == 1 else f"{name}.{optimiser}"
+    return name, row.learning_rate.low * scale, min(row.learning_rate.high * scale, MAX_LEARNING_RATE)
 
 
 def _scale(row: Architecture, optimiser: str) -> float:
-    return RATE_OF[optimiser] / RATE_OF[row.optimiser]
+    return LEARNING_RATE_SCALE[optimiser] / LEARNING_RATE_SCALE[row.optimiser]
 
 
-def _of(knobs: Mapping[str, object], section: str) -> dict[str, object]:
-    return {name.removeprefix(section): value for name, value in knobs.items() if name.startswith(section)}
+def _of_section(values: Mapping[str, object], prefix: str) -> dict[str, object]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
-def _searched(architecture: Architecture, search: Search) -> dict[str, Dimension]:
-    given = search.fixed.get(architecture.name, {})
-    return {knob: d for knob, d in architecture.space.items() if knob not in given and not isinstance(d, File)}
+def _searched(architecture: Architecture, space: SearchSpace) -> dict[str, Dimension]:
+    fixed = space.fixed.get(architecture.name, {})
+    return {
+        name: dimension
+        for name, dimension in architecture.space.items()
+        if name not in fixed and not isinstance(dimension, File)
+    }
 
 
-def _holds(domain: Dimension, value: object) -> bool:
+def _contains(dimension: Dimension, value: object) -> bool:
     try:
-        domain.check("", value)
+        dimension.check("", value)
     except ParameterError:
         return False
     return True
 
 
-def _suggest(trial: optuna.Trial, name: str, domain: Dimension) -> object:
-    return _SUGGEST[type(domain)](trial, name, domain)
+def _suggest(trial: "optuna.Trial", name: str, dimension: Dimension) -> object:
+    return _SUGGEST[type(dimension)](trial, name, dimension)
 
 
 _SUGGEST: Mapping[type, Callable] = {
-    Float: lambda trial, name, domain: trial.suggest_float(name, domain.low, domain.high, log=domain.log),
-    Int: lambda trial, name, domain: trial.suggest_int(name, domain.low, domain.high, log=domain.log),
-    Choice: lambda trial, name, domain: trial.suggest_categorical(name, list(domain.values)),
+    Float: lambda trial, name, given: trial.suggest_float(name, given.low, given.high, log=given.log),
+    Int: lambda trial, name, given: trial.suggest_int(name, given.low, given.high, log=given.log),
+    Choice: lambda trial, name, given: trial.suggest_categorical(name, list(given.values)),
 }

@@ -1,104 +1,97 @@
-"""Optuna's storage: one worker at a time decides what is next, and no trial dies with its process."""
+"""Optuna's storage, with heartbeats, and a lock that one worker at a time holds."""
 
-import copy
-import os
-import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from pathlib import Path
+from typing import Any
 
 import optuna
-import psutil
 from filelock import FileLock
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import RDBStorage
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from genreflow.errors import GenreflowError
+from genreflow.tuning.trial_states import requeue
 
-# A worker on another machine that gave no sign of life for GRACE_S is taken for dead.
-HEARTBEAT_S, GRACE_S = 10, 60
-# How often a trial is begun again: one that kills its process each time must not do so for ever.
-RETRIES = 2
-# Of a trial: the process that runs it, and that it was cut off (its process died, or was told to stop).
-PROCESS, INTERRUPTED = "process", "interrupted"
-# Of a trial: why it breaks a limit.
-INFEASIBLE = "infeasible"
-# Any number, as long as all workers agree on it.
+# A trial without a heartbeat for GRACE_PERIOD_S is requeued: within a minute of its worker's death.
+HEARTBEAT_INTERVAL_S, GRACE_PERIOD_S = 10, 40
+# The key of PostgreSQL's advisory lock: any number that all workers agree on.
 _ADVISORY_LOCK = 0x67656E72
 
 
-def open_storage(url: str) -> RDBStorage:
-    """Open Optuna's storage, made where there is none.
+def open_storage(
+    url: str, *, heartbeat_interval: int = HEARTBEAT_INTERVAL_S, grace_period: int = GRACE_PERIOD_S
+) -> RDBStorage:
+    """Open Optuna's storage; a database without tables gets them.
 
     Parameters
     ----------
     url : str
-        Such as ``sqlite:///optuna.db``, or ``postgresql+psycopg://user@host/database`` for several machines.
+        Such as ``sqlite:///optuna.db``, or ``postgresql://user@host/database`` for workers on several machines.
+    heartbeat_interval, grace_period : int > 0 [s]
+        How often a worker writes a heartbeat, and the age of a heartbeat after which its trial is requeued. All workers
+        of a study should use the same.
 
     Raises
     ------
     GenreflowError
-        It cannot be reached.
+        The storage cannot be opened.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what happens is said by `tune`, in fewer words
+    # Optuna logs every trial and, on import, experimental features; the study logs its own lines.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    if url.startswith("postgresql:"):  # the driver that genreflow comes with
+    if url.startswith("postgresql:"):  # genreflow[postgres] installs this driver
         url = url.replace("postgresql:", "postgresql+psycopg:", 1)
-    options: dict = {"pool_pre_ping": True}  # a connection that broke between two trials is opened again
+    options: dict[str, Any] = {"pool_pre_ping": True}  # replaces connections that were lost between two trials
     if url.startswith("sqlite:"):
-        options["connect_args"] = {"timeout": 60}  # other workers write there too
+        options["connect_args"] = {"timeout": 60}  # seconds to wait for other workers' writes
     try:
         engine = create_engine(url, **options)
-        with _alone(engine):  # two that make the tables at once get into each other's way
+        with _exclusive(engine):  # workers that create the tables at the same time fail
             storage = RDBStorage(
                 url,
                 engine_kwargs=options,
-                heartbeat_interval=HEARTBEAT_S,
-                grace_period=GRACE_S,
-                heartbeat_stale_trial_callback=_retry,
+                heartbeat_interval=heartbeat_interval,
+                grace_period=grace_period,
+                heartbeat_stale_trial_callback=requeue,
             )
         engine.dispose()
     except ImportError as error:
         raise GenreflowError(
-            f"The storage of the study, {_without_password(url)}, needs {error.name}, which is not installed; "
-            "`pip install 'genreflow[postgres]'` brings PostgreSQL's."
+            f"Optuna storage {_without_password(url)} needs the package {error.name}; "
+            "`pip install 'genreflow[postgres]'` installs it for PostgreSQL."
         ) from None
     except (SQLAlchemyError, ArgumentError, ValueError) as error:
         reason = " ".join(str(error).split()).partition("(Background")[0].strip()
-        raise GenreflowError(
-            f"The storage of the study, {_without_password(url)}, cannot be opened: {reason}"
-        ) from None
+        raise GenreflowError(f"Optuna storage {_without_password(url)} cannot be opened: {reason}") from None
     if url.startswith("sqlite:"):
-        event.listen(storage.engine, "connect", _write_ahead)
-        storage.engine.dispose()  # the connections that are open already
+        event.listen(storage.engine, "connect", _enable_write_ahead_log)
+        storage.engine.dispose()  # reopen the connections, with the listener
     return storage
 
 
 @contextmanager
-def turn(storage: RDBStorage) -> Iterator[None]:
-    """What stands in the block is done by one worker of the storage at a time.
+def exclusive(storage: RDBStorage) -> Iterator[None]:
+    """Hold the storage's lock, which one worker at a time can.
 
-    A lock in a file beside SQLite's, or one of PostgreSQL's advisory locks; both end with the process that holds them.
-    Of other databases there is none: workers that start at once may then make a run of the study each, and begin a
-    trial more than was asked for.
+    It is a lock file beside an SQLite database, or an advisory lock of PostgreSQL. Both are released when the process
+    that holds them ends. Other databases have none: workers that start at the same time may then create a run of the
+    study each, and start one trial more than ``tune.trials``.
     """
-    with _alone(storage.engine):
+    with _exclusive(storage.engine):
         yield
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
+def _exclusive(engine: Engine) -> Iterator[None]:
     if engine.url.get_backend_name() == "sqlite" and engine.url.database:
         with FileLock(f"{engine.url.database}.lock"):
             yield
     elif engine.url.get_backend_name() == "postgresql":
         with engine.connect() as connection:
             connection.execute(text("select pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
-            connection.commit()  # the lock stays with the session; an open transaction would only stand in the way
+            connection.commit()  # the session holds the lock, so that no transaction stays open
             try:
                 yield
             finally:
@@ -108,125 +101,13 @@ def _alone(engine: Engine) -> Iterator[None]:
         yield
 
 
-def this_process() -> dict[str, object]:
-    """What names this process and no other, on this machine or another, now or after a restart."""
-    process = psutil.Process()
-    return {"machine": _machine(), "pid": process.pid, "began": process.create_time()}
+def _enable_write_ahead_log(connection: Any, _record: Any) -> None:
+    """Set SQLite's journal mode: the forty small writes of a trial take 0.05 s instead of 0.4 s.
 
-
-def revive(study: optuna.Study, storage: RDBStorage) -> set[int]:
-    """End the trials whose process is dead, and queue them again.
-
-    On this machine a dead process is known at once, on another by its heartbeat; that of a stopped one says so itself.
-    Call it in one's `turn`.
-
-    Returns
-    -------
-    set of int
-        Numbers of all trials that were cut off, now or earlier.
-    """
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get(INTERRUPTED) or _is_dead(trial.user_attrs.get(PROCESS)):
-            storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
-            study.tell(trial.number, state=TrialState.FAIL)
-    optuna.storages.fail_stale_trials(study)
-    trials = study.get_trials(deepcopy=False)
-    again = _began_again(trials)
-    for trial in trials:
-        if trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED) and trial.number not in again:
-            _retry(study, trial)
-    trials = study.get_trials(deepcopy=False)
-    return _began_again(trials) | {trial.number for trial in trials if trial.user_attrs.get(INTERRUPTED)}
-
-
-def over(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that have come to an end; one that was cut off and is tried again does not count."""
-    trials = study.get_trials(deepcopy=False)
-    again = _began_again(trials)
-    return [trial for trial in trials if trial.state.is_finished() and trial.number not in again]
-
-
-def endings(study: optuna.Study) -> dict[int, str]:
-    """How each trial that is over ended, by its number: finished, pruned, infeasible, failed or interrupted."""
-    trials = study.get_trials(deepcopy=False)
-    again = _began_again(trials)
-
-    def how(trial: FrozenTrial) -> str:
-        if INFEASIBLE in trial.user_attrs:
-            return "infeasible"
-        if trial.state == TrialState.FAIL:
-            return "interrupted" if trial.number in again or trial.user_attrs.get(INTERRUPTED) else "failed"
-        return "finished" if trial.state == TrialState.COMPLETE else "pruned"
-
-    return {trial.number: how(trial) for trial in trials if trial.state.is_finished()}
-
-
-def left_behind(study: optuna.Study) -> dict[int, str]:
-    """Of `endings`, those of processes that will write nothing more about them anywhere."""
-    found = endings(study)
-
-    def gone(trial: FrozenTrial) -> bool:
-        process = trial.user_attrs.get(PROCESS)
-        if process is None or found[trial.number] == "interrupted":
-            return True
-        if process["machine"] == _machine():
-            return _is_dead(process)
-        return datetime.now() - trial.datetime_complete > timedelta(seconds=GRACE_S)
-
-    return {
-        trial.number: found[trial.number]
-        for trial in study.get_trials(deepcopy=False)
-        if trial.number in found and gone(trial)
-    }
-
-
-def began_as(trial: FrozenTrial) -> int | None:
-    """Number of the trial that this one takes up again."""
-    history = RetryHeartbeatStaleTrialCallback.retry_history(trial)
-    return history[-1] if history else None
-
-
-def _write_ahead(connection, _) -> None:
-    """Let SQLite write ahead: a trial's forty small writes then wait for the disk no longer (0.4 s became 0.05).
-
-    What is written survives the death of a process, as before; of a whole machine's, the last trial may be missing.
+    What is written survives the death of the process; if the machine fails, the last trial may be lost.
     """
     connection.execute("pragma journal_mode=wal")
     connection.execute("pragma synchronous=normal")
-
-
-def _began_again(trials: list[FrozenTrial]) -> set[int]:
-    return {number for trial in trials for number in RetryHeartbeatStaleTrialCallback.retry_history(trial)}
-
-
-def _retry(study: optuna.Study, trial: FrozenTrial) -> None:
-    trial = copy.copy(trial)
-    trial.user_attrs = {}  # they tell of the attempt that failed
-    RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)(study, copy.deepcopy(trial))
-
-
-def _is_dead(process: dict[str, object] | None) -> bool:
-    if process is None or process["machine"] != _machine():
-        return False  # not known here; its heartbeat tells
-    try:
-        found = psutil.Process(process["pid"])
-        return found.create_time() != process["began"] or found.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def _machine() -> str:
-    """This machine since it was started, and the space of its process numbers: those of containers are their own."""
-    parts = [socket.gethostname()]
-    for path, read in (
-        ("/proc/sys/kernel/random/boot_id", lambda p: Path(p).read_text("ascii").strip()),
-        ("/proc/self/ns/pid", os.readlink),
-    ):
-        try:
-            parts.append(read(path))
-        except OSError:
-            parts.append("")
-    return "/".join(parts).replace(" ", "_")
 
 
 def _without_password(url: str) -> str:
