@@ -2,10 +2,13 @@
 
 import copy
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
 
+from conftest import ROOT
 from genreflow.errors import ParameterError
 from genreflow.params import load_params, parse_params
 
@@ -112,3 +115,12 @@ def test_a_file_that_is_not_a_yaml_mapping_is_refused(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ParameterError, match=r"params\.yaml does not exist"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_parameters_load_without_training_libraries():
+    program = (
+        "import sys; from genreflow.params import load_params; load_params(); "
+        "print([name for name in ('tensorflow', 'keras', 'optuna', 'mlflow', 'librosa') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
