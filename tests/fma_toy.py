@@ -1,4 +1,4 @@
-"""A small FMA in the layout of the published one: tables with three header lines, and folders of mp3 clips."""
+"""A small FMA with the layout of the published one: tables with three header lines, and folders of mp3 clips."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-# The columns beside those that are read stand where the published table has them: before, between and behind.
+# Like the published table, with unused columns before, between and after those that are read.
 _COLUMNS = (
     ("album", "comments"), ("album", "title"), ("artist", "bio"), ("artist", "id"), ("artist", "name"),
     ("set", "split"), ("set", "subset"), ("track", "bit_rate"), ("track", "genre_top"), ("track", "genres"),
     ("track", "genres_all"), ("track", "title"),
 )  # fmt: skip
-# genre_id, parent, title: a part of the published tree.
+# (genre_id, parent, title): a part of the published genre tree.
 GENRES = (
     (2, 0, "International"), (3, 0, "Blues"), (4, 0, "Jazz"), (5, 0, "Classical"), (9, 0, "Country"), (10, 0, "Pop"),
     (11, 14, "Disco"), (12, 0, "Rock"), (14, 0, "Soul-RnB"), (21, 0, "Hip-Hop"), (25, 12, "Punk"), (31, 12, "Metal"),
@@ -24,7 +24,7 @@ _ID = {title: genre for genre, _, title in GENRES}
 
 
 def row(number: int, *genres: str, artist: str = "", artist_id: int = 0, subset="small", split="training") -> dict:
-    """One track of tracks.csv."""
+    """Return a row of tracks.csv."""
     tops = {_TOP.get(genre, genre) for genre in genres}
     return {
         "track_id": number,
@@ -41,6 +41,7 @@ def row(number: int, *genres: str, artist: str = "", artist_id: int = 0, subset=
 
 
 def write_tables(folder: Path, rows: Iterable[Mapping]) -> None:
+    """Write tracks.csv with the given rows, and genres.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "tracks.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -56,6 +57,7 @@ def write_tables(folder: Path, rows: Iterable[Mapping]) -> None:
 
 
 def write_clip(folder: Path, number: int, *, seconds: float = 1.2) -> Path:
+    """Write noise as the clip of a track."""
     file = folder / f"{number // 1000:03d}" / f"{number:06d}.mp3"
     file.parent.mkdir(parents=True, exist_ok=True)
     y = np.random.default_rng(number).uniform(-0.3, 0.3, round(8000 * seconds))
@@ -64,7 +66,7 @@ def write_clip(folder: Path, number: int, *, seconds: float = 1.2) -> Path:
 
 
 def write_fma(path: Path, rows: Iterable[Mapping], *, clips: str = "fma_small", without: Iterable[int] = ()) -> Path:
-    """Write tables and a clip of each row but those `without`."""
+    """Write the tables, and a clip for each row except the tracks in `without`."""
     rows = list(rows)
     write_tables(path / "fma_metadata", rows)
     for cells in rows:

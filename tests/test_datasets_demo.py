@@ -1,4 +1,4 @@
-"""The demo data is whole, the same for the same seed, sounds, and its artists differ."""
+"""The demo data: complete, reproducible from the seed, audible, with artists that differ."""
 
 import hashlib
 
@@ -36,18 +36,18 @@ def composed(tmp_path_factory):
     return folder / "music"
 
 
-def test_every_genre_artist_and_track_is_there(composed):
+def test_every_genre_artist_and_track_exists(composed):
     assert sorted(p.name for p in composed.iterdir()) == sorted(GENRES)
     assert len(GENRES) == 10
     folders = [p for genre in composed.iterdir() for p in genre.iterdir()]
     assert len(folders) == 30
-    assert len({p.name for p in folders}) == 30, "an artist of two genres would tie them together in a split"
+    assert len({p.name for p in folders}) == 30, "an artist in two genres would be one group in a split"
     assert all(len(list(p.glob("*.flac"))) == 2 for p in folders)
     assert len({p.stem for p in composed.rglob("*.flac")}) == 60
-    assert not [p for p in composed.parent.iterdir() if p.name.startswith(".")], "a temporary folder was left"
+    assert not [p for p in composed.parent.iterdir() if p.name.startswith(".")], "a temporary folder is left"
 
 
-def test_every_track_is_sound_and_not_clipped(composed):
+def test_tracks_are_audible_and_not_clipped(composed):
     lengths = set()
     for path in composed.rglob("*.flac"):
         info = soundfile.info(path)
@@ -60,27 +60,27 @@ def test_every_track_is_sound_and_not_clipped(composed):
         assert np.mean(np.abs(half_seconds).max(1) > 0.02) > 0.6, f"{path} is mostly silent"
         assert abs(y.mean()) < 0.01
         lengths.add(y.size)
-    assert len(lengths) > 30, "tracks differ in length"
+    assert len(lengths) > 30, "durations must vary"
 
 
-def test_same_settings_same_bytes_whatever_the_processes(composed, tmp_path):
+def test_equal_settings_give_equal_bytes_for_any_number_of_processes(composed, tmp_path):
     compose(write_settings(tmp_path), tmp_path / "again", n_jobs=1, progress=False)
     assert digests(tmp_path / "again") == digests(composed)
 
 
-def test_another_seed_is_other_music_and_more_artists_leave_the_first_alone(tmp_path):
+def test_music_depends_on_the_seed_but_not_on_the_number_of_artists(tmp_path):
     def first_track(**changes):
         settings = load_settings(write_settings(tmp_path, **changes))
         return track(artists.artists_of(GENRES["waltz"], settings)[0], 1, settings)
 
-    one = first_track()
-    np.testing.assert_array_equal(one, first_track(artists_per_genre=7, tracks_per_artist=9))
+    first = first_track()
+    np.testing.assert_array_equal(first, first_track(artists_per_genre=7, tracks_per_artist=9))
     other = first_track(seed=6)
-    assert one.size != other.size or not np.array_equal(one, other)
+    assert first.size != other.size or not np.array_equal(first, other)
 
 
-def test_artists_differ_more_than_their_tracks(composed):
-    """The long-term spectrum, which a leaking split exploits: the artist explains more of it than the track does."""
+def test_artists_differ_more_than_their_own_tracks(composed):
+    """Their long-term spectrum does, which is what a leaking split exploits."""
 
     def timbre(path):
         y, _ = soundfile.read(path)
@@ -97,28 +97,26 @@ def test_artists_differ_more_than_their_tracks(composed):
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    "changes",
     [
-        ({"artist_per_genre": 4}, ["unknown setting artist_per_genre", "artists_per_genre"]),
-        ({"artists_per_genre": 2}, ["artists_per_genre is 2", "greater than or equal to 3"]),
-        ({"seconds": "long"}, ["seconds is 'long'", "number"]),
-        ({"tracks_that_borrow": 1.5}, ["tracks_that_borrow is 1.5", "less than or equal to 1"]),
-        ({"seed": -1}, ["seed is -1"]),
-        ({"seconds": float("nan")}, ["seconds is nan"]),
+        {"artist_per_genre": 4},
+        {"artists_per_genre": 2},
+        {"seconds": "long"},
+        {"tracks_that_borrow": 1.5},
+        {"seed": -1},
+        {"seconds": float("nan")},
     ],
 )
-def test_bad_settings_are_named_and_nothing_is_written(tmp_path, changes, words):
+def test_invalid_settings_are_named_and_nothing_is_written(tmp_path, changes):
     path = write_settings(tmp_path, **changes)
-    with pytest.raises(ParameterError) as caught:
+    with pytest.raises(ParameterError, match=rf"^{path}: {next(iter(changes))} ") as caught:
         compose(path, tmp_path / "music", progress=False)
-    message = str(caught.value)
-    assert all(word in message for word in [str(path), *words])
-    assert "\n" not in message
+    assert "\n" not in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["demo.yaml"]
 
 
 @pytest.mark.parametrize("text", ["- a list", "", "seed: [1", "seed: 1\n\tx: 2"])
-def test_settings_that_are_no_mapping_are_refused(tmp_path, text):
+def test_file_that_is_no_mapping_is_refused(tmp_path, text):
     path = tmp_path / "odd.yaml"
     path.write_text(text)
     with pytest.raises(ParameterError, match=r"odd\.yaml"):
@@ -126,36 +124,36 @@ def test_settings_that_are_no_mapping_are_refused(tmp_path, text):
 
 
 def test_missing_settings_are_refused(tmp_path):
-    with pytest.raises(ParameterError, match=r"no settings file .*nowhere.yaml"):
+    with pytest.raises(ParameterError, match=r"^data\.path: .*nowhere\.yaml"):
         compose(tmp_path / "nowhere.yaml", tmp_path / "music", progress=False)
     assert not (tmp_path / "music").exists()
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+def test_folder_that_is_not_empty_is_not_overwritten(tmp_path):
     (tmp_path / "music").mkdir()
     (tmp_path / "music" / "mine.wav").write_text("precious")
-    with pytest.raises(ParameterError, match=r"music is not empty"):
+    with pytest.raises(ParameterError, match=r"music: must be empty"):
         compose(write_settings(tmp_path), tmp_path / "music", progress=False)
     assert [p.name for p in (tmp_path / "music").iterdir()] == ["mine.wav"]
 
 
-def test_nothing_half_written_when_it_fails_midway(tmp_path, monkeypatch):
+def test_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     written = []
 
-    def fails_at_the_fourth(path, *args, **kwargs):
+    def fail_at_the_fourth(path, *args, **kwargs):
         if len(written) == 3:
             raise OSError("disk full")
         path.write_bytes(b"x")
         written.append(path)
 
-    monkeypatch.setattr(soundfile, "write", fails_at_the_fourth)
+    monkeypatch.setattr(soundfile, "write", fail_at_the_fourth)
     with pytest.raises(OSError, match="disk full"):
         compose(write_settings(tmp_path), tmp_path / "music", n_jobs=1, progress=False)
     assert len(written) == 3
     assert [p.name for p in tmp_path.iterdir()] == ["demo.yaml"]
 
 
-def test_the_table_of_genres_is_playable():
+def test_genre_table_is_consistent():
     for genre in GENRES.values():
         assert set(genre.neighbours) <= set(GENRES) - {genre.name}
         assert all(hasattr(genre, trait) for trait in TRAITS)
@@ -171,18 +169,18 @@ def test_the_table_of_genres_is_playable():
         assert {len(p) for p in patterns} == {bar}, genre.name
 
 
-def test_borrowing_is_exact_in_its_share_and_takes_one_trait():
-    assert sum(artists.is_due(n, 0.34) for n in range(6)) == 2
-    assert sum(artists.is_due(n, 0.25) for n in range(4)) == 1
-    assert not any(artists.is_due(n, 0.0) for n in range(20))
-    assert all(artists.is_due(n, 1.0) for n in range(20))
+def test_share_of_borrowing_is_exact_and_one_trait_is_borrowed():
+    assert sum(artists.is_selected(n, 0.34) for n in range(6)) == 2
+    assert sum(artists.is_selected(n, 0.25) for n in range(4)) == 1
+    assert not any(artists.is_selected(n, 0.0) for n in range(20))
+    assert all(artists.is_selected(n, 1.0) for n in range(20))
     rng = np.random.default_rng(0)
     for genre in GENRES.values():
-        mixed = artists.borrow(rng, genre)
-        changed = [trait for trait in TRAITS if getattr(mixed, trait) != getattr(genre, trait)]
-        assert mixed.name == genre.name
+        borrowed = artists.borrow(rng, genre)
+        changed = [trait for trait in TRAITS if getattr(borrowed, trait) != getattr(genre, trait)]
+        assert borrowed.name == genre.name
         assert len(changed) == 1
-        assert any(getattr(mixed, changed[0]) == getattr(GENRES[n], changed[0]) for n in genre.neighbours)
+        assert any(getattr(borrowed, changed[0]) == getattr(GENRES[n], changed[0]) for n in genre.neighbours)
 
 
 def test_chords_and_voicings():
@@ -190,27 +188,27 @@ def test_chords_and_voicings():
     assert chord("bVII") == (10, 14, 17)
     assert chord("i5") == (0, 7, 12)
     assert chord("Imaj7") == (0, 4, 7, 11)
-    with pytest.raises(ValueError, match="no chord"):
+    with pytest.raises(ValueError, match="iiii"):
         chord("iiii")
     assert voicing(chord("I"), 0, 60) == [55, 60, 64]
     assert bass_note(chord("V"), 0, 40, "1") == 43
     assert bass_note(chord("v"), 0, 40, "3") == 46
 
 
-def test_a_melody_keeps_to_scale_register_and_chord():
+def test_melody_stays_in_scale_and_register_with_chord_tones_on_strong_beats():
     rng = np.random.default_rng(3)
     onsets = [[(0, True), (2, False), (4, True), (7, False)]] * 8
     chords = [chord(c) for c in ("I", "IV", "V", "I") * 2]
     bars = melody(rng, onsets, chords, scale="major", key=2, centre=70)
     scale = {(2 + s) % 12 for s in SCALES["major"]}
-    for places, tones, notes in zip(onsets, chords, bars, strict=True):
-        for (_, strong), pitch in zip(places, notes, strict=True):
+    for bar_onsets, tones, notes in zip(onsets, chords, bars, strict=True):
+        for (_, strong), pitch in zip(bar_onsets, notes, strict=True):
             assert pitch % 12 in scale
             assert 58 <= pitch <= 82
             assert not strong or pitch % 12 in {(2 + t) % 12 for t in tones}
 
 
-def test_rhythm_swings_and_fits():
+def test_patterns_are_fitted_and_swung():
     assert fit("X..x", 10) == "X..xX..xX."
     assert list(hits("X..o")) == [(0, "X", 1.0, 3), (3, "o", 0.45, 1)]
     assert [step_time(s, 0.5) for s in (0, 1, 2, 4, 6)] == [0, 0.25, 0.5, 1, 1.5]
@@ -218,25 +216,25 @@ def test_rhythm_swings_and_fits():
 
 
 @pytest.mark.parametrize("name", sorted(VOICES))
-def test_a_voice_plays_its_pitch(name):
-    """The strongest common period of the note is that of its frequency, within a quarter tone."""
+def test_voice_has_its_pitch(name):
+    """The strongest partial near the fundamental is within a quarter tone of the frequency."""
     f = frequency(57)
     y = VOICES[name](f, 0.6, Tone(detune=0.0), np.random.default_rng(1))
     assert np.isfinite(y).all()
     assert y.size == round(0.6 * SAMPLE_RATE)
     assert 0.05 < np.abs(y).max() < 3
-    assert abs(y[-1]) < 0.02, "a note that ends in a click"
-    if name in ("bell", "glass"):  # inharmonic by nature
+    assert abs(y[-1]) < 0.02, "the note ends in a click"
+    if name in ("bell", "glass"):  # inharmonic
         return
     part = y[4000:10000] - y[4000:10000].mean()
     spectrum = np.abs(np.fft.rfft(part * np.hanning(part.size), 1 << 17))
     bins = np.fft.rfftfreq(1 << 17, 1 / SAMPLE_RATE)
     near = (bins > f * 2 ** (-2 / 12)) & (bins < f * 2 ** (2 / 12))
-    heard = bins[near][spectrum[near].argmax()]
-    assert abs(12 * np.log2(heard / f)) < 0.5
+    measured = bins[near][spectrum[near].argmax()]
+    assert abs(12 * np.log2(measured / f)) < 0.5
 
 
-def test_a_score_has_its_parts_and_stays_in_its_bars(tmp_path):
+def test_score_has_all_parts_and_stays_within_its_bars(tmp_path):
     settings = load_settings(write_settings(tmp_path))
     artist = artists.artists_of(GENRES["march"], settings)[0]
     score = write_score(np.random.default_rng(0), artist, GENRES["march"], bars=4)

@@ -1,4 +1,4 @@
-"""The manifest file, tracks.csv, and the names of genres and artists."""
+"""tracks.csv, and the normalisation of genre and artist names."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def make_table(tmp_path: Path, text: str) -> TrackTable:
     return TrackTable.read(tmp_path / "tracks.csv")
 
 
-def test_table_reads_other_names_and_separators(tmp_path):
+def test_alternative_column_names_and_delimiters_are_read(tmp_path):
     table = make_table(tmp_path, "\ufeffTrack;Genre;Artist;Split\nx;rock;Queen;VAL\n;;;\n'y';;;\n")
     assert table.rows == {"x": Row("rock", "Queen", "valid"), "'y'": Row()}
     assert make_table(tmp_path, 'path,group\n"a, b",c\nshort\n').rows == {"a, b": Row(group="c"), "short": Row()}
@@ -24,47 +24,49 @@ def test_table_reads_other_names_and_separators(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"has the columns \(none\); its first line must be a header with path"),
-        ("name,genre\nx,y\n", "has the columns name, genre; its first line"),
-        ("path,split\nx,holdout\n", r"tracks\.csv, line 2, has 'holdout' in column split; train, valid or test"),
-        ("path,genre\nx,a\nx,b\n", "line 3, says otherwise of x"),
+        ("", r"tracks\.csv: .* path, .* got none"),
+        ("name,genre\nx,y\n", r"tracks\.csv: .* path, .* got name, genre"),
+        ("path,split\nx,holdout\n", r"tracks\.csv, line 2: split must be train, valid or test; got 'holdout'"),
+        ("path,genre\nx,a\nx,b\n", r"tracks\.csv, line 3: .* x\."),
     ],
 )
-def test_table_that_is_refused(tmp_path, text, message):
+def test_invalid_table_is_refused(tmp_path, text, message):
     with pytest.raises(ParameterError, match=message):
         make_table(tmp_path, text)
 
 
-def test_table_that_is_no_text(tmp_path):
+def test_unreadable_table_is_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"path\n\xff\xfe\n")
-    with pytest.raises(ParameterError, match="cannot be read as a UTF-8 CSV file"):
+    with pytest.raises(ParameterError, match=r"t\.csv: "):
         TrackTable.read(tmp_path / "t.csv")
-    with pytest.raises(ParameterError, match="which does not exist"):
+    with pytest.raises(ParameterError, match=r"^data\.tracks: .*none\.csv"):
         TrackTable.read(tmp_path / "none.csv")
-    with pytest.raises(ParameterError, match="cannot be read"):
+    with pytest.raises(ParameterError, match=str(tmp_path)):
         TrackTable.read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a/é one.wav", "a/é one", "é one.wav", "é one", "./a/é one.wav", "/r/a/é one.wav"])
-def test_table_names_a_track_in_several_ways(tmp_path, name):
+def test_row_may_name_its_track_in_several_ways(tmp_path, name):
     table = make_table(tmp_path, f"path,genre\n{name},g\n")
     rows, notes = table.match(["a/e\u0301 one.wav", "a/two.wav"], root=Path("/r"))
     assert rows == {"a/e\u0301 one.wav": Row(genre="g")}
-    assert notes == ["tracks.csv says nothing of 1 tracks, a/two.wav among them."]
+    (note,) = notes
+    assert "1 tracks" in note
+    assert "a/two.wav" in note
 
 
-def test_table_that_does_not_fit_its_tracks(tmp_path):
+def test_table_that_does_not_match_the_tracks(tmp_path):
     table = make_table(tmp_path, "path\none\nother\n")
-    with pytest.raises(ParameterError, match=r"names one, which may be a/one\.wav or b/one\.wav; give the path"):
+    with pytest.raises(ParameterError, match=r"tracks\.csv: .* got one, which matches a/one\.wav and b/one\.wav"):
         table.match(["a/one.wav", "b/one.wav"], root=tmp_path)
-    with pytest.raises(ParameterError, match=r"No row of .* names a track"):
+    with pytest.raises(ParameterError, match=r"tracks\.csv: .* got none"):
         table.match(["a/three.wav"], root=tmp_path)
-    assert table.match(["a/one.wav"], root=tmp_path)[1] == [
-        "1 rows of tracks.csv name no track that is there, other among them."
-    ]
+    (note,) = table.match(["a/one.wav"], root=tmp_path)[1]
+    assert note.startswith("1 rows of tracks.csv ")
+    assert "other" in note
 
 
-def test_spellings():
+def test_names_are_normalised():
     assert genre_key("Hip-Hop") == genre_key("hip hop") == genre_key("ＨＩＰＨＯＰ") == "hiphop"
     assert genre_key("R&B") == "rb"
     assert artist_key("  The   BAND ") == artist_key("the band") == "the band"

@@ -4,15 +4,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from genreflow.audio.readers import AUDIO_SUFFIXES
 from genreflow.audit.faults import Audit
 from genreflow.audit.manifest import audit_manifest
 from genreflow.audit.params import AuditParams
 from genreflow.datasets import folder as folders
 from genreflow.datasets.featurize import update_features
 from genreflow.datasets.filterbank import make_filter_bank
-from genreflow.datasets.importing import existing_folder
-from genreflow.datasets.layout import walk
-from genreflow.datasets.request import Request
+from genreflow.datasets.importing import require_folder
+from genreflow.datasets.layout import find_files
+from genreflow.datasets.options import IngestOptions, read_table
 from genreflow.datasets.spectrograms import spectrograms
 from genreflow.features.spec import FeatureSpec
 from genreflow.features.store import FeatureStore
@@ -69,19 +70,19 @@ def _read_manifest(
     path: Path, raw: Path, tracks_csv: Path | None, *, n_jobs: int, progress: bool
 ) -> tuple[Manifest, Path]:
     """Return the manifest of a folder or ``.npz``, and the folder of its raw data: `raw`, or `path` itself."""
-    request = Request.with_table(tracks_csv, n_jobs=n_jobs, progress=progress)
+    options = IngestOptions(n_jobs=n_jobs, progress=progress, table=read_table(tracks_csv))
     if _is_spectrograms(path):
         raw.mkdir()
-        return spectrograms(path, raw, request), raw
-    path = existing_folder(path, layout=folders.LAYOUT)
-    tracks, notes = folders.placed(path, request)
-    measured = folders.measure(tracks, path, None, request)
+        return spectrograms(path, raw, options), raw
+    path = require_folder(path, layout=folders.LAYOUT)
+    tracks, notes = folders.list_tracks(path, options)
+    measured = folders.measure_tracks(tracks, path, options)
     return Manifest.from_tracks("folder", measured, notes=notes), path
 
 
 def _is_spectrograms(path: Path) -> bool:
     if not path.is_dir():
         return path.is_file()
-    if walk(path, folders.AUDIO_SUFFIXES)[0]:
+    if find_files(path, AUDIO_SUFFIXES)[0]:
         return False
-    return bool(any(path.glob("*.npz")) or walk(path, {".png"})[0])
+    return bool(any(path.glob("*.npz")) or find_files(path, {".png"})[0])

@@ -1,1 +1,1 @@
-"""Where tracks come from: the sources, and the manifest that says what every track is."""
+"""Sources of tracks: local folders, imported spectrograms, published datasets, and the built-in demo data."""

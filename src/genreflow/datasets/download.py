@@ -1,7 +1,7 @@
-"""Fetching published datasets: a download that is checked and continues where it stopped, and archives unpacked whole.
+"""Download published datasets: transfers resume where they stopped and are verified; archives are unpacked atomically.
 
-pooch and mirdata check what they download but start over when the connection breaks, which decides nothing for a
-megabyte and everything for FMA's archives of 7 to 879 GiB. So requests does the transfer here.
+pooch and mirdata verify downloads but restart them when the connection breaks, which does not matter for a megabyte but
+does for FMA's archives of 7 to 879 GiB. Therefore requests does the transfer here.
 """
 
 import errno
@@ -9,39 +9,43 @@ import hashlib
 import os
 import shutil
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from genreflow.errors import ParameterError
+from genreflow.files import temporary_path
 
-_CHUNK = 1 << 18  # bytes; what is lost of a transfer that breaks
-_TIMEOUT = (10, 60)  # s to connect, s between two arrivals
-_BACKOFF = 0.5  # s; doubled from one attempt to connect to the next
-_FRUITLESS = 3  # broken transfers in a row that brought nothing new
+if TYPE_CHECKING:
+    from requests import Response, Session
+
+_CHUNK = 1 << 18  # bytes; the most that is lost when a transfer breaks
+_TIMEOUT = (10, 60)  # seconds to connect, and between two reads
+_BACKOFF = 0.5  # seconds; doubled from one attempt to connect to the next
+_MAX_FRUITLESS = 3  # consecutive interrupted transfers without new data
 
 
-def fetch(url: str, target: Path, *, checksum: str, size: int | None = None, progress: bool = True) -> Path:
-    """Download a file, unless it is there.
+def download_file(url: str, target: Path, *, checksum: str, size: int | None = None, progress: bool) -> Path:
+    """Download a file, unless it exists.
 
-    What has arrived is kept in ``<target>.part``: a broken download, or the next run, continues from there where the
-    server knows byte ranges (RFC 9110, section 14), and starts over where it does not.
+    Received data are kept in ``<target>.part``. After an interruption, the transfer resumes from there, also in the
+    next run, if the server supports byte ranges (RFC 9110, section 14); else it restarts.
 
     Parameters
     ----------
     url : str
-        ``http://`` or ``https://``; proxies are those of the environment.
+        ``http://`` or ``https://``; proxies are taken from the environment.
     target : Path
-        Where the file is wanted; it appears there only when it is whole and its checksum right.
+        Created when the file is complete and its checksum correct. An existing file is never replaced.
     checksum : str
         ``md5:<hex>``, ``sha1:<hex>`` or ``sha256:<hex>``.
     size : int > 0 [bytes] or None
-        As published; None takes what the server says.
+        Published size; None takes that announced by the server.
     progress : bool
-        Show a bar on stderr.
+        Show progress bars on stderr.
 
     Returns
     -------
@@ -50,8 +54,8 @@ def fetch(url: str, target: Path, *, checksum: str, size: int | None = None, pro
     Raises
     ------
     ParameterError
-        Without network, with too little room on the disk, when the server refuses, or when the checksum is another:
-        the message says what to fetch and where to put it. A file at `target` is never replaced.
+        There is no connection or not enough disk space, the server refuses, or the checksum is wrong. The message says
+        how to provide the file by other means.
     """
     target = Path(target)
     if target.exists():
@@ -59,20 +63,19 @@ def fetch(url: str, target: Path, *, checksum: str, size: int | None = None, pro
         if found == checksum:
             return target
         raise ParameterError(
-            f"{target} is there, but its checksum is {found}, not {checksum}; move it away to have it fetched from "
-            f"{url}."
+            f"{target}: checksum must be {checksum}; got {found}. Move the file away to have it downloaded from {url}."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     while True:
-        continued = part.exists()
+        resumed = part.exists()
         try:
             _receive(url, part, size, progress)
-        except _Broken as error:
-            kept = f" What has arrived is kept in {part.name}, and the next run continues." if part.exists() else ""
+        except _DownloadFailed as error:
+            resume = f" {part.name} is kept, and the next run resumes the download." if part.exists() else ""
             raise ParameterError(
-                f"{url} cannot be fetched: {error}. Fetch it by another way ({checksum}), put it at {target}, and run "
-                f"this again.{kept}"
+                f"{url}: download failed: {error}. Download it by other means to {target} ({checksum}) and run this "
+                f"again.{resume}"
             ) from None
         found = checksum_of(part, like=checksum, progress=progress)
         if found == checksum:
@@ -80,161 +83,163 @@ def fetch(url: str, target: Path, *, checksum: str, size: int | None = None, pro
             return target
         length = part.stat().st_size
         part.unlink()
-        if not continued:  # else what an earlier run left may have been of another file
+        if not resumed:  # otherwise the leftover may have belonged to another file
             raise ParameterError(
-                f"{url} gives {length} bytes with the checksum {found}, not {checksum}, so it is not the published "
-                f"file. Put that at {target}, and run this again."
+                f"{url}: checksum must be {checksum}; got {found} of {length} bytes. Put the published file at "
+                f"{target} and run this again."
             )
 
 
 def checksum_of(file: Path, *, like: str, progress: bool = False) -> str:
-    """Return the checksum of a file, written as `like` is: ``<md5|sha1|sha256>:<hex>``."""
+    """Return the checksum of a file, ``<algorithm>:<hex>``, with the algorithm of the checksum `like`."""
     algorithm = like.partition(":")[0]
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with open(file, "rb") as stream, _bar(f"check {file.name}", os.path.getsize(file), progress) as bar:
+    with open(file, "rb") as stream, _progress_bar(f"check {file.name}", os.path.getsize(file), progress) as bar:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
             bar.update(len(chunk))
     return f"{algorithm}:{digest.hexdigest()}"
 
 
-def extract(archive: Path, into: Path, *, inside: str | None = None, progress: bool = True) -> Path:
-    """Unpack a zip or tar archive as the folder `into`: whole, or not at all.
+def unpack(archive: Path, target: Path, *, member: str | None = None, progress: bool) -> Path:
+    """Unpack a zip or tar archive atomically.
 
     Parameters
     ----------
     archive : Path
-        Zip, or tar compressed in any way that `tarfile` knows.
-    into : Path
-        The folder to make; must not exist, or be empty.
-    inside : str or None
-        The folder in the archive that becomes `into`; None takes all that it holds.
+        Zip, or tar with any compression that `tarfile` supports.
+    target : Path
+        Folder to create; must not exist, or be empty.
+    member : str or None
+        Folder in the archive that becomes `target`; None unpacks everything.
     progress : bool
-        Show a bar on stderr.
+        Show a progress bar on stderr.
 
     Returns
     -------
-    into : Path
+    target : Path
 
     Raises
     ------
     ParameterError
-        The archive is damaged, holds a member that would be written outside of `into`, or does not hold `inside`; the
-        disk is too small; or `into` holds something.
+        The archive is damaged, has a member outside of the target, or does not have `member`; there is not enough disk
+        space; or `target` is not empty.
     """
-    archive, into = Path(archive), Path(into)
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise ParameterError(f"{into} is in the way of what {archive} holds; move it away.")
-    into.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{into.name}-", dir=into.parent) as temporary:
-        unpacked = Path(temporary, "unpacked")
-        unpacked.mkdir()
+    archive, target = Path(archive), Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ParameterError(f"{target}: must be empty or not exist, to unpack {archive.name} there. Move it away.")
+    with temporary_path(target) as unpacked:
         try:
+            unpacked.mkdir()
             (_unzip if zipfile.is_zipfile(archive) else _untar)(archive, unpacked, progress)
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
-            # RuntimeError: encrypted, or compressed in a way that zipfile does not know.
-            raise ParameterError(f"{archive} cannot be unpacked: {error}; fetch it again.") from None
-        except OSError as error:
-            raise ParameterError(f"{archive} cannot be unpacked to {into.parent}: {error.strerror or error}.") from None
-        wanted = unpacked / inside if inside else unpacked
-        if not wanted.is_dir():
-            raise ParameterError(f"{archive} holds no folder {inside}; fetch it again, or give the right archive.")
-        os.replace(wanted, into)
-    return into
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise ParameterError(f"{target.parent}: must be writable; got {error.strerror}.") from None
+            # OSError without errno: damaged gzip or bzip2 data. RuntimeError: encrypted, or unsupported by zipfile.
+            raise ParameterError(f"{archive}: must be an intact archive; got {error}. Download it again.") from None
+        folder = unpacked / member if member else unpacked
+        if not folder.is_dir():
+            raise ParameterError(f"{archive}: must hold the folder {member}. Download it again.")
+        os.replace(folder, target)
+    return target
 
 
-class _Broken(Exception):
-    """Why a download cannot go on."""
+class _DownloadFailed(Exception):
+    """The download cannot be continued."""
 
 
-class _Cut(Exception):
-    """The connection ended before the transfer did."""
+class _Interrupted(Exception):
+    """The connection closed before the transfer was complete."""
 
 
 def _receive(url: str, part: Path, size: int | None, progress: bool) -> None:
-    """Bring `part` to its end; a transfer that breaks is continued as long as something new arrives."""
-    import requests  # 0.2 s that only a download should cost
+    """Complete `part`; interrupted transfers are resumed as long as they make progress."""
+    import requests  # takes 0.2 s, needed only for downloads
     from requests.adapters import HTTPAdapter
     from urllib3.util import Retry
 
-    # Connecting, and answers that a busy server gives for a while; what breaks after that is the loop's business.
+    # Retries of connections and of responses of a busy server; interrupted transfers are handled below.
     retry = Retry(total=4, backoff_factor=_BACKOFF, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
     with requests.Session() as session:
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retry))
         furthest, fruitless = 0, 0
         while True:
-            begun = part.stat().st_size if part.exists() else 0
-            if size is not None and begun >= size:
-                return  # whole, or too long: the checksum tells
+            offset = part.stat().st_size if part.exists() else 0
+            if size is not None and offset >= size:
+                return  # complete, or too long, which the checksum shows
             try:
-                _transfer(session, url, part, begun, size, progress)
+                _transfer(session, url, part, offset, size, progress)
                 return
-            except _Cut as error:
-                arrived = part.stat().st_size
-                furthest, fruitless = max(furthest, arrived), 0 if arrived > furthest else fruitless + 1
-                if fruitless == _FRUITLESS:
-                    raise _Broken(f"the connection broke {fruitless} times after {arrived} bytes") from error
+            except _Interrupted as error:
+                received = part.stat().st_size
+                furthest, fruitless = max(furthest, received), 0 if received > furthest else fruitless + 1
+                if fruitless == _MAX_FRUITLESS:
+                    raise _DownloadFailed(f"the connection broke {fruitless} times after {received} bytes") from error
             except requests.HTTPError as error:
-                raise _Broken(f"the server answers {error.response.status_code} {error.response.reason}") from error
+                raise _DownloadFailed(f"HTTP {error.response.status_code} {error.response.reason}") from error
             except requests.Timeout as error:
-                raise _Broken(f"the server does not answer within {max(_TIMEOUT)} s") from error
+                raise _DownloadFailed(f"no response within {max(_TIMEOUT)} s") from error
             except requests.RequestException as error:
-                raise _Broken(f"no connection ({_cause(error)})") from error
+                raise _DownloadFailed(f"no connection ({_root_cause(error)})") from error
 
 
-def _transfer(session, url: str, part: Path, begun: int, size: int | None, progress: bool) -> None:
-    """Ask once for what is missing after the first `begun` bytes, and append it to `part`."""
+def _transfer(session: "Session", url: str, part: Path, offset: int, size: int | None, progress: bool) -> None:
+    """Request the bytes from `offset` once, and append them to `part`."""
+    headers = {"Accept-Encoding": "identity"}  # the checksum is that of the published bytes
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    if size is not None:
+        check_disk_space(size - offset, part.parent, what=url)
+    with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        if offset and response.status_code == 416:
+            return  # nothing after the offset: complete, or too long
+        response.raise_for_status()
+        if response.status_code != 206:
+            offset = 0  # the server ignores ranges and sends everything
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+            raise _DownloadFailed(f"the server must send the bytes from {offset}; got others")
+        announced = response.headers.get("Content-Length")
+        total = offset + int(announced) if announced else size
+        if size is None and total is not None:
+            check_disk_space(total - offset, part.parent, what=url)
+        with _progress_bar(part.stem, total, progress, offset) as bar:
+            _append(response, part, offset, bar)
+
+
+def _append(response: "Response", part: Path, offset: int, bar: tqdm) -> None:
     from requests import exceptions
 
-    headers = {"Accept-Encoding": "identity"}  # the checksum is that of the bytes as published
-    if begun:
-        headers["Range"] = f"bytes={begun}-"
-    if size is not None:
-        need_room(size - begun, part.parent, what=url)
-    with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-        if begun and response.status_code == 416:
-            return  # nothing lies beyond: whole, or too long
-        response.raise_for_status()
-        if response.status_code != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
-            if response.status_code == 206:
-                raise _Broken(f"asked for the bytes from {begun}, the server sends others")
-            begun = 0  # it ignores ranges and sends all
-        announced = response.headers.get("Content-Length")
-        total = begun + int(announced) if announced else size
-        if size is None and total is not None:
-            need_room(total - begun, part.parent, what=url)
-        try:
-            with open(part, "ab" if begun else "wb") as file, _bar(part.stem, total, progress, begun) as bar:
-                for chunk in response.iter_content(_CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-        except (exceptions.ChunkedEncodingError, exceptions.ConnectionError) as error:  # closed early; stalled
-            raise _Cut from error
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise ParameterError(f"The disk of {part.parent} is full; make room and run this again.") from None
-            raise
+    try:
+        with open(part, "ab" if offset else "wb") as file:
+            for chunk in response.iter_content(_CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    except (exceptions.ChunkedEncodingError, exceptions.ConnectionError) as error:  # closed early, or no more data
+        raise _Interrupted from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ParameterError(f"{part.parent}: the disk is full. Free space and run this again.") from None
+        raise
 
 
-def need_room(wanted: int, folder: Path, *, what: str) -> None:
-    """Refuse to begin what the disk of `folder` cannot hold.
+def check_disk_space(needed: int, folder: Path, *, what: str) -> None:
+    """Check that `needed` bytes are free on the disk of `folder`.
 
     Raises
     ------
     ParameterError
-        Fewer than `wanted` bytes are free.
+        They are not; `what` is the name of what needs them.
     """
     free = shutil.disk_usage(folder).free
-    if wanted > free:
+    if needed > free:
         raise ParameterError(
-            f"{what} needs {wanted / 2**30:.2f} GiB on the disk of {folder}, where {free / 2**30:.2f} GiB are free; "
-            "make room, or choose another place."
+            f"{folder}: free disk space must be >= {needed / 2**30:.2f} GiB for {what}; got {free / 2**30:.2f} GiB."
         )
 
 
-def _cause(error: Exception) -> str:
-    """Return the innermost reason: "Connection refused", not the five exceptions around it."""
+def _root_cause(error: BaseException) -> str:
+    """Return the innermost cause, such as "Connection refused", without the exceptions around it."""
     while inner := getattr(error, "reason", None) or error.__cause__ or error.__context__:
         if not isinstance(inner, Exception):
             break
@@ -245,24 +250,31 @@ def _cause(error: Exception) -> str:
 def _unzip(archive: Path, folder: Path, progress: bool) -> None:
     with zipfile.ZipFile(archive) as content:
         members = content.infolist()
-        need_room(sum(member.file_size for member in members), folder, what=f"What {archive} holds")
+        check_disk_space(sum(member.file_size for member in members), folder, what=f"the content of {archive}")
         for member in tqdm(members, desc=f"unpack {archive.name}", unit="file", disable=not progress):
-            # zipfile would write such a member elsewhere in the folder; an archive that tries is not to be trusted.
+            # zipfile would write such a member elsewhere inside the folder; the archive is not trustworthy.
             path = PurePosixPath(member.filename.replace("\\", "/"))
             if path.is_absolute() or ".." in path.parts:
-                raise zipfile.BadZipFile(f"its member {member.filename!r} would leave the folder")
+                raise zipfile.BadZipFile(f"the member {member.filename!r} outside of the folder")
             content.extract(member, folder)
 
 
 def _untar(archive: Path, folder: Path, progress: bool) -> None:
     with tarfile.open(archive) as content:
         for member in tqdm(content, desc=f"unpack {archive.name}", unit="file", disable=not progress):
-            content.extract(member, folder, filter="data")  # refuses what leaves the folder, devices, and such links
-        while content.fileobj.read(_CHUNK):  # to the end of the compressed stream, where its checksum stands
+            content.extract(member, folder, filter="data")  # refuses members and links outside, and devices
+        stream = content.fileobj
+        while stream is not None and stream.read(_CHUNK):  # to the end of the compressed stream, where its CRC is
             pass
 
 
-def _bar(description: str, total: int | None, progress: bool, begun: int = 0) -> tqdm:
+def _progress_bar(description: str, total: int | None, progress: bool, initial: int = 0) -> tqdm:
     return tqdm(
-        desc=description, total=total, initial=begun, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress
+        desc=description,
+        total=total,
+        initial=initial,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        disable=not progress,
     )

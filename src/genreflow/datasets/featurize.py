@@ -1,8 +1,10 @@
-"""Base log-mel of a manifest's tracks, from audio or from imported spectrograms, into a feature store."""
+"""Compute the base log-mel of a manifest's tracks, from audio or imported spectrograms, into a feature store."""
 
 import os
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from genreflow.datasets.spectrograms import spectrogram_pieces
 from genreflow.features.logmel import LogMel, logmel_pieces
@@ -22,27 +24,29 @@ def update_features(
     scheduler: str | None = None,
     progress: bool = True,
 ) -> StoreReport:
-    """Bring the feature store at `directory` in line with the tracks of `manifest` that can be read.
+    """Update the feature store at `directory` to the readable tracks of `manifest`.
 
     Parameters
     ----------
-    directory : path
-        As `features.store.update` takes it; so are `n_jobs`, `scheduler` and `progress`.
+    directory, n_jobs, scheduler, progress
+        See `genreflow.features.store.update`.
     manifest : Manifest
     raw_dir : Path
-        What the tracks' paths are below.
+        Folder that the paths of the tracks are relative to.
     spec : FeatureSpec
-        With the manifest's `spec_hints` in it.
+        Includes the manifest's `spec_hints`.
     bank : FilterBank
-        Of `spec`.
+        Filter bank of `spec`.
     """
-    tracks = (track for track in manifest.tracks if track.error is None)
-    raw_dir = Path(raw_dir).absolute() if scheduler else Path(raw_dir)  # a cluster's workers were started elsewhere
+    tracks = [(track.hash, track) for track in manifest.tracks if track.error is None and track.hash is not None]
+    raw_dir = Path(raw_dir).absolute() if scheduler else Path(raw_dir)  # workers have other working directories
+    items: Iterable[tuple[str, Any]]
+    compute: Callable[[Any], Any]
     if manifest.source == "spectrograms":
-        items = ((track.hash, track) for track in tracks)
+        items = tracks
         compute = partial(spectrogram_pieces, raw_dir=raw_dir)
     else:
-        # Neither tracks nor this module: a worker that loads just the features is ready in half the time.
-        items = ((track.hash, raw_dir / track.path) for track in tracks)
+        # Paths instead of tracks: workers then import only the feature code, in half the time.
+        items = ((key, raw_dir / track.path) for key, track in tracks)
         compute = partial(logmel_pieces, logmel=LogMel(spec, bank))
     return update(directory, spec, items, compute, n_jobs=n_jobs, scheduler=scheduler, progress=progress)

@@ -1,4 +1,4 @@
-"""The filter bank and window of a feature spec, computed by librosa: the only place that computes with it."""
+"""Filter bank and window of a feature spec; the only module that computes with librosa."""
 
 import zipfile
 from pathlib import Path
@@ -9,7 +9,7 @@ from genreflow.features.spec import FeatureSpec, FilterBank
 
 
 def make_filter_bank(spec: FeatureSpec) -> FilterBank:
-    """Compute what a spec stands for: a Slaney-style mel filter bank and a periodic Hann window.
+    """Compute the mel filter bank and the periodic Hann window of a spec.
 
     Parameters
     ----------
@@ -18,21 +18,29 @@ def make_filter_bank(spec: FeatureSpec) -> FilterBank:
     Returns
     -------
     FilterBank
-        As ``librosa.filters.mel`` (Slaney's mel scale and area normalisation) and ``librosa.filters.get_window`` give.
+        As returned by ``librosa.filters.mel`` (Slaney mel scale and area normalisation) and
+        ``librosa.filters.get_window``.
     """
-    import librosa  # four seconds and 0.3 GB, for this function alone
+    import librosa.filters as filters  # takes four seconds and 0.3 GB, needed only here
 
-    mel = librosa.filters.mel(sr=spec.sample_rate, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.fmin, fmax=spec.fmax)
-    window = librosa.filters.get_window("hann", spec.n_fft, fftbins=True)
+    mel = filters.mel(sr=spec.sample_rate, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.fmin, fmax=spec.fmax)
+    window = filters.get_window("hann", spec.n_fft, fftbins=True)
     return FilterBank(mel=mel.astype(np.float32), window=window.astype(np.float32))
 
 
-def filter_bank(spec: FeatureSpec, kept: Path) -> FilterBank:
-    """Return the filter bank of a spec: the one that `FilterBank.save` wrote with this spec to `kept`, or a new one."""
+def load_or_make_filter_bank(spec: FeatureSpec, path: Path) -> FilterBank:
+    """Return the filter bank of a spec from a file that `FilterBank.save` wrote, or compute it.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+    path : Path
+        Ignored if it does not exist, is damaged, or belongs to another spec.
+    """
     try:
-        with np.load(kept) as arrays:
+        with np.load(path) as arrays:
             if str(arrays["key"]) == spec.key:
                 return FilterBank(mel=arrays["mel"], window=arrays["window"])
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        pass  # none is there, or half of one
+        pass
     return make_filter_bank(spec)

@@ -1,4 +1,4 @@
-"""A folder of music, one sub-folder a genre."""
+"""A folder of music with one sub-folder per genre."""
 
 import os
 from collections.abc import Iterable
@@ -11,98 +11,112 @@ from tqdm import tqdm
 
 from genreflow.audio.decode import inspect
 from genreflow.audio.readers import AUDIO_SUFFIXES
-from genreflow.datasets.choice import choose
-from genreflow.datasets.importing import bring, existing_folder
+from genreflow.datasets.importing import import_file, require_folder
 from genreflow.datasets.labels import with_artist
-from genreflow.datasets.layout import place_tracks, walk
-from genreflow.datasets.request import Request
+from genreflow.datasets.layout import find_files, tracks_from_paths
+from genreflow.datasets.options import IngestOptions
+from genreflow.datasets.selection import select_tracks
 from genreflow.errors import AudioError, ParameterError
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 
-LAYOUT = "one sub-folder a genre, as in <data.path>/<genre>/<track>.wav or <data.path>/<genre>/<artist>/<track>.wav"
+LAYOUT = "one sub-folder per genre, as in <data.path>/<genre>/<track>.wav or <data.path>/<genre>/<artist>/<track>.wav"
 
 
-def folder(path: Path, destination: Path, request: Request) -> Manifest:
-    """Bring a folder of music.
+def folder(path: Path, destination: Path, options: IngestOptions) -> Manifest:
+    """Ingest a folder of music.
 
     Parameters
     ----------
     path : Path
-        ``<genre>/.../<track>``, at any depth; `LAYOUT`.
+        ``<genre>/.../<track>``, at any depth; see `LAYOUT`.
     destination : Path
-        Empty folder of raw data.
-    request : Request
+        Empty folder for the raw data.
+    options : IngestOptions
 
     Raises
     ------
     ParameterError
-        The folder, its genres or tracks.csv are not as they should be, or none of its files is music.
+        The folder, its genres or tracks.csv are invalid, or no file can be decoded.
     """
-    path = existing_folder(path, layout=LAYOUT)
-    tracks, notes = find(path, request)
-    measured = measure(tracks, path, destination, request)
-    return Manifest.from_tracks("folder", measured, notes=notes)
+    path = require_folder(path, layout=LAYOUT)
+    tracks, notes = list_tracks(path, options)
+    tracks = select_tracks(tracks, options, where=str(path))
+    return Manifest.from_tracks("folder", import_tracks(tracks, path, destination, options), notes=notes)
 
 
-def find(path: Path, request: Request) -> tuple[list[Track], list[str]]:
-    """Return the tracks of the genres asked for below `path`, not yet decoded, and notes."""
-    tracks, notes = placed(path, request)
-    return choose(tracks, request, where=str(path)), notes
-
-
-def placed(path: Path, request: Request) -> tuple[list[Track], list[str]]:
-    """Return all tracks below `path`, not yet decoded, and notes."""
-    names, notes = walk(path, AUDIO_SUFFIXES)
+def list_tracks(path: Path, options: IngestOptions) -> tuple[list[Track], list[str]]:
+    """Return all tracks below `path`, not yet decoded, and messages for users."""
+    names, notes = find_files(path, AUDIO_SUFFIXES)
     if not names:
-        raise ParameterError(f"{path} holds no audio files; expected is {LAYOUT}.")
-    table, table_notes = request.table_near(path / "tracks.csv")
-    tracks, place_notes = place_tracks(names, table, root=path)
+        raise ParameterError(f"data.path: must hold {LAYOUT}; got {path}, which has no audio files.")
+    table, table_notes = options.table_or(path / "tracks.csv")
+    tracks, track_notes = tracks_from_paths(names, table, root=path)
     if not tracks:
-        raise ParameterError(f"The {len(names)} audio files of {path} lie in no genre's folder; expected is {LAYOUT}.")
-    return tracks, [*notes, *table_notes, *place_notes]
+        raise ParameterError(
+            f"data.path: must hold {LAYOUT}; got {path}, whose {len(names)} audio files are in no genre's folder."
+        )
+    return tracks, [*notes, *table_notes, *track_notes]
 
 
-def measure(tracks: Iterable[Track], path: Path, destination: Path | None, request: Request) -> list[Track]:
-    """Bring each track's file to `destination`, unless that is None, and decode it; return the tracks with their facts.
+def import_tracks(tracks: Iterable[Track], path: Path, destination: Path, options: IngestOptions) -> list[Track]:
+    """Copy the files of tracks from `path` to `destination` and measure them.
 
-    A file that an earlier run brought and that has not changed since is neither copied nor decoded again.
+    A file that has not changed since the previous ingest is neither copied nor decoded again.
+
+    Returns
+    -------
+    list of Track
+        The tracks with their measured fields, or with `error`.
 
     Raises
     ------
     ParameterError
-        None can be decoded.
+        No file can be decoded.
     """
-    tracks = list(tracks)
-    # Threads do: libsndfile, hashing and copying leave Python's lock, and a process would cost more to start.
-    jobs = Parallel(n_jobs=request.n_jobs, prefer="threads", return_as="generator")(
-        delayed(_measure_one)(track, path, destination, request) for track in tracks
+    jobs = [delayed(_import_track)(track, path, destination, options) for track in tracks]
+    return _run(jobs, path, options)
+
+
+def measure_tracks(tracks: Iterable[Track], path: Path, options: IngestOptions) -> list[Track]:
+    """Measure tracks whose files stay below `path`; see `import_tracks`."""
+    return _run([delayed(_measure)(track, path / track.path) for track in tracks], path, options)
+
+
+def _run(jobs: list, path: Path, options: IngestOptions) -> list[Track]:
+    # Threads: libsndfile, hashing and copying release the GIL, and processes would take longer to start.
+    results = Parallel(n_jobs=options.n_jobs, prefer="threads", return_as="generator")(jobs)
+    tracks: list[Track] = list(
+        tqdm(results, total=len(jobs), desc="inspect", unit="track", disable=not options.progress)
     )
-    measured = list(tqdm(jobs, total=len(tracks), desc="inspect", unit="track", disable=not request.progress))
-    if all(track.error for track in measured):
+    errors = [track.error for track in tracks if track.error]
+    if len(errors) == len(tracks):
         raise ParameterError(
-            f"None of the {len(measured)} files of {path} can be decoded: {measured[0].error['message']}"
+            f"{path}: at least one file must be decodable; got none of {len(tracks)}. The first error is: "
+            f"{errors[0]['message'] if errors else 'no files'}"
         )
-    return measured
+    return tracks
 
 
-def _measure_one(track: Track, path: Path, destination: Path | None, request: Request) -> Track:
-    original, file = path / track.path, path / track.path
+def _import_track(track: Track, path: Path, destination: Path, options: IngestOptions) -> Track:
+    original, copy = path / track.path, destination / track.path
     try:
-        if destination is not None:
-            file = destination / track.path
-            known = request.facts_of(track.path, original)
-            earlier = request.earlier / track.path if known else None
-            if bring(original, file, earlier=earlier):
-                return _tagged(replace(track, **known), file)
+        cached = options.cache.lookup(track.path, original)
+        previous, facts = cached or (None, {})
+        if import_file(original, copy, previous=previous):
+            return _with_tag_artist(replace(track, **facts), copy)
     except OSError as error:
-        message = f"{track.path} cannot be read: {error.strerror or error}."
+        message = f"{track.path}: must be readable; got {error.strerror or error}."
         return replace(track, error={"code": "undecodable", "message": message})
-    track = _tagged(track, file)
+    return _measure(track, copy)
+
+
+def _measure(track: Track, file: Path) -> Track:
+    track = _with_tag_artist(track, file)
     try:
         facts = inspect(file)
     except AudioError as error:
-        # The manifest is the same wherever the source lies.
+        # Relative, so that the manifest does not depend on the location of the source.
         message = str(error).replace(str(file), track.path)
         return replace(track, error={"code": error.code, "message": message})
     return replace(
@@ -120,8 +134,8 @@ def _measure_one(track: Track, path: Path, destination: Path | None, request: Re
     )
 
 
-def _tagged(track: Track, file: Path) -> Track:
-    """Group a track whose artist neither tracks.csv nor its place names by the artist in its tags."""
+def _with_tag_artist(track: Track, file: Path) -> Track:
+    """Group a track by the artist in its tags if neither tracks.csv nor its path gives one."""
     if track.group_source != "track":
         return track
     try:

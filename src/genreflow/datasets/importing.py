@@ -1,4 +1,4 @@
-"""Bringing files into the project: never half-written, never tied to the user's own files."""
+"""Import of files into the project: atomic, and independent of the user's own files."""
 
 import fcntl
 import os
@@ -9,54 +9,60 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from genreflow.errors import ParameterError
+from genreflow.files import atomic_directory, atomic_file, remove_leftovers
 
-_FICLONE = 0x40049409  # linux/fs.h: share the extents of another file, to be copied when either is written
+_FICLONE = 0x40049409  # linux/fs.h: share the extents of another file, copy on write
 
 
-def fingerprint(file: Path) -> tuple[int, int]:
-    """Size [bytes] and time of change [ns] of a file: as long as both stay, it has not changed, as rsync decides."""
+def file_signature(file: Path) -> tuple[int, int]:
+    """Return size [bytes] and modification time [ns] of a file; if both are equal, it is unchanged, as in rsync."""
     facts = file.stat()
     return facts.st_size, facts.st_mtime_ns
 
 
-def bring(original: Path, copy: Path, *, earlier: Path | None = None) -> bool:
-    """Bring a file into the project, at the least cost that leaves `original` alone.
+def import_file(original: Path, copy: Path, *, previous: Path | None = None) -> bool:
+    """Import a file at the lowest cost that leaves `original` independent of the copy.
 
     Parameters
     ----------
     original : Path
         The user's file; symbolic links are followed.
     copy : Path
-        Where it is wanted; must not exist, its folder is made.
-    earlier : Path or None
-        What an earlier run brought for the same file, where that has not changed since.
+        Target; must not exist. Its folder is created.
+    previous : Path or None
+        Copy of the same, unchanged file that a previous ingest made.
 
     Returns
     -------
     bool
-        True if `earlier` is there and was taken.
+        Whether `previous` was reused.
+
+    Raises
+    ------
+    OSError
+        `original` cannot be read, or is not a regular file.
     """
     facts = original.stat()
-    if not stat.S_ISREG(facts.st_mode):  # a pipe would be waited for without end
+    if not stat.S_ISREG(facts.st_mode):  # reading a named pipe would block
         raise OSError("not a regular file")
     copy.parent.mkdir(parents=True, exist_ok=True)
     if (
-        earlier is not None
-        and not earlier.is_symlink()
-        and earlier.is_file()
-        and earlier.stat().st_size == facts.st_size
+        previous is not None
+        and not previous.is_symlink()
+        and previous.is_file()
+        and previous.stat().st_size == facts.st_size
     ):
-        os.link(earlier, copy)  # both names are ours
+        os.link(previous, copy)  # both belong to the project
         return True
-    # Clone or copy, but never link to the user's file, hard or symbolic: DVC hard-links the folder of raw data into its
-    # cache and makes the files read-only, and with a link that would be the user's own music.
+    # Clone or copy, but never link to the user's file, hard or symbolic: DVC hard-links the raw data into its cache and
+    # makes the files read-only, which would affect the user's own music through a link.
     if not _clone(original, copy):
         shutil.copyfile(original, copy)
     return False
 
 
 def _clone(original: Path, copy: Path) -> bool:
-    """Let `copy` share the blocks of `original` where the file system can (btrfs, XFS, ...)."""
+    """Make `copy` share the blocks of `original` if the file system supports it (btrfs, XFS)."""
     with open(original, "rb") as source, open(copy, "wb") as target:
         try:
             fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
@@ -66,48 +72,37 @@ def _clone(original: Path, copy: Path) -> bool:
 
 
 @contextmanager
-def replaced_together(folder: Path, file: Path) -> Iterator[tuple[Path, Path]]:
-    """Give a folder and a file to write into that take the place of `folder` and `file` when the block succeeds.
+def atomic_import(folder: Path, file: Path) -> Iterator[tuple[Path, Path]]:
+    """Write a folder and a file that replace `folder` and `file` together when the block ends.
 
-    If the block raises, the previous ones stay as they are. A process killed between the renames leaves no `file`,
-    never a new folder beside an old file; the next run mends it.
+    If the block raises, the previous ones stay as they are. A process that is killed while they are replaced may leave
+    no `file`, but never a new folder with an old file.
+
+    Yields
+    ------
+    folder, file : Path
+        Where to write: an empty folder, and a path at which nothing exists.
     """
-    folder = Path(folder).resolve()  # a folder of raw data that is a link to a larger disk stays there
-    file = Path(file)
-    partial, previous = (folder.with_name(f".{folder.name}.{role}") for role in ("partial", "previous"))
-    partial_file = file.with_name(f".{file.name}.partial")
-    if previous.exists() and not folder.exists():
-        os.rename(previous, folder)
-    for leftover in (partial, previous):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir(parents=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial, partial_file
-        if not partial_file.is_file():
-            raise RuntimeError(f"{partial_file} was not written")
+    folder, file = Path(folder).resolve(), Path(file)  # a folder that is a link to another disk stays there
+    for target in (folder, file):
+        remove_leftovers(target.parent, target.name)
+    with atomic_file(file) as new_file, atomic_directory(folder) as new_folder:
+        yield new_folder, new_file
+        if not new_file.is_file():
+            raise RuntimeError(f"{new_file} was not written")
         file.unlink(missing_ok=True)
-        if folder.exists():
-            os.rename(folder, previous)
-        os.rename(partial, folder)
-        os.replace(partial_file, file)
-    finally:
-        partial_file.unlink(missing_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(previous, ignore_errors=True)
 
 
-def existing_folder(path: Path, *, layout: str) -> Path:
-    """Return `path` if it is a folder that can be read.
+def require_folder(path: Path, *, layout: str) -> Path:
+    """Return `path` if it is a folder.
 
     Raises
     ------
     ParameterError
-        If it is not; `layout` is what the message says is expected there.
+        It is not; `layout` describes what is expected.
     """
     path = Path(path)
-    if not path.exists():
-        raise ParameterError(f"data.path names {path}, which does not exist; expected is {layout}.")
     if not path.is_dir():
-        raise ParameterError(f"data.path names {path}, which is not a folder; expected is {layout}.")
+        found = "which is not a folder" if path.exists() else "which does not exist"
+        raise ParameterError(f"data.path: must be a folder with {layout}; got {path}, {found}.")
     return path

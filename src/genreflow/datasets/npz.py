@@ -8,143 +8,156 @@ from pathlib import Path
 
 import numpy as np
 
-from genreflow.datasets.choice import choose
 from genreflow.datasets.labels import with_artist
-from genreflow.datasets.request import Request
-from genreflow.datasets.spectrogram_shards import Opened, Shard, content
+from genreflow.datasets.options import IngestOptions
+from genreflow.datasets.selection import select_tracks
+from genreflow.datasets.spectrogram_shards import Shard, ShardsAndNotes, Spectrogram
+from genreflow.datasets.track_table import Row
 from genreflow.errors import ParameterError
 from genreflow.features.spec import LevelReference
 from genreflow.manifest.track import Track, singleton_group
 
-# Range that imported decibels are taken to have; softer cells become 0.
+# Dynamic range of imported decibels [dB]; lower levels become 0.
 TOP_DB = 80.0
 _KEYS = ("spectrogram", "track", "genre")
 
 Scale = Callable[[np.ndarray], np.ndarray]
 
 
-def open_npz(files: list[Path], folder: Path, request: Request) -> Opened:
-    """Read what the files say of their tracks; their spectrograms are read as the shards are asked for.
+def open_npz(files: list[Path], folder: Path, options: IngestOptions) -> ShardsAndNotes:
+    """Read the metadata of the files; the spectrograms are read when the shards are iterated over.
 
     Raises
     ------
     ParameterError
-        A file cannot be read or understood, files contradict each other, or genres or tracks.csv are at fault.
+        A file cannot be read, files contradict each other, or genres or tracks.csv are invalid.
     """
-    names_of, genre_of, file_of = {}, {}, {}
+    names_of, genre_of, file_of = _read_labels(files)
+    table, notes = options.table_or(folder / "tracks.csv")
+    rows, table_notes = table.match(genre_of, root=folder)
+    tracks = []
+    for name, genre in genre_of.items():
+        row = rows.get(name, Row())
+        track = Track(
+            id=name,
+            genre=row.genre or genre,
+            path=f"{file_of[name].stem}.npy",
+            group=singleton_group(name),
+            group_source="track",
+            split=row.split,
+        )
+        tracks.append(with_artist(track, row.group, "tracks.csv"))
+    selected = {track.id: track for track in select_tracks(tracks, options, where=str(folder))}
+    return _iter_shards(names_of, selected), [*notes, *table_notes]
+
+
+def _read_labels(files: list[Path]) -> tuple[dict[Path, list[str]], dict[str, str], dict[str, Path]]:
+    """Return the track of each entry by file, and genre and file by track."""
+    names_of: dict[Path, list[str]] = {}
+    genre_of: dict[str, str] = {}
+    file_of: dict[str, Path] = {}
     for file in files:
         names_of[file], genres = _labels(file)
         for name, genre in zip(names_of[file], genres, strict=True):
             if file_of.setdefault(name, file) != file:
-                raise ParameterError(f"Track {name} is in {file_of[name]} and in {file}; one file a track is right.")
+                raise ParameterError(f"{file}: each track must be in one file; got {name}, also in {file_of[name]}.")
             if genre_of.setdefault(name, genre) != genre:
-                raise ParameterError(f"{file} gives {name} two genres, {genre_of[name]} and {genre}; one is right.")
-    table, notes = request.table_near(folder / "tracks.csv")
-    rows, more = table.match(genre_of, root=folder)
-    tracks = []
-    for name, genre in genre_of.items():
-        row = rows.get(name)
-        track = Track(
-            id=name,
-            genre=(row and row.genre) or genre,
-            path=f"{file_of[name].stem}.npy",
-            group=singleton_group(name),
-            group_source="track",
-            split=row.split if row else None,
-        )
-        tracks.append(with_artist(track, row.group if row else None, "tracks.csv"))
-    chosen = {track.id: track for track in choose(tracks, request, where=str(folder))}
-    return _shards(names_of, chosen), [*notes, *more]
+                raise ParameterError(
+                    f"{file}: each track must have one genre; got {genre_of[name]} and {genre} for {name}."
+                )
+    return names_of, genre_of, file_of
 
 
-def _shards(names_of: dict[Path, list[str]], chosen: dict[str, Track]) -> Iterator[Shard]:
+def _iter_shards(names_of: dict[Path, list[str]], selected: dict[str, Track]) -> Iterator[Shard]:
     for file, names in names_of.items():
         entries = defaultdict(list)
         for position, name in enumerate(names):
-            if name in chosen:
+            if name in selected:
                 entries[name].append(position)
         if not entries:
             continue
         array, scale, reference = _spectrograms(file, len(names))
-        contents = []
+        spectrograms = []
         for name, positions in entries.items():
-            usable = [array[position] for position in positions if np.isfinite(array[position]).all()]
-            contents.append(content(chosen[name], [scale(cells).T for cells in usable]))
-        yield Shard(file.stem, contents, array.shape[1], reference)
+            finite = [array[position] for position in positions if np.isfinite(array[position]).all()]
+            spectrograms.append(Spectrogram.from_pieces(selected[name], [scale(values).T for values in finite]))
+        yield Shard(file.stem, spectrograms, array.shape[1], reference)
 
 
 def _labels(path: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the tracks and their genres, one of each an entry, without reading the spectrograms."""
+    """Return track name and genre of each entry, without reading the spectrograms."""
     names, genres = (_texts(_array(path, key), key, path) for key in ("track", "genre"))
     if len(names) != len(genres):
-        raise ParameterError(f"{path} has {len(names)} tracks, but {len(genres)} genres; one each an entry is right.")
+        raise ParameterError(f"{path}: genre must have as many entries as track, {len(names)}; got {len(genres)}.")
     for position, (name, genre) in enumerate(zip(names, genres, strict=True)):
         if not (name and genre):
-            missing = "genre" if name else "track"
-            raise ParameterError(f"{path} has no {missing} for entry {position}; each needs a name.")
+            raise ParameterError(f"{path}: {'genre' if name else 'track'} must not be empty; got entry {position}.")
     return names, genres
 
 
 def _array(path: Path, key: str) -> np.ndarray:
-    """Return one array of an ``.npz``; nothing in the file is executed (no pickles)."""
+    """Return an array of an ``.npz``; pickled objects are not loaded, since they can execute code."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            there = getattr(arrays, "files", ())
-            if set(_KEYS) - set(there):
+            existing = getattr(arrays, "files", ())
+            if set(_KEYS) - set(existing):
                 raise ParameterError(
-                    f"{path} holds {', '.join(there) or 'no named arrays'}; the arrays {', '.join(_KEYS)} are needed."
+                    f"{path}: must hold the arrays {', '.join(_KEYS)}; got {', '.join(existing) or 'none'}."
                 )
             return arrays[key]
     except ValueError as error:
         if "Object arrays" not in str(error):
-            raise ParameterError(f"{path} cannot be read as .npz; numpy.savez_compressed writes such files.") from None
+            raise ParameterError(
+                f"{path}: must be an .npz file, as numpy.savez_compressed writes; got {error}."
+            ) from None
         raise ParameterError(
-            f"{path} holds Python objects in {key}, which are not loaded since they could run code; give text as "
-            "np.array(..., dtype=str) and spectrograms of one width as a plain array, others in a file a width."
+            f"{path}: {key} must not hold Python objects, which can execute code when loaded. Write text as "
+            "np.array(..., dtype=str), and spectrograms of different widths to different files."
         ) from None
     except (OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ParameterError(f"{path} cannot be read as .npz: {error}.") from None
+        raise ParameterError(f"{path}: must be an .npz file; got {error}.") from None
 
 
 def _texts(array: np.ndarray, key: str, path: Path) -> list[str]:
     if array.ndim != 1:
-        raise ParameterError(f"{path} has {key} of shape {array.shape}; one name an entry, (entries,), is right.")
+        raise ParameterError(f"{path}: {key} must have the shape (entries,); got {array.shape}.")
     if array.dtype.kind == "S":
         return [name.decode("utf-8", "replace").strip() for name in array.tolist()]
     return [str(name).strip() for name in array.tolist()]
 
 
 def _spectrograms(path: Path, count: int) -> tuple[np.ndarray, Scale, LevelReference]:
-    """Return the spectrograms (entries, n_mels, frames) as stored, how to make an entry bytes, and what 255 is then."""
+    """Return the spectrograms [shape=(entries, n_mels, frames)], their conversion to uint8, and what 255 then means."""
     array = _array(path, "spectrogram")
     if array.ndim == 4 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 3 or 0 in array.shape:
-        raise ParameterError(f"{path} has spectrogram of shape {array.shape}; (entries, n_mels, frames) is right.")
+        raise ParameterError(f"{path}: spectrogram must have the shape (entries, n_mels, frames); got {array.shape}.")
     if len(array) != count:
-        raise ParameterError(f"{path} has {len(array)} spectrograms, but {count} tracks; one each an entry is right.")
-    return array, *_scale(array, path)
+        raise ParameterError(f"{path}: spectrogram must have as many entries as track, {count}; got {len(array)}.")
+    scale, reference = _scale(array, path)
+    return array, scale, reference
 
 
 def _scale(array: np.ndarray, path: Path) -> tuple[Scale, LevelReference]:
-    """Tell from type and range of the values what they are: bytes, shares of one, or decibels."""
+    """Detect the scale from type and range of the values: bytes, 0 to 1, or decibels."""
     if array.dtype == np.uint8:
-        return lambda cells: cells, "minmax"
+        return lambda values: values, "minmax"
     if array.dtype.kind not in "iuf":
-        raise ParameterError(f"{path} has spectrogram of type {array.dtype}; uint8 or a float type is right.")
+        raise ParameterError(f"{path}: spectrogram must be uint8, integer or float; got {array.dtype}.")
     lows, highs = array.min(axis=(1, 2)), array.max(axis=(1, 2))
     finite = np.isfinite(lows) & np.isfinite(highs)
     if not finite.any():
-        raise ParameterError(f"{path} has no spectrogram without NaN or infinite values; finite ones are needed.")
+        raise ParameterError(f"{path}: spectrogram must be finite; got NaN or infinite values in every entry.")
     low, high = float(lows[finite].min()), float(highs[finite].max())
-    if low >= 0 and 1 < high <= 255 and all(np.array_equal(cells, np.rint(cells)) for cells in array[finite]):
-        return lambda cells: cells.astype(np.uint8), "minmax"
-    # A log-mel scaled to 0..1 comes near 1; power spectrograms, which look alike, seldom end just there.
+    if low >= 0 and 1 < high <= 255 and all(np.array_equal(values, np.rint(values)) for values in array[finite]):
+        return lambda values: values.astype(np.uint8), "minmax"
+    # The maximum of a log-mel scaled to 0..1 is near 1; that of a power spectrogram, which looks alike, seldom is.
     if array.dtype.kind == "f" and low >= 0 and 0.9 < high <= 1:
-        return lambda cells: np.rint(cells * 255.0).astype(np.uint8), "minmax"
+        return lambda values: np.rint(values * 255.0).astype(np.uint8), "minmax"
     if low < -1 and high <= 1e-3:
-        return lambda cells: np.rint(np.clip(1 + cells / TOP_DB, 0, 1) * 255.0).astype(np.uint8), "max"
+        return lambda values: np.rint(np.clip(1 + values / TOP_DB, 0, 1) * 255.0).astype(np.uint8), "max"
     raise ParameterError(
-        f"{path} has spectrograms with values from {low:g} to {high:g}; understood are uint8, whole numbers 0 to 255, "
-        "0 to 1, and decibels of which 0 is the loudest (power or amplitude must be converted first)."
+        f"{path}: spectrogram must be uint8, whole numbers from 0 to 255, 0 to 1, or decibels with a maximum of 0; got "
+        f"values from {low:g} to {high:g}. Convert power or amplitude to decibels."
     )

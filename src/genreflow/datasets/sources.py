@@ -1,37 +1,42 @@
-"""The sources by name, and the one way in: `ingest`."""
+"""The sources by name, and `ingest`, which imports one of them into the project."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from genreflow.datasets import folder as folders
+from genreflow.datasets.cache import IngestCache
 from genreflow.datasets.combination import combine
 from genreflow.datasets.fma import SUBSETS as FMA_SUBSETS
 from genreflow.datasets.fma import fma
 from genreflow.datasets.gtzan.source import gtzan
-from genreflow.datasets.importing import replaced_together
-from genreflow.datasets.request import Component, Request, write_index
+from genreflow.datasets.importing import atomic_import
+from genreflow.datasets.options import IngestOptions, read_table
+from genreflow.datasets.params import DataParams
+from genreflow.datasets.selection import select_tracks
 from genreflow.datasets.spectrograms import spectrograms
 from genreflow.errors import ParameterError
 from genreflow.manifest.manifest import Manifest
 
-# (path, empty folder of raw data to fill, request) -> manifest, whose paths are below that folder
-Source = Callable[[Path, Path, Request], Manifest]
+# (path, empty folder for the raw data, options) -> manifest with paths relative to the folder
+Source = Callable[[Path, Path, IngestOptions], Manifest]
 
 
-def demo(path: Path, destination: Path, request: Request) -> Manifest:
-    """Compose the demo music that the settings file `path` describes."""
-    from genreflow.datasets.demo import compose  # synthesis is not for those who bring music
+def demo(path: Path, destination: Path, options: IngestOptions) -> Manifest:
+    """Compose the demo music according to the settings file `path`."""
+    from genreflow.datasets.demo import compose  # imports the synthesis
 
-    compose(path, destination, n_jobs=request.n_jobs, progress=request.progress)
-    tracks, notes = folders.find(destination, replace(request, table=None))  # the demo's folders name its artists
-    return Manifest.from_tracks("demo", folders.measure(tracks, destination, None, request), notes=notes)
+    compose(path, destination, n_jobs=options.n_jobs, progress=options.progress)
+    options = replace(options, table=None)  # the folders name the artists
+    tracks, notes = folders.list_tracks(destination, options)
+    tracks = select_tracks(tracks, options, where=str(path))
+    return Manifest.from_tracks("demo", folders.measure_tracks(tracks, destination, options), notes=notes)
 
 
-def combination(path: Path, destination: Path, request: Request) -> Manifest:
-    """Bring what `request.components` lists; see `combine`."""
-    return combine(path, destination, request, SOURCES, downloaded=DOWNLOADED)
+def combination(path: Path, destination: Path, options: IngestOptions) -> Manifest:
+    """Ingest several sources as one; see `combine`."""
+    return combine(path, destination, options, SOURCES, downloadable=DOWNLOADABLE)
 
 
 SOURCES: dict[str, Source] = {
@@ -43,96 +48,83 @@ SOURCES: dict[str, Source] = {
     "combination": combination,
 }
 SUBSETS: dict[str, tuple[str, ...]] = {"fma": FMA_SUBSETS}
-DOWNLOADED = ("gtzan", "fma")  # fetched where they are not there yet
+DOWNLOADABLE = ("gtzan", "fma")  # downloaded if they do not exist
 
 
-def check_sources(source: str, *, subset: str | None = None, components: Sequence[Component] = ()) -> None:
-    """Refuse what `ingest` could not do, without a look at any file.
+def check_sources(data: DataParams) -> None:
+    """Check names of sources and subsets, without reading any file.
 
     Raises
     ------
     ParameterError
-        A source or a subset is unknown, or a list of sources is where none should be, or missing.
+        A source or subset is unknown, or `data.sources` does not fit `data.source`.
     """
-    _check_source("data.source", source, "data.subset", subset)
-    if source == "combination" and not components:
-        raise ParameterError("data.source is combination, but data.sources is empty; list what it combines.")
-    if source != "combination" and components:
+    _check_source(data.source, data.subset, where="data")
+    if data.source == "combination" and not data.sources:
+        raise ParameterError("data.sources: must list the sources of the combination; got none.")
+    if data.source != "combination" and data.sources:
         raise ParameterError(
-            f"data.sources lists {len(components)} sources, but data.source is {source}; combination there, or an "
-            "empty list here, is right."
+            f"data.sources: must be empty unless data.source is combination; got {len(data.sources)} sources for "
+            f"{data.source}."
         )
-    for number, component in enumerate(components):
-        where = f"data.sources, part {number + 1}:"
+    for number, component in enumerate(data.sources):
+        where = f"data.sources.{number}"
         if component.source == "combination":
-            raise ParameterError(f"{where} a combination within a combination; list its parts here instead.")
-        _check_source(f"{where} source", component.source, f"{where} subset", component.subset)
+            raise ParameterError(f"{where}.source: must not be combination; list its sources here instead.")
+        _check_source(component.source, component.subset, where=where)
 
 
-def _check_source(name: str, source: str, subset_name: str, subset: str | None) -> None:
+def _check_source(source: str, subset: str | None, *, where: str) -> None:
     if source not in SOURCES:
-        raise ParameterError(f"{name} is {source!r}; one of {', '.join(SOURCES)} is right.")
+        raise ParameterError(f"{where}.source: must be one of {', '.join(SOURCES)}; got {source!r}.")
     known = SUBSETS.get(source, ())
     if subset is not None and subset not in known:
-        right = f"one of {', '.join(known)}, or null, is right" if known else f"{source} has none, null is right"
-        raise ParameterError(f"{subset_name} is {subset!r}; {right}.")
+        expected = f"one of {', '.join(known)}, or null" if known else f"null for {source}"
+        raise ParameterError(f"{where}.subset: must be {expected}; got {subset!r}.")
 
 
 def ingest(
-    source: str,
-    path: Path,
-    target_dir: Path,
-    manifest_path: Path,
-    *,
-    genres: Sequence[str] | None = None,
-    tracks_csv: Path | None = None,
-    subset: str | None = None,
-    components: Sequence[Component] = (),
-    n_jobs: int = -1,
-    progress: bool = True,
+    data: DataParams, raw_dir: Path, manifest_path: Path, *, n_jobs: int = -1, progress: bool = True
 ) -> Manifest:
-    """Bring the raw data of a source into the project and write its manifest: both, or neither.
+    """Import a source into the project: its raw data and its manifest, both or neither.
 
     Parameters
     ----------
-    source : str
-        A key of `SOURCES`.
-    path : Path
-        Where it lies: a folder, an ``.npz``, or the settings of the demo.
-    target_dir : Path
-        Folder of raw data; what it held is replaced. Unchanged files are not copied or decoded again.
+    data : DataParams
+    raw_dir : Path
+        Folder for the raw data; previous content is replaced. Unchanged files are not copied or decoded again.
     manifest_path : Path
-    genres : sequence of str or None
-        Subset to take; None is all.
-    tracks_csv : Path or None
-        Table of genres, artists and published splits; one without rows counts as none.
-    subset : str or None
-        Which part of a published dataset; None is what is there.
-    components : sequence of Component
-        Of a combination, what it combines; else none.
     n_jobs : int
-        As joblib takes it: -1 is all cores.
+        Number of parallel jobs, as in joblib: -1 means one per core.
     progress : bool
-        Show a bar on stderr.
+        Show progress bars on stderr.
 
     Raises
     ------
     ParameterError
-        Anything about the source that a user can mend; the previous raw data and manifest stay as they were.
+        The source is invalid; previous raw data and manifest stay as they are.
     """
-    check_sources(source, subset=subset, components=components)
-    path, target_dir = Path(path), Path(target_dir)
-    inner, outer = sorted((os.path.realpath(path), os.path.realpath(target_dir)), key=len, reverse=True)
-    if f"{inner}/".startswith(f"{outer}/"):
-        raise ParameterError(
-            f"data.path names {path}, which lies in, or holds, {target_dir}; give a place apart from it."
-        )
-    request = Request.with_table(
-        tracks_csv, genres=genres or None, subset=subset, components=components, n_jobs=n_jobs, progress=progress
+    check_sources(data)
+    raw_dir, manifest_path = Path(raw_dir), Path(manifest_path)
+    _check_apart(data.path, raw_dir)
+    options = IngestOptions(
+        n_jobs=n_jobs,
+        progress=progress,
+        genres=data.genres,
+        table=read_table(data.tracks),
+        subset=data.subset,
+        components=data.sources,
+        cache=IngestCache.load(raw_dir, manifest_path),
     )
-    request = request.reusing(target_dir, manifest_path)
-    with replaced_together(target_dir, manifest_path) as (raw, manifest_file):
-        manifest = SOURCES[source](path, raw, request)
-        manifest.save(manifest_file)
-    write_index(manifest, request.brought, manifest_path)
+    with atomic_import(raw_dir, manifest_path) as (new_raw_dir, new_manifest_path):
+        manifest = SOURCES[data.source](data.path, new_raw_dir, options)
+        manifest.save(new_manifest_path)
+    options.cache.save(manifest, manifest_path)
     return manifest
+
+
+def _check_apart(path: Path, raw_dir: Path) -> None:
+    """Check that neither folder is inside the other."""
+    inner, outer = sorted((os.path.realpath(path), os.path.realpath(raw_dir)), key=len, reverse=True)
+    if f"{inner}/".startswith(f"{outer}/"):
+        raise ParameterError(f"data.path: must be neither inside nor above {raw_dir}; got {path}.")

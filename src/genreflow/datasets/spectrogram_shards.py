@@ -1,4 +1,4 @@
-"""How readers of imported spectrograms hand over what they read, so that no more than one file is in memory."""
+"""Imported spectrograms, passed on file by file, so that only one file is in memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,21 +10,30 @@ from genreflow.manifest.track import Track
 
 
 @dataclass(frozen=True)
-class Content:
-    """The spectrogram of one track.
+class Spectrogram:
+    """The spectrogram of a track.
 
     Parameters
     ----------
     track : Track
     pieces : list of np.ndarray [shape=(frames, n_mels), dtype=uint8]
-        The whole track, or its segments; low band first.
-    wrong : str or None
-        What is wrong with it, in words that follow its name.
+        The whole track, or its segments; lowest band first.
+    error : str or None
+        Why it cannot be used, a predicate of the track's name.
     """
 
     track: Track
     pieces: list[np.ndarray]
-    wrong: str | None = None
+    error: str | None = None
+
+    @classmethod
+    def from_pieces(cls, track: Track, pieces: Sequence[np.ndarray]) -> "Spectrogram":
+        """Return the spectrogram of `track`, with an error if it is empty or constant."""
+        if not pieces:
+            return cls(track, [], "must be finite; got NaN or infinite values")
+        if all(piece.min() == piece.max() for piece in pieces):
+            return cls(track, list(pieces), "must not be constant, as silence is")
+        return cls(track, list(pieces))
 
 
 @dataclass(frozen=True)
@@ -35,26 +44,17 @@ class Shard:
     ----------
     name : str
         Of the file to write, without suffix.
-    contents : list of Content
+    spectrograms : list of Spectrogram
     n_mels : int > 0
     level_reference : {"minmax", "max"}
-        What level 255 stands for.
+        Meaning of level 255, see `FeatureSpec`.
     """
 
     name: str
-    contents: list[Content]
+    spectrograms: list[Spectrogram]
     n_mels: int
     level_reference: LevelReference
 
 
-# The shards of a source, and notes on it.
-Opened = tuple[Iterator[Shard], list[str]]
-
-
-def content(track: Track, pieces: Sequence[np.ndarray]) -> Content:
-    """Return the content of `track`, marked as wrong if no piece has anything in it."""
-    if not pieces:
-        return Content(track, [], "holds NaN or infinite values")
-    if all(piece.min() == piece.max() for piece in pieces):
-        return Content(track, list(pieces), "is the same level everywhere, as silence is")
-    return Content(track, list(pieces))
+# The shards of a source, and messages for users.
+ShardsAndNotes = tuple[Iterator[Shard], list[str]]

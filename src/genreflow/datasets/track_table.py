@@ -1,17 +1,17 @@
-"""tracks.csv: what people know of their tracks and no file tells - genre, artist, published split."""
+"""tracks.csv: metadata that files do not have - genre, artist, published split."""
 
 import csv
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from genreflow.errors import ParameterError
 from genreflow.manifest.track import PARTS, Part
 
-# Our column: the names under which it is accepted, best first. All but the first are optional.
+# Accepted names of each column, preferred first. Only path is required.
 COLUMNS = {
     "path": ("path", "track", "file", "filename"),
     "genre": ("genre", "label"),
@@ -31,7 +31,7 @@ _PARTS: dict[str, Part] = {part: part for part in PARTS} | {
 
 @dataclass(frozen=True)
 class Row:
-    """What tracks.csv says of one track; None where it says nothing."""
+    """Metadata of a track; None for empty cells."""
 
     genre: str | None = None
     group: str | None = None
@@ -40,19 +40,19 @@ class Row:
 
 @dataclass(frozen=True)
 class TrackTable:
-    """The rows of a tracks.csv by the name they give their track."""
+    """The rows of a tracks.csv, by the name of the track in the table."""
 
     path: Path
     rows: dict[str, Row] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "TrackTable":
-        """Read a CSV file with a header; UTF-8, columns parted by comma, semicolon or tab.
+        """Read a CSV file with a header, in UTF-8, delimited by comma, semicolon or tab.
 
         Raises
         ------
         ParameterError
-            It cannot be read, has no column that names the tracks, an unknown part, or says two things of one track.
+            The file cannot be read, has no column for the path, an unknown part, or contradictory rows.
         """
         path = Path(path)
         try:
@@ -60,113 +60,120 @@ class TrackTable:
                 header = file.readline()
                 file.seek(0)
                 reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count), skipinitialspace=True)
-                columns = _columns(reader.fieldnames or [], path)
-                rows: dict[str, Row] = {}
-                for line in reader:
-                    cells = {ours: (line[theirs] or "").strip() for ours, theirs in columns.items()}
-                    name = _normal(cells.pop("path"))
-                    if not name:
-                        continue
-                    row = Row(
-                        genre=cells.get("genre") or None,
-                        group=cells.get("group") or None,
-                        split=_part(cells.get("split"), where=f"{path}, line {reader.line_num}"),
-                    )
-                    if rows.setdefault(name, row) != row:
-                        raise ParameterError(
-                            f"{path}, line {reader.line_num}, says otherwise of {name} than a line above; "
-                            "one line a track is right."
-                        )
+                return cls(path, _read_rows(reader, path))
         except FileNotFoundError:
-            raise ParameterError(f"data.tracks names {path}, which does not exist.") from None
+            raise ParameterError(f"data.tracks: must be a CSV file; got {path}, which does not exist.") from None
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ParameterError(f"{path} cannot be read as a UTF-8 CSV file: {error}.") from None
-        return cls(path, rows)
+            raise ParameterError(f"{path}: must be a CSV file in UTF-8; got {error}.") from None
 
     def match(self, names: Iterable[str], *, root: Path) -> tuple[dict[str, Row], list[str]]:
         """Find the row of each track.
 
-        A row may name its track by the path below the source folder, with or without suffix, or by the file's name
-        alone where no other file has that name.
+        A row may name its track by the path relative to the source folder, with or without suffix, or by the file name
+        alone if it is unique.
 
         Parameters
         ----------
         names : iterable of str
-            Paths below `root`, or names of spectrograms.
+            Paths relative to `root`, or names of spectrograms.
         root : Path
-            Source folder, for absolute paths in the table.
+            Source folder, to resolve absolute paths in the table.
 
         Returns
         -------
         rows : dict of str to Row
-            By name; tracks without a row are missing.
+            By name; without tracks that the table does not list.
         notes : list of str
 
         Raises
         ------
         ParameterError
-            No row fits, or a row fits several files.
+            No row matches any track, or a row matches several.
         """
         if not self.rows:
             return {}, []
         names = list(names)
-        inside = f"{os.path.abspath(root)}/"
-        rows = {name.removeprefix(inside).removeprefix("./"): row for name, row in self.rows.items()}
-        candidates = {name: _candidates(name) for name in names}
-        times = Counter(candidate for of_one in candidates.values() for candidate in of_one)
-        found, used = {}, set()
+        prefix = f"{os.path.abspath(root)}/"
+        rows = {name.removeprefix(prefix).removeprefix("./"): row for name, row in self.rows.items()}
+        keys = {name: _keys(name) for name in names}
+        uses = Counter(key for own in keys.values() for key in own)
+        matched: dict[str, Row] = {}
+        used: set[str] = set()
         for name in names:
-            key = next((candidate for candidate in candidates[name] if candidate in rows), None)
+            key = next((key for key in keys[name] if key in rows), None)
             if key is None:
                 continue
-            if times[key] > 1:
-                twins = [other for other in names if key in candidates[other]]
-                raise ParameterError(f"{self.path} names {key}, which may be {twins[0]} or {twins[1]}; give the path.")
-            found[name] = rows[key]
+            if uses[key] > 1:
+                first, second, *_ = [other for other in names if key in keys[other]]
+                raise ParameterError(
+                    f"{self.path}: each row must match one track; got {key}, which matches {first} and {second}. Give "
+                    "the path."
+                )
+            matched[name] = rows[key]
             used.add(key)
-        if not found and names:
+        if not matched and names:
             raise ParameterError(
-                f"No row of {self.path} names a track of {root}: it names {next(iter(rows))}, say, where there is "
-                f"{names[0]}; give paths below {root}."
+                f"{self.path}: paths must be relative to {root}, as in {names[0]}; got none that match, such as "
+                f"{next(iter(rows))}."
             )
         notes = []
         if unused := [key for key in rows if key not in used]:
-            notes.append(f"{len(unused)} rows of {self.path.name} name no track that is there, {unused[0]} among them.")
-        if missing := [name for name in names if name not in found]:
-            notes.append(f"{self.path.name} says nothing of {len(missing)} tracks, {missing[0]} among them.")
-        return found, notes
+            notes.append(f"{len(unused)} rows of {self.path.name} match no track, for example {unused[0]}.")
+        if missing := [name for name in names if name not in matched]:
+            notes.append(f"{self.path.name} does not list {len(missing)} tracks, for example {missing[0]}.")
+        return matched, notes
 
 
-def _normal(name: str) -> str:
-    # macOS stores names decomposed, spreadsheets write them composed.
+def _read_rows(reader: csv.DictReader, path: Path) -> dict[str, Row]:
+    columns = _columns(reader.fieldnames or (), path)
+    rows: dict[str, Row] = {}
+    for line in reader:
+        cells = {ours: (line[theirs] or "").strip() for ours, theirs in columns.items()}
+        name = _normalize(cells.pop("path"))
+        if not name:
+            continue
+        where = f"{path}, line {reader.line_num}"
+        row = Row(
+            genre=cells.get("genre") or None,
+            group=cells.get("group") or None,
+            split=_part(cells.get("split"), where=where),
+        )
+        if rows.setdefault(name, row) != row:
+            raise ParameterError(f"{where}: each track must have one row; got another one for {name}.")
+    return rows
+
+
+def _normalize(name: str) -> str:
+    # macOS stores file names decomposed, spreadsheets write them composed.
     return unicodedata.normalize("NFC", name)
 
 
-def _candidates(name: str) -> list[str]:
-    """Return the ways to name the file `name`, surest first, each once."""
-    whole = _normal(name)
-    file = whole.rpartition("/")[2]
-    return list(dict.fromkeys((whole, os.path.splitext(whole)[0], file, os.path.splitext(file)[0])))
+def _keys(name: str) -> list[str]:
+    """Return the keys under which a table may list a file, most specific first, without repetition."""
+    path = _normalize(name)
+    file = path.rpartition("/")[2]
+    return list(dict.fromkeys((path, os.path.splitext(path)[0], file, os.path.splitext(file)[0])))
 
 
-def _columns(header: list[str], path: Path) -> dict[str, str]:
-    there = {(name or "").strip().casefold(): name for name in header}
+def _columns(header: Sequence[str], path: Path) -> dict[str, str]:
+    """Map our column names to those of the table."""
+    existing = {(name or "").strip().casefold(): name for name in header}
     columns = {}
     for ours, accepted in COLUMNS.items():
-        if theirs := next((there[name] for name in accepted if name in there), None):
+        if theirs := next((existing[name] for name in accepted if name in existing), None):
             columns[ours] = theirs
     if "path" not in columns:
         raise ParameterError(
-            f"{path} has the columns {', '.join(there) or '(none)'}; its first line must be a header with path, and "
-            "may have genre, group and split."
+            f"{path}: must have a header with the column path, and optionally genre, group and split; got "
+            f"{', '.join(existing) or 'none'}."
         )
     return columns
 
 
-def _part(word: str | None, *, where: str) -> Part | None:
-    if not word:
+def _part(cell: str | None, *, where: str) -> Part | None:
+    if not cell:
         return None
-    part = _PARTS.get(word.casefold())
+    part = _PARTS.get(cell.casefold())
     if part is None:
-        raise ParameterError(f"{where}, has {word!r} in column split; train, valid or test is right.")
+        raise ParameterError(f"{where}: split must be train, valid or test; got {cell!r}.")
     return part

@@ -4,7 +4,7 @@ DVC removes the outs of a stage before it runs the stage: an invalid parameter t
 the results of that stage.
 """
 
-from genreflow.datasets.sources import DOWNLOADED, check_sources
+from genreflow.datasets.sources import DOWNLOADABLE, check_sources
 from genreflow.errors import ParameterError
 from genreflow.files import write_text
 from genreflow.params import load_params
@@ -13,8 +13,8 @@ from genreflow.stages import CHECKED, run_stage
 
 def main() -> None:
     data = load_params().data
-    check_sources(data.source, subset=data.subset, components=data.sources)
-    if {data.source, *(part.source for part in data.sources)} & set(DOWNLOADED):
+    check_sources(data)
+    if {data.source, *(part.source for part in data.sources)} & set(DOWNLOADABLE):
         try:  # DVC does not run a stage with a missing dependency
             data.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

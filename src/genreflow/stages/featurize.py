@@ -4,7 +4,7 @@ import logging
 import os
 
 from genreflow.datasets.featurize import update_features
-from genreflow.datasets.filterbank import filter_bank
+from genreflow.datasets.filterbank import load_or_make_filter_bank
 from genreflow.errors import GenreflowError
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
@@ -17,7 +17,7 @@ def main() -> None:
     params = load_params()
     manifest = Manifest.load(MANIFEST)
     spec = params.features.replace(**manifest.spec_hints)
-    bank = filter_bank(spec, kept=FEATURES / FILTERS)
+    bank = load_or_make_filter_bank(spec, FEATURES / FILTERS)
     # Dask's own environment variable.
     scheduler = params.compute.scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
     report = update_features(FEATURES, manifest, RAW, spec, bank, n_jobs=params.compute.n_jobs, scheduler=scheduler)

@@ -11,16 +11,7 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     data = load_params().data
-    manifest = ingest(
-        data.source,
-        data.path,
-        RAW,
-        MANIFEST,
-        genres=list(data.genres) or None,
-        tracks_csv=data.tracks,
-        subset=data.subset,
-        components=data.sources,
-    )
+    manifest = ingest(data, RAW, MANIFEST)
     logger.info(f"{len(manifest.tracks)} tracks of {len(manifest.genres)} genres from {data.source}: {data.path}")
     for note in manifest.notes:
         logger.info(f"note: {note}")

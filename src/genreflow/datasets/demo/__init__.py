@@ -1,8 +1,7 @@
-"""The built-in demo data: music composed and synthesised by rule, seeded, nobody's copyright.
+"""The built-in demo data: music composed and synthesised from a seed, free of copyright.
 
-`genres` says what each genre is (a table), `artists` what sets one artist of a genre apart, `harmony` and `rhythm` help
-`score` write the notes, `voices`, `drums` and `production` make them sound, `record` plays them
-and writes the folder.
+`genres` defines the genres as a table, and `artists` the artists of each genre. `score` writes the notes, with the help
+of `harmony` and `rhythm`; `voices`, `drums` and `production` synthesise and mix them; `record` writes the tracks.
 """
 
 from genreflow.datasets.demo.record import compose

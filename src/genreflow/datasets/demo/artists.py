@@ -1,7 +1,7 @@
-"""Artists: within a genre each has instruments, a touch, a mix, a room, a tuning and habits of their own.
+"""Artists: each has instruments, articulation, mix, reverberation, tuning and preferences of their own.
 
-That is what makes the split matter: a classifier that has heard an artist recognises the sound again, and a split that
-puts one artist on both sides measures that instead of the genre.
+Therefore the split matters: a classifier recognises the sound of artists in its training data, and a split that is not
+artist-disjoint measures that instead of the genre.
 """
 
 import math
@@ -30,19 +30,29 @@ NAMES = tuple(f"{first}-{second}" for first in _FIRST.split() for second in _SEC
 
 @dataclass(frozen=True)
 class Artist:
-    """One artist of a genre.
+    """An artist of a genre.
 
     Parameters
     ----------
+    name : str
     number : int >= 0
-        The place among the artists of the genre.
+        Index among the artists of the genre.
     genre : Genre
-        With what the artist has taken over from other genres already in it.
-    tempo, swing : float
-        The favourite ones.
+        Includes borrowed traits of other genres.
+    voices : dict of str to str
+        Voice of each part.
+    tones : dict of str to Tone
+        Articulation of each part.
+    kit : Kit
+    console : Console
+    tempo : float [beats/min]
+    swing : float
+        See `genreflow.datasets.demo.rhythm.step_time`.
     key : int [semitones above C]
-    tuning, register : float, int [semitones]
-        Off concert pitch, and off the genre's register.
+    tuning : float [semitones]
+        Deviation from concert pitch.
+    register : int [semitones]
+        Deviation from the genre's register.
     """
 
     name: str
@@ -60,42 +70,44 @@ class Artist:
 
 
 def generator(seed: int, *path: str | int) -> np.random.Generator:
-    """A random generator of its own for each artist and track, so that adding some changes no other."""
+    """Return a generator for an artist or track, so that adding others does not change it."""
     return np.random.default_rng([seed, *(crc32(str(part).encode()) for part in path)])
 
 
 def choose(rng: np.random.Generator, weighted: Weighted) -> str:
+    """Draw a key with probability proportional to its weight."""
     weights = np.array(list(weighted.values()), dtype=float)
     return list(weighted)[rng.choice(len(weights), p=weights / weights.sum())]
 
 
 def borrow(rng: np.random.Generator, genre: Genre) -> Genre:
-    """`genre` with one of its traits taken over from one of its neighbours."""
+    """Return `genre` with one trait replaced by that of a neighbouring genre."""
     other = GENRES[genre.neighbours[rng.integers(len(genre.neighbours))]]
     trait = str(rng.choice(TRAITS))
     return replace(genre, **{trait: getattr(other, trait)})
 
 
-def is_due(number: int, share: float) -> bool:
-    """Whether the `number`-th (from 0) is one of the `share` that is picked, evenly spread rather than by chance."""
+def is_selected(number: int, share: float) -> bool:
+    """Return whether item `number` (from 0) is in an evenly spaced selection of a `share` of all items."""
     return math.floor((number + 1) * share) > math.floor(number * share)
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw from a log-uniform distribution."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def artists_of(genre: Genre, settings: Settings) -> list[Artist]:
-    """The artists of a genre, drawn from the settings' seed."""
-    place = list(GENRES).index(genre.name)
-    names = generator(settings.seed, "names").permutation(NAMES)[place :: len(GENRES)]
+    """Return the artists of a genre, which the seed determines."""
+    index = list(GENRES).index(genre.name)
+    names = generator(settings.seed, "names").permutation(NAMES)[index :: len(GENRES)]
     names = names[: settings.artists_per_genre]
     return [_artist(genre, str(name), number, settings) for number, name in enumerate(names)]
 
 
 def _artist(genre: Genre, name: str, number: int, settings: Settings) -> Artist:
     rng = generator(settings.seed, genre.name, number)
-    if is_due(number, settings.artists_who_borrow):
+    if is_selected(number, settings.artists_who_borrow):
         genre = borrow(rng, genre)
     instruments, sound = genre.instruments, genre.sound
     voices = {part: choose(rng, getattr(instruments, part)) for part in ("lead", "chords", "bass")}

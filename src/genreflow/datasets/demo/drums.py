@@ -1,4 +1,4 @@
-"""Drums: noise and swept sines; each piece is one sound a kit, made once a track."""
+"""Drums: filtered noise and swept sines; each piece of a kit has one sound per track."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from genreflow.datasets.demo.voices import SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Kit:
-    """What sets one drum kit apart from another.
+    """The sound of a drum kit.
 
     Parameters
     ----------
     tuning : float > 0
-        Factor on every pitch.
+        Factor on all pitches.
     brightness : float > 0
-        Factor on the corner frequencies of the noise.
+        Factor on the cutoff frequencies of the noise.
     length : float > 0
-        Factor on every decay.
+        Factor on all decay times.
     snap : float in [0, 1]
-        Share of noise in the snare, and the click of the kick.
+        Share of noise in the snare, and level of the click of the kick.
     """
 
     tuning: float = 1.0
@@ -31,13 +31,17 @@ class Kit:
     snap: float = 0.5
 
 
+Piece = Callable[[Kit, np.random.Generator], np.ndarray]
+
+
 def _decay(kit: Kit, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Time [s] and an exponential that falls by 60 dB in `seconds` times the kit's length."""
+    """Return time [s] and an exponential decay by 60 dB in `seconds` times the kit's length, each [shape=(n,)]."""
     t = np.arange(round(seconds * kit.length * SAMPLE_RATE)) / SAMPLE_RATE
     return t, np.exp(-6.9 * t / (seconds * kit.length))
 
 
 def _noise(rng: np.random.Generator, n: int, kit: Kit, low: float, high: float) -> np.ndarray:
+    """Return `n` samples of band-pass noise that peak at 1."""
     band = np.clip(np.array([low, high]) * kit.brightness, 60.0, 0.47 * SAMPLE_RATE)
     band[0] = min(band[0], 0.8 * band[1])
     y = sosfilt(butter(2, band, "bandpass", fs=SAMPLE_RATE, output="sos"), rng.standard_normal(n))
@@ -45,34 +49,38 @@ def _noise(rng: np.random.Generator, n: int, kit: Kit, low: float, high: float) 
 
 
 def _drum(kit: Kit, seconds: float, f: float, fall: float) -> np.ndarray:
-    """A membrane: a sine that falls from ``1 + fall`` times its pitch."""
+    """Return a membrane: a sine whose frequency falls from ``1 + fall`` times its pitch."""
     t, envelope = _decay(kit, seconds)
     f = f * kit.tuning
     return np.sin(2 * np.pi * (f * t + f * fall * 0.03 * (1 - np.exp(-t / 0.03)))) * envelope
 
 
-def _kick(kit, rng):
+def _kick(kit: Kit, rng: np.random.Generator) -> np.ndarray:
     y = _drum(kit, 0.35, 52.0, 4.0)
     y[:220] += kit.snap * 0.6 * _noise(rng, 220, kit, 1500, 6000) * np.linspace(1, 0, 220)
     return y
 
 
-def _snare(kit, rng):
+def _snare(kit: Kit, rng: np.random.Generator) -> np.ndarray:
     t, envelope = _decay(kit, 0.25)
     tone = np.sin(2 * np.pi * 185.0 * kit.tuning * t) * envelope**2
     return (1 - kit.snap) * tone + (0.4 + 0.6 * kit.snap) * _noise(rng, t.size, kit, 700, 7000) * envelope
 
 
-def _burst(seconds: float, low: float, high: float) -> Callable[[Kit, np.random.Generator], np.ndarray]:
-    def piece(kit, rng):
+def _burst(seconds: float, low: float, high: float) -> Piece:
+    """Return a piece that is a decaying burst of noise."""
+
+    def piece(kit: Kit, rng: np.random.Generator) -> np.ndarray:
         t, envelope = _decay(kit, seconds)
         return _noise(rng, t.size, kit, low, high) * envelope
 
     return piece
 
 
-def _block(f: float, seconds: float) -> Callable[[Kit, np.random.Generator], np.ndarray]:
-    def piece(kit, rng):
+def _block(f: float, seconds: float) -> Piece:
+    """Return a piece that is two decaying inharmonic sines."""
+
+    def piece(kit: Kit, rng: np.random.Generator) -> np.ndarray:
         t, envelope = _decay(kit, seconds)
         f0 = f * kit.tuning
         return (np.sin(2 * np.pi * f0 * t) + 0.5 * np.sin(2 * np.pi * 1.51 * f0 * t)) * envelope
@@ -80,7 +88,7 @@ def _block(f: float, seconds: float) -> Callable[[Kit, np.random.Generator], np.
     return piece
 
 
-PIECES: dict[str, Callable[[Kit, np.random.Generator], np.ndarray]] = {
+PIECES: dict[str, Piece] = {
     "kick": _kick,
     "snare": _snare,
     "tom": lambda kit, rng: _drum(kit, 0.35, 110.0, 0.8),
@@ -94,4 +102,4 @@ PIECES: dict[str, Callable[[Kit, np.random.Generator], np.ndarray]] = {
     "wood": _block(780.0, 0.09),
 }
 LEVELS = {"kick": 1.0, "snare": 0.7, "tom": 0.7, "clap": 0.6, "brush": 0.4, "rim": 0.5, "wood": 0.4, "crash": 0.35}
-DEFAULT_LEVEL = 0.3  # of the cymbals and shakers
+DEFAULT_LEVEL = 0.3  # of hats, shaker and others without a level

@@ -1,8 +1,8 @@
-"""The ten genres as a table. What a genre is made of (its traits) can be lent to a neighbour, see `artists`."""
+"""The ten genres as a table. Neighbouring genres can borrow each other's traits, see `artists.borrow`."""
 
 from dataclasses import dataclass
 
-Weighted = dict[str, float]  # a choice and its weight
+Weighted = dict[str, float]  # weight of each alternative
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Pulse:
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Beats in a bar, and drum patterns: piece to a bar of sixteenths (`genreflow.datasets.demo.rhythm`)."""
+    """Beats per bar, and drum patterns by piece (`genreflow.datasets.demo.rhythm`)."""
 
     beats: int
     drums: tuple[dict[str, str], ...]
@@ -23,7 +23,7 @@ class Rhythm:
 
 @dataclass(frozen=True)
 class Harmony:
-    """Scales of the melody, and progressions of one chord a bar in roman numerals."""
+    """Scales of the melody, and progressions with one chord per bar in roman numerals."""
 
     scales: Weighted
     progressions: tuple[str, ...]
@@ -31,18 +31,18 @@ class Harmony:
 
 @dataclass(frozen=True)
 class Figures:
-    """Bars of bass (digits: `harmony.bass_note`), chords (``C c`` whole, digits: one chord tone) and melody."""
+    """Patterns of bass (digits: `harmony.bass_note`), chords (``C c``: whole chord, digits: one tone) and melody."""
 
     bass: tuple[str, ...]
     chords: tuple[str, ...]
     melody: tuple[str, ...]
-    gate: float = 0.8  # share of the time to the next chord that a chord sounds
-    rest: float = 0.15  # chance that the melody is silent for a bar
+    gate: float = 0.8  # length of a chord relative to the distance to the next one
+    rest: float = 0.15  # probability that the melody rests for a bar
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """Voices of each part with their weights, and the centres of the registers [MIDI number]."""
+    """Weighted voices of each part, and the centre of its register [MIDI number]."""
 
     lead: Weighted
     chords: Weighted
@@ -54,7 +54,7 @@ class Instruments:
 
 @dataclass(frozen=True)
 class Sound:
-    """Levels of the parts [dB], reverberation [s, share], echo (share) and overdrive of chords and lead."""
+    """Levels of the parts [dB], reverberation time [s] and amount, and amounts of echo and overdrive."""
 
     lead: float = 0.0
     chords: float = -4.0
@@ -68,6 +68,8 @@ class Sound:
 
 @dataclass(frozen=True)
 class Genre:
+    """A genre: its traits, and the genres it can borrow traits from."""
+
     name: str
     neighbours: tuple[str, ...]
     pulse: Pulse
@@ -78,7 +80,7 @@ class Genre:
     sound: Sound = Sound()
 
 
-# What one genre can take over from another.
+# Fields of a genre that another genre can borrow.
 TRAITS = ("pulse", "rhythm", "harmony", "figures", "instruments", "sound")
 
 _TABLE = (

@@ -1,4 +1,4 @@
-"""The mixing desk: balance, overdrive, echo, equaliser, room, hiss."""
+"""Mixing: balance, overdrive, echo, equaliser, reverberation, hiss."""
 
 from dataclasses import dataclass
 
@@ -9,26 +9,27 @@ from scipy.signal import oaconvolve
 from genreflow.datasets.demo.voices import SAMPLE_RATE
 
 _DRIVEN = ("lead", "chords")
-_DRUMS_LOUDNESS = 0.14  # of a full pattern
+_DRUMS_LOUDNESS = 0.14  # RMS of a dense pattern
 
 
 @dataclass(frozen=True)
 class Console:
-    """How an artist's records are mixed.
+    """The mix of an artist.
 
     Parameters
     ----------
-    levels : dict of part to level [dB]
+    levels : dict of str to float [dB]
+        Level of each part.
     tilt : float [dB/octave]
         Slope of the equaliser around 800 Hz.
     low_cut, high_cut : float [Hz]
-        Corners of its second-order ends.
-    peak : tuple of frequency [Hz] and gain [dB]
-        A bell an octave wide.
+        Cutoff frequencies of its second-order high-pass and low-pass.
+    peak : tuple of float [Hz] and float [dB]
+        Centre frequency and gain of a bell one octave wide.
     reverb_seconds : float > 0 [s]
-        Time in which the room falls by 60 dB.
+        Reverberation time (decay by 60 dB).
     reverb, echo, drive : float >= 0
-        Share of the room, of the echoes and of the overdrive.
+        Amount of reverberation, echo and overdrive.
     hiss, peak_level : float <= 0 [dBFS]
     """
 
@@ -50,10 +51,12 @@ def mix(parts: dict[str, np.ndarray], console: Console, rng: np.random.Generator
 
     Parameters
     ----------
-    parts : dict of part to np.ndarray [shape=(n,)]
-        Dry; a part of zeros is left out.
+    parts : dict of str to np.ndarray [shape=(n,)]
+        Dry signals; parts that are all zeros are skipped.
+    console : Console
+    rng : np.random.Generator
     echo_seconds : float > 0 [s]
-        From one echo to the next.
+        Delay between echoes.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def mix(parts: dict[str, np.ndarray], console: Console, rng: np.random.Generator
         loudness = np.sqrt(np.mean(y * y))
         if loudness == 0:
             continue
-        # a soft pattern on the drums is meant to stay soft; voices differ in level for no reason of the music
+        # Drums keep their dynamics; other voices are normalised, since their levels differ for technical reasons.
         y = y / (_DRUMS_LOUDNESS if name == "drums" else loudness)
         if console.drive and name in _DRIVEN:
             y = np.tanh(y * (0.3 + 6 * console.drive)) * (0.4 + 0.6 * np.exp(-console.drive))
@@ -81,22 +84,23 @@ def mix(parts: dict[str, np.ndarray], console: Console, rng: np.random.Generator
             if repeat * delay < n:
                 total[repeat * delay :] += console.echo**repeat * sent[: n - repeat * delay]
     total = _equalise(total, console)
-    total += console.reverb * oaconvolve(total, _room(console, rng))[:n]
+    total += console.reverb * oaconvolve(total, _impulse_response(console, rng))[:n]
     total += np.sqrt(np.mean(total * total)) * 10 ** (console.hiss / 20) * rng.standard_normal(n)
     fade = min(n, SAMPLE_RATE // 20)
     total[n - fade :] *= np.linspace(1, 0, fade)
     return (total * (10 ** (console.peak_level / 20) / np.abs(total).max())).astype(np.float32)
 
 
-def _room(console: Console, rng: np.random.Generator) -> np.ndarray:
-    """Impulse response: exponentially decaying noise (Moorer 1979) of the energy of a unit impulse, after 12 ms."""
+def _impulse_response(console: Console, rng: np.random.Generator) -> np.ndarray:
+    """Return exponentially decaying noise (Moorer 1979) of unit energy, after a delay of 12 ms."""
     t = np.arange(round(console.reverb_seconds * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.standard_normal(t.size) * np.exp(-6.9 * t / console.reverb_seconds)
-    tail = np.convolve(tail, [0.5, 0.5], "same")  # rooms swallow the treble first
+    tail = np.convolve(tail, [0.5, 0.5], "same")  # high frequencies decay faster
     return np.concatenate([np.zeros(round(0.012 * SAMPLE_RATE)), tail / np.sqrt(np.sum(tail * tail))])
 
 
 def _equalise(y: np.ndarray, console: Console) -> np.ndarray:
+    """Apply the equaliser in the frequency domain."""
     size = fft.next_fast_len(y.size + SAMPLE_RATE // 10, real=True)
     f = np.maximum(fft.rfftfreq(size, 1 / SAMPLE_RATE), 1.0)
     octaves = np.clip(np.log2(f / 800), -5, 4)

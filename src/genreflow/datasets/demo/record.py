@@ -1,8 +1,5 @@
-"""Play the notes of every genre, artist and track of the settings, and write them as FLAC files."""
+"""Synthesise the tracks of every genre and artist, and write them as FLAC files."""
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +7,7 @@ import soundfile
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from genreflow.datasets.demo.artists import Artist, artists_of, borrow, choose, generator, is_due
+from genreflow.datasets.demo.artists import Artist, artists_of, borrow, choose, generator, is_selected
 from genreflow.datasets.demo.drums import DEFAULT_LEVEL, LEVELS, PIECES
 from genreflow.datasets.demo.genres import GENRES, Genre
 from genreflow.datasets.demo.production import mix
@@ -19,40 +16,39 @@ from genreflow.datasets.demo.score import PARTS, Note, write_score
 from genreflow.datasets.demo.settings import Settings, load_settings
 from genreflow.datasets.demo.voices import SAMPLE_RATE, VOICES, frequency
 from genreflow.errors import ParameterError
+from genreflow.files import atomic_directory
 
 
 def compose(settings_path: Path, directory: Path, *, n_jobs: int = -1, progress: bool = True) -> None:
-    """Compose the demo data into ``directory/<genre>/<artist>/<artist>-<nn>.flac`` (22,050 Hz, mono, 16 bit).
+    """Compose the demo data as ``directory/<genre>/<artist>/<artist>-<nn>.flac`` (22,050 Hz, mono, 16 bit), atomically.
 
-    The folder appears whole or not at all, and the same settings give the same bytes on the same machine.
+    On the same machine, equal settings give equal bytes.
 
     Parameters
     ----------
     settings_path : Path
         YAML, see `Settings`.
     directory : Path
-        New or empty.
+        Must not exist, or be empty.
     n_jobs : int
-        Processes, as joblib counts them; -1 is one a core.
+        Number of processes, as in joblib: -1 means one per core.
     progress : bool
-        Show a progress bar.
+        Show a progress bar on stderr.
 
     Raises
     ------
     ParameterError
-        The settings are not right, or `directory` holds something already.
+        The settings are invalid, or `directory` is not empty.
     """
     settings = load_settings(settings_path)
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ParameterError(f"{directory} is not empty; remove it, or name a new folder for the demo data.")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
+        raise ParameterError(f"{directory}: must be empty or not exist, to write the demo data. Move it away.")
+    with atomic_directory(directory) as temporary:
         jobs = []
         for name, genre in GENRES.items():
             for artist in artists_of(genre, settings):
-                folder = partial / name / artist.name
+                folder = temporary / name / artist.name
                 folder.mkdir(parents=True)
                 for number in range(1, settings.tracks_per_artist + 1):
                     path = folder / f"{artist.name}-{number:02d}.flac"
@@ -60,11 +56,6 @@ def compose(settings_path: Path, directory: Path, *, n_jobs: int = -1, progress:
         done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
         for _ in tqdm(done, total=len(jobs), desc="composing", unit="track", disable=not progress):
             pass
-        partial.chmod(0o755)
-        os.replace(partial, directory)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _write(path: Path, artist: Artist, number: int, settings: Settings) -> None:
@@ -72,7 +63,7 @@ def _write(path: Path, artist: Artist, number: int, settings: Settings) -> None:
 
 
 def track(artist: Artist, number: int, settings: Settings) -> np.ndarray:
-    """Compose and play one track.
+    """Compose and synthesise one track.
 
     Returns
     -------
@@ -81,22 +72,22 @@ def track(artist: Artist, number: int, settings: Settings) -> np.ndarray:
     """
     rng = generator(settings.seed, artist.name, number)
     genre = artist.genre
-    if is_due(artist.number + number - 1, settings.tracks_that_borrow):  # not the same track of every artist
+    if is_selected(artist.number + number - 1, settings.tracks_that_borrow):  # another track number for each artist
         genre = borrow(rng, genre)
     seconds = settings.seconds * rng.uniform(0.9, 1.1)
-    tempo = _near(rng, artist.tempo, genre.pulse.tempo, 0.06)
+    tempo = _vary_tempo(rng, artist.tempo, genre.pulse.tempo, 0.06)
     swing = float(np.clip(artist.swing, *genre.pulse.swing))
     score = write_score(rng, artist, genre, bars=1 + int(seconds * tempo / 60 / genre.rhythm.beats))
-    parts = _play(rng, artist, genre, score, beat=60 / tempo, swing=swing, seconds=seconds)
+    parts = _synthesise(rng, artist, genre, score, beat=60 / tempo, swing=swing, seconds=seconds)
     return mix(parts, artist.console, rng, echo_seconds=45 / tempo)
 
 
-def _near(rng: np.random.Generator, favourite: float, limits: tuple[float, float], spread: float) -> float:
-    """A tempo about the artist's favourite, inside the genre's range."""
-    return float(np.clip(favourite * np.exp(rng.normal(0, spread)), *limits))
+def _vary_tempo(rng: np.random.Generator, tempo: float, limits: tuple[float, float], spread: float) -> float:
+    """Return a tempo near the artist's own, within the genre's range."""
+    return float(np.clip(tempo * np.exp(rng.normal(0, spread)), *limits))
 
 
-def _play(
+def _synthesise(
     rng: np.random.Generator,
     artist: Artist,
     genre: Genre,
@@ -106,27 +97,31 @@ def _play(
     swing: float,
     seconds: float,
 ) -> dict[str, np.ndarray]:
-    """Play the notes, each part on a track of its own; `beat` in seconds."""
+    """Synthesise each part of a score [shape=(n,)]; `beat` in seconds. Equal notes of a part share one sound."""
     n = round(seconds * SAMPLE_RATE)
     parts = {part: np.zeros(n) for part in PARTS}
     voices = {part: _voice(rng, voice, getattr(genre.instruments, part)) for part, voice in artist.voices.items()}
-    sounds: dict[tuple, np.ndarray] = {}
-    for part, start, length, pitch, velocity in score:
-        sound = sounds.get((part, pitch, length))
-        if sound is None:
-            if part == "drums":
-                sound = PIECES[pitch](artist.kit, rng) * LEVELS.get(pitch, DEFAULT_LEVEL)
-            else:
-                held = max(0.06, length / STEPS_PER_BEAT * beat)
-                sound = VOICES[voices[part]](frequency(pitch + artist.tuning), held, artist.tones[part], rng)
-            sounds[part, pitch, length] = sound
-        first = round((step_time(start, swing) * beat + abs(rng.normal(0, 0.004))) * SAMPLE_RATE)
+    sounds: dict[tuple[str, int | str, float], np.ndarray] = {}
+    for note in score:
+        key = note.part, note.pitch, note.length
+        if key not in sounds:
+            sounds[key] = _sound(rng, artist, note, voices, beat=beat)
+        sound = sounds[key]
+        first = round((step_time(note.start, swing) * beat + abs(rng.normal(0, 0.004))) * SAMPLE_RATE)
         if first < n:
             last = min(n, first + sound.size)
-            parts[part][first:last] += velocity * sound[: last - first]
+            parts[note.part][first:last] += note.velocity * sound[: last - first]
     return parts
 
 
-def _voice(rng: np.random.Generator, own: str, known: dict[str, float]) -> str:
-    """The artist's own voice where the (borrowed) instruments have it, else one of theirs."""
-    return own if own in known else choose(rng, known)
+def _sound(rng: np.random.Generator, artist: Artist, note: Note, voices: dict[str, str], *, beat: float) -> np.ndarray:
+    if isinstance(note.pitch, str):
+        return PIECES[note.pitch](artist.kit, rng) * LEVELS.get(note.pitch, DEFAULT_LEVEL)
+    seconds = max(0.06, note.length / STEPS_PER_BEAT * beat)
+    voice = VOICES[voices[note.part]]
+    return voice(frequency(note.pitch + artist.tuning), seconds, artist.tones[note.part], rng)
+
+
+def _voice(rng: np.random.Generator, voice: str, available: dict[str, float]) -> str:
+    """Return the artist's own voice if the instruments, which may be borrowed, include it, else one of theirs."""
+    return voice if voice in available else choose(rng, available)

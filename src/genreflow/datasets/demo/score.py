@@ -1,4 +1,4 @@
-"""The notes of a track: one chord a bar, an accompaniment, a bass, a melody and drums."""
+"""The score of a track: one chord per bar, accompaniment, bass, melody and drums."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ PARTS = ("lead", "chords", "bass", "drums")
 
 
 class Note(NamedTuple):
-    """A note; `start` and `length` in steps (sixteenths), `pitch` a MIDI number or a piece of the drum kit."""
+    """A note; `start` and `length` in steps (sixteenths), `pitch` a MIDI number or, for drums, a piece of the kit."""
 
     part: str
     start: int
@@ -23,7 +23,10 @@ class Note(NamedTuple):
 
 
 def write_score(rng: np.random.Generator, artist: Artist, genre: Genre, *, bars: int) -> list[Note]:
-    """Write `bars` bars of the genre in the artist's register and about the artist's key."""
+    """Compose `bars` bars of a genre in the artist's register and near the artist's key.
+
+    The order in which `rng` is used is part of the result: another order gives other music for the same seed.
+    """
     steps = genre.rhythm.beats * STEPS_PER_BEAT
     figures, instruments = genre.figures, genre.instruments
     key = artist.key + int(rng.choice([0, 0, 0, 5, 7]))
@@ -44,10 +47,10 @@ def write_score(rng: np.random.Generator, artist: Artist, genre: Genre, *, bars:
             pitch = bass_note(tones, key, instruments.bass_centre, sign)
             notes.append(Note("bass", bar * steps + step, length * 0.9, pitch, velocity))
 
-    # a phrase is built of two rhythms; a rest leaves its bar out
+    # A phrase is built from two rhythmic motifs; a rest replaces a bar.
     motifs = [list(hits(fit(str(rng.choice(figures.melody)), steps))) for _ in range(2)]
     phrase = [[] if rng.random() < figures.rest else motifs[int(rng.random() < 0.4)] for _ in range(bars)]
-    pitches = melody(
+    lines = melody(
         rng,
         [[(step, step % STEPS_PER_BEAT == 0) for step, *_ in motif] for motif in phrase],
         chords,
@@ -55,8 +58,8 @@ def write_score(rng: np.random.Generator, artist: Artist, genre: Genre, *, bars:
         key=key,
         centre=instruments.lead_centre + artist.register,
     )
-    for bar, (motif, bar_pitches) in enumerate(zip(phrase, pitches, strict=True)):
-        for (step, _, velocity, length), pitch in zip(motif, bar_pitches, strict=True):
+    for bar, (motif, line) in enumerate(zip(phrase, lines, strict=True)):
+        for (step, _, velocity, length), pitch in zip(motif, line, strict=True):
             notes.append(Note("lead", bar * steps + step, length * 0.92, pitch, velocity))
 
     drums = genre.rhythm.drums[rng.integers(len(genre.rhythm.drums))]

@@ -1,6 +1,6 @@
-"""Instruments: each turns a frequency and a length into a note, `np.ndarray [shape=(n,)]` that peaks near 1."""
+"""Instruments: each synthesises a note, `np.ndarray [shape=(n,)]` that peaks near 1, from frequency and duration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,21 +8,21 @@ import numpy as np
 from scipy.signal import butter, sosfilt
 
 SAMPLE_RATE = 22050
-_RELEASE = 0.04  # [s] of every note, so that none ends in a click
+_RELEASE = 0.04  # [s]; avoids a click at the end of a note
 
 
 @dataclass(frozen=True)
 class Tone:
-    """How an artist plays an instrument.
+    """The articulation of an instrument.
 
     Parameters
     ----------
     brightness : float in [0, 1]
     attack : float >= 0 [s]
-        Added to the instrument's own.
+        Added to that of the instrument.
     vibrato : float >= 0 [semitones]
     detune : float >= 0 [semitones]
-        Between the two oscillators of a voice that has two.
+        Difference between the oscillators of voices with two.
     """
 
     brightness: float = 0.5
@@ -35,16 +35,17 @@ Voice = Callable[[float, float, Tone, np.random.Generator], np.ndarray]
 
 
 def _time(seconds: float) -> np.ndarray:
+    """Return the times [s] of the samples of a note."""
     return np.arange(max(2, round(seconds * SAMPLE_RATE))) / SAMPLE_RATE
 
 
 def _envelope(t: np.ndarray, attack: float, decay: float) -> np.ndarray:
-    """Linear attack, exponential decay with time constant `decay`, short release at the end."""
+    """Return an envelope: linear attack, exponential decay with time constant `decay`, and a short release."""
     return np.minimum(1.0, t / max(attack, 0.002)) * np.exp(-t / decay) * np.minimum(1.0, (t[-1] - t) / _RELEASE)
 
 
 def _phase(f: float, t: np.ndarray, vibrato: float) -> np.ndarray:
-    """Phase in cycles, with a vibrato of 5.3 Hz that sets in after the attack."""
+    """Return the phase [cycles], with a vibrato of 5.3 Hz that starts after the attack."""
     if vibrato == 0:
         return f * t
     wave = np.sin(2 * np.pi * 5.3 * t) * np.minimum(1.0, t / 0.3)
@@ -52,7 +53,7 @@ def _phase(f: float, t: np.ndarray, vibrato: float) -> np.ndarray:
 
 
 def _saw(phase: np.ndarray, step: float) -> np.ndarray:
-    """Sawtooth with the jump smoothed over two samples (PolyBLEP, Välimäki and Huovilainen 2007), against aliasing."""
+    """Return a sawtooth, smoothed over two samples (PolyBLEP, Välimäki and Huovilainen 2007) to reduce aliasing."""
     p = phase % 1.0
     y = 2 * p - 1
     start, end = p < step, p > 1 - step
@@ -63,11 +64,14 @@ def _saw(phase: np.ndarray, step: float) -> np.ndarray:
 
 
 def _lowpass(y: np.ndarray, cutoff: float) -> np.ndarray:
+    """Apply a second-order Butterworth low-pass."""
     return sosfilt(butter(2, min(cutoff, 0.45 * SAMPLE_RATE), fs=SAMPLE_RATE, output="sos"), y)
 
 
-def pluck(f, seconds, tone, rng, *, hardness=0.5, sustain=1.0):
-    """A plucked string (Karplus and Strong 1983), a whole period at a time, then stretched to the exact pitch."""
+def pluck(
+    f: float, seconds: float, tone: Tone, rng: np.random.Generator, *, hardness: float = 0.5, sustain: float = 1.0
+) -> np.ndarray:
+    """Synthesise a plucked string (Karplus and Strong 1983) period by period, resampled to the exact pitch."""
     period = max(4, round(SAMPLE_RATE / f - 0.5))
     actual = SAMPLE_RATE / (period + 0.5)
     n = int(np.ceil(seconds * SAMPLE_RATE * f / actual)) + 2
@@ -75,7 +79,7 @@ def pluck(f, seconds, tone, rng, *, hardness=0.5, sustain=1.0):
     burst = rng.uniform(-1, 1, period)
     smooth = max(1, round((1 - np.clip(0.6 * hardness + 0.5 * tone.brightness, 0, 0.98)) * period / 4))
     burst = np.convolve(np.concatenate([burst, burst[:smooth]]), np.ones(smooth) / smooth, "valid")[:period]
-    gain = 0.5 ** (1 / (f * 0.6 * sustain))  # half the level after 0.6 s times `sustain`
+    gain = 0.5 ** (1 / (f * 0.6 * sustain))  # decay by half in 0.6 s times `sustain`
     string = np.zeros((rows, period))
     string[0] = burst - burst.mean()
     for row in range(1, rows):
@@ -89,8 +93,19 @@ def pluck(f, seconds, tone, rng, *, hardness=0.5, sustain=1.0):
     return y / (np.abs(y).max() + 1e-9) * _envelope(t, tone.attack, 50.0)
 
 
-def partials(f, seconds, tone, rng, *, levels, decay=50.0, attack=0.005, stiffness=0.0, damping=0.0):
-    """Additive: harmonics of the given levels, stretched by `stiffness`, the higher the sooner gone by `damping`."""
+def partials(
+    f: float,
+    seconds: float,
+    tone: Tone,
+    rng: np.random.Generator,
+    *,
+    levels: Sequence[tuple[float, float]],
+    decay: float = 50.0,
+    attack: float = 0.005,
+    stiffness: float = 0.0,
+    damping: float = 0.0,
+) -> np.ndarray:
+    """Synthesise partials (number, level), inharmonic by `stiffness`; `damping` shortens the decay of higher ones."""
     t = _time(seconds)
     phase = 2 * np.pi * _phase(f, t, tone.vibrato)
     y = np.zeros_like(t)
@@ -102,8 +117,19 @@ def partials(f, seconds, tone, rng, *, levels, decay=50.0, attack=0.005, stiffne
     return y / sum(level for _, level in levels) * _envelope(t, attack + tone.attack, decay)
 
 
-def fm(f, seconds, tone, rng, *, ratio, index, decay=50.0, index_decay=0.4, attack=0.004):
-    """Frequency modulation (Chowning 1973): one modulator whose index falls with the note."""
+def fm(
+    f: float,
+    seconds: float,
+    tone: Tone,
+    rng: np.random.Generator,
+    *,
+    ratio: float,
+    index: float,
+    decay: float = 50.0,
+    index_decay: float = 0.4,
+    attack: float = 0.004,
+) -> np.ndarray:
+    """Frequency modulation (Chowning 1973) with one modulator whose index decays."""
     t = _time(seconds)
     phase = 2 * np.pi * _phase(f, t, tone.vibrato)
     depth = index * (0.4 + 1.2 * tone.brightness) * (0.25 + 0.75 * np.exp(-t / index_decay))
@@ -111,8 +137,19 @@ def fm(f, seconds, tone, rng, *, ratio, index, decay=50.0, index_decay=0.4, atta
     return np.sin(phase + depth * np.sin(ratio * phase)) * _envelope(t, attack + tone.attack, decay)
 
 
-def analog(f, seconds, tone, rng, *, cutoff, attack=0.005, decay=50.0, sweep=0.0, hollow=False):
-    """Two detuned saws (`hollow`: a square) through a low-pass at `cutoff` harmonics, opened first by `sweep`."""
+def analog(
+    f: float,
+    seconds: float,
+    tone: Tone,
+    rng: np.random.Generator,
+    *,
+    cutoff: float,
+    attack: float = 0.005,
+    decay: float = 50.0,
+    sweep: float = 0.0,
+    hollow: bool = False,
+) -> np.ndarray:
+    """Two detuned saws (`hollow`: a square) with a low-pass at `cutoff` harmonics; `sweep` opens it at the onset."""
     t = _time(seconds)
     high = f * 2 ** (tone.detune / 12)
     one = _saw(_phase(f, t, tone.vibrato), f / SAMPLE_RATE)
@@ -125,8 +162,10 @@ def analog(f, seconds, tone, rng, *, cutoff, attack=0.005, decay=50.0, sweep=0.0
     return dark * _envelope(t, attack + tone.attack, decay)
 
 
-def breath(f, seconds, tone, rng, *, noise=0.05, attack=0.05):
-    """A flute: few harmonics and the noise of the breath."""
+def breath(
+    f: float, seconds: float, tone: Tone, rng: np.random.Generator, *, noise: float = 0.05, attack: float = 0.05
+) -> np.ndarray:
+    """Synthesise a flute: few harmonics, and breath noise."""
     y = partials(f, seconds, tone, rng, levels=((1, 1.0), (2, 0.35), (3, 0.12), (4, 0.04)), attack=attack)
     return y + _lowpass(rng.standard_normal(y.size), 4 * f) * noise * _envelope(_time(seconds), attack, 50.0)
 
@@ -169,5 +208,5 @@ VOICES: dict[str, Voice] = {
 
 
 def frequency(pitch: float) -> float:
-    """Frequency [Hz] of a MIDI note number, 69 being 440 Hz."""
+    """Return the frequency [Hz] of a MIDI note number; 69 is 440 Hz."""
     return 440.0 * 2 ** ((pitch - 69) / 12)

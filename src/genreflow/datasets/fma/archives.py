@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from genreflow.datasets.download import extract, fetch, need_room
+from genreflow.datasets.download import check_disk_space, download_file, unpack
 
 BASE_URL = "https://os.unil.cloud.switch.ch/fma"
-SUBSETS = ("small", "medium", "large", "full")  # each holds the tracks of those before it
+SUBSETS = ("small", "medium", "large", "full")  # each includes the tracks of the previous ones
 
 
 class Archive(NamedTuple):
-    """A published archive: its checksum, and its size [GiB]."""
+    """A published archive: its checksum and its size [GiB]."""
 
     checksum: str
     gib: float
@@ -25,26 +25,24 @@ ARCHIVES = {
 }
 
 
-def download(path: Path, subset: str, *, base_url: str | None = None, progress: bool = True) -> None:
-    """Fetch the tables and the clips of `subset` into `path`; what is there is not fetched again.
+def download(path: Path, subset: str, *, progress: bool) -> None:
+    """Download the metadata and the clips of a subset to `path`, unless they exist.
 
-    An archive is removed once it is unpacked.
+    Archives are removed after unpacking.
 
     Parameters
     ----------
     path : Path
-        Made if it is not there.
+        Created if it does not exist.
     subset : str
         One of `SUBSETS`.
-    base_url : str or None
-        Where the archives lie; None is `BASE_URL`.
     progress : bool
-        Show bars on stderr.
+        Show progress bars on stderr.
 
     Raises
     ------
     ParameterError
-        As `fetch` and `extract`.
+        See `download_file` and `unpack`.
     """
     path.mkdir(parents=True, exist_ok=True)
     for name in ("fma_metadata", f"fma_{subset}"):
@@ -52,8 +50,9 @@ def download(path: Path, subset: str, *, base_url: str | None = None, progress: 
             continue
         checksum, gib = ARCHIVES[name]
         archive = path / f"{name}.zip"
-        there = sum(file.stat().st_size for file in path.glob(f"{name}.zip*"))
-        need_room(round(2 * gib * 2**30) - there, path, what=f"{name}, packed and unpacked,")  # clips do not compress
-        fetch(f"{base_url or BASE_URL}/{archive.name}", archive, checksum=checksum, progress=progress)
-        extract(archive, path / name, inside=name, progress=progress)
+        existing = sum(file.stat().st_size for file in path.glob(f"{name}.zip*"))
+        # clips do not compress, so the unpacked size is that of the archive
+        check_disk_space(round(2 * gib * 2**30) - existing, path, what=f"{name}, packed and unpacked")
+        download_file(f"{BASE_URL}/{archive.name}", archive, checksum=checksum, progress=progress)
+        unpack(archive, path / name, member=name, progress=progress)
         archive.unlink()

@@ -14,11 +14,11 @@ _COLUMNS = (
     ("track", "genre_top"), ("track", "genres"), ("artist", "id"), ("artist", "name"), ("set", "split"),
     ("set", "subset"),
 )  # fmt: skip
-_FIELD_LIMIT = 1 << 24  # characters; some biographies of artists are longer than the csv module expects
+_FIELD_LIMIT = 1 << 24  # characters; some biographies exceed the default of the csv module
 
 
 class Row(NamedTuple):
-    """What is needed of a row of tracks.csv; a cell that is empty there is an empty string, or tuple."""
+    """The columns of tracks.csv that are used; empty cells are empty strings or tuples."""
 
     id: int
     genre_top: str
@@ -30,64 +30,74 @@ class Row(NamedTuple):
 
 
 def read_tracks(file: Path) -> Iterator[Row]:
-    """Yield the rows of a tracks.csv, whose three header lines name group, column and index; in flat memory.
+    """Read tracks.csv row by row; its three header lines are group, column and index.
 
     Raises
     ------
     ParameterError
-        It is not there, lacks a column, or a row cannot be understood.
+        The file cannot be read, lacks a column, or has an invalid row.
     """
     before = csv.field_size_limit(_FIELD_LIMIT)
     try:
         with open(file, encoding="utf-8", newline="") as stream:
             reader = csv.reader(stream)
-            header = list(zip(next(reader, ()), next(reader, ()), strict=False))
-            if lacking := [column for column in _COLUMNS if column not in header]:
+            try:
+                yield from _parse_rows(reader, file)
+            except (csv.Error, UnicodeDecodeError, ValueError) as error:
                 raise ParameterError(
-                    f"{file} has no column {'.'.join(lacking[0])} in its first two lines; give the published file."
-                )
-            top, genres, artist_id, artist, split, subset = (header.index(column) for column in _COLUMNS)
-            for cells in reader:
-                if not cells or cells[0] == "track_id":  # the third line names the index
-                    continue
-                if len(cells) < len(header):
-                    raise ValueError("the row is cut off")
-                own = tuple(json.loads(cells[genres] or "[]"))
-                yield Row(int(cells[0]), cells[top], own, cells[artist_id], cells[artist], cells[split], cells[subset])
+                    f"{file}, line {reader.line_num}: must be a valid row; got {error}; {_hint()}"
+                ) from None
     except OSError as error:
-        raise ParameterError(f"{file} cannot be read: {error.strerror}; {_again()}") from None
-    except (csv.Error, UnicodeDecodeError, ValueError) as error:
-        raise ParameterError(f"{file}, line {reader.line_num}, cannot be understood ({error}); {_again()}") from None
+        raise ParameterError(f"{file}: must be readable; got {error.strerror}; {_hint()}") from None
     finally:
         csv.field_size_limit(before)
 
 
-def _again() -> str:
+def _parse_rows(reader: Iterator[list[str]], file: Path) -> Iterator[Row]:
+    header = list(zip(next(reader, ()), next(reader, ()), strict=False))
+    if missing := [column for column in _COLUMNS if column not in header]:
+        raise ParameterError(f"{file}: must have the column {'.'.join(missing[0])} in its first two lines; {_hint()}")
+    top, genres, artist_id, artist, split, subset = (header.index(column) for column in _COLUMNS)
+    for cells in reader:
+        if not cells or cells[0] == "track_id":  # the third header line
+            continue
+        if len(cells) < len(header):
+            raise ValueError("a truncated row")
+        own = tuple(json.loads(cells[genres] or "[]"))
+        yield Row(int(cells[0]), cells[top], own, cells[artist_id], cells[artist], cells[split], cells[subset])
+
+
+def _hint() -> str:
     return f"unpack {archives.BASE_URL}/fma_metadata.zip again."
 
 
 @dataclass(frozen=True)
 class Genres:
-    """The tree of genres.csv."""
+    """The genre tree of genres.csv: titles and parents by genre id; the parent of a top genre is 0."""
 
     titles: Mapping[int, str]
     parents: Mapping[int, int]
 
-    def upwards(self, genre: int) -> tuple[int, ...]:
-        """Return a genre and all that stand above it, in this order."""
-        line = [genre]
-        while (parent := self.parents.get(line[-1], 0)) and parent not in line:
-            line.append(parent)
-        return tuple(line)
+    def ancestors(self, genre: int) -> tuple[int, ...]:
+        """Return a genre followed by its ancestors, nearest first."""
+        path = [genre]
+        while (parent := self.parents.get(path[-1], 0)) and parent not in path:
+            path.append(parent)
+        return tuple(path)
+
+    @property
+    def top_titles(self) -> list[str]:
+        """Titles of the top genres, ordered by id."""
+        return [title for genre, title in sorted(self.titles.items()) if not self.parents[genre]]
 
 
 def read_genres(file: Path) -> Genres:
-    """Read a genres.csv: a line a genre, with its parent (0: a top genre) and its title.
+    """Read genres.csv.
 
     Raises
     ------
     ParameterError
-        It is not there or cannot be understood.
+        The file cannot be read, or is invalid.
     """
     try:
         with open(file, encoding="utf-8", newline="") as stream:
@@ -96,7 +106,7 @@ def read_genres(file: Path) -> Genres:
         titles = {genre: row["title"] for genre, row in zip(ids, rows, strict=True)}
         parents = {genre: int(row["parent"]) for genre, row in zip(ids, rows, strict=True)}
     except OSError as error:
-        raise ParameterError(f"{file} cannot be read: {error.strerror}; {_again()}") from None
+        raise ParameterError(f"{file}: must be readable; got {error.strerror}; {_hint()}") from None
     except (csv.Error, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-        raise ParameterError(f"{file} cannot be understood ({error!r}); {_again()}") from None
+        raise ParameterError(f"{file}: must be the published table; got {error!r}; {_hint()}") from None
     return Genres(titles, parents)

@@ -1,12 +1,12 @@
-"""What has been published about the 1,000 excerpts of GTZAN: their artists, a split, their faults."""
+"""Published facts about the 1,000 excerpts of GTZAN: artists, a split, faults."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Literal
+from typing import Literal, get_args
 
-from genreflow.manifest.track import Part
+from genreflow.manifest.track import PARTS, Part
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 PER_GENRE = 100
@@ -25,19 +25,20 @@ _SOURCES: dict[FaultKind, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFault:
-    """A fault of GTZAN that others have found.
+    """A published fault of GTZAN.
 
     Parameters
     ----------
     kind : {"exact", "recording", "version", "distortion"}
-        The same excerpt again; further excerpts or copies of one recording; the same artist and title in the index,
-        which may be another part, another version or a repetition; damaged sound.
+        ``exact``: the same excerpt twice; ``recording``: excerpts or copies of one recording; ``version``: the same
+        artist and title in the index, which may be another excerpt, another version or a repetition; ``distortion``:
+        damaged audio.
     tracks : tuple of str
-        Ids, sorted; those that repeat each other, or the one that is damaged.
+        Sorted ids of the tracks that repeat each other, or of the damaged track.
     note : str
-        What more is known; may be empty.
+        Additional information; may be empty.
     source : str
-        Where it was published.
+        Publication.
     """
 
     kind: FaultKind
@@ -48,40 +49,41 @@ class PublishedFault:
 
 @cache
 def published_faults() -> tuple[PublishedFault, ...]:
-    """Return those published faults of GTZAN that could be confirmed.
+    """Return the published faults of GTZAN that could be confirmed.
 
-    They go back to the tables of Sturm's papers, which were not at hand when this was written. What stands here was
-    therefore confirmed from outside:
+    The primary source is the tables in Sturm's papers, which were not available. The faults were confirmed by other
+    sources instead:
 
-    - 14 of the 49 sets in ``exact`` hold files that are identical byte by byte, as hashes of all files of one copy show
+    - 14 of the 49 sets in ``exact`` hold byte-identical files, according to the hashes of all files of one copy
       (github.com/NazmulPranto76/CSE715_Project, ``results/gtzan_duplicate_audit.json``); their notes say so. All
       share artist and title in Sturm's index, except country 52 and 60, which share the artist.
     - Of every set in ``exact`` and ``recording``, the fault-filtered lists of Kereliuk, Sturm and Larsen (2015) keep
-      one track at most. These sets and the one distortion account for all 70 tracks that the lists leave out. That a
-      set is ``exact`` rather than ``recording`` is unconfirmed where its files are not identical.
-    - ``version`` is what else shares artist and title in the index, where the artist is known.
-    - The ``distortion`` is the one track that the lists leave out and that repeats no other. Sturm (2012) says how
-      much of one excerpt is useless, without its number; GTZAN-Rhythm annotates all tracks but this.
+      at most one track. These sets and the one distortion account for all 70 tracks that the lists leave out. Whether
+      a set is ``exact`` or ``recording`` is unconfirmed where its files are not identical.
+    - ``version`` lists the other tracks that share artist and title in the index, where the artist is known.
+    - The ``distortion`` is the only track that the lists leave out and that repeats no other. Sturm (2012) describes
+      the damage of one excerpt without its number; it is the only track that GTZAN-Rhythm does not annotate.
 
-    It is not complete. Sturm (2012) counts 50 exact replicas, where the sets here make 53; 22 excerpts from the same
-    recording; 13 versions; and 43 conspicuous and 63 contentious mislabellings, of which only the recording that is
-    both metal and rock is here, since no source of their numbers could be checked. He also finds distortion in further
-    excerpts; the audit measures clipping itself.
+    The list is incomplete. Sturm (2012) counts 50 exact replicas (53 here), 22 excerpts from the same recording, 13
+    versions, and 43 conspicuous and 63 contentious mislabellings; of the latter, only the recording that is both metal
+    and rock is included, since no source with the numbers of the others was available. He also reports distortion in
+    further excerpts; the audit measures clipping itself.
     """
     faults = []
-    for kind, line in _lines("faults.txt"):
-        where, _, note = (text.strip() for text in line.partition("|"))
-        faults.append(PublishedFault(kind=kind, tracks=tuple(_ids(where)), note=note, source=_SOURCES[kind]))
+    for section, line in _lines("faults.txt"):
+        (kind,) = (kind for kind in get_args(FaultKind) if kind == section)
+        tracks, _, note = (text.strip() for text in line.partition("|"))
+        faults.append(PublishedFault(kind=kind, tracks=tuple(_ids(tracks)), note=note, source=_SOURCES[kind]))
     return tuple(faults)
 
 
 @cache
 def published_artists() -> dict[str, str]:
-    """Return the artist of each track of which Sturm's index names one: 919 of 1,000, by id.
+    """Return the artists according to Sturm's index, by track id: 919 of 1,000.
 
-    Composers for classical. Where several artists are named together, their joint name is that of one more artist.
+    For classical, the composers. Artists who are listed together are an artist of their own.
     """
-    artists = {}
+    artists: dict[str, str] = {}
     for genre, line in _lines("artists.txt"):
         name, _, numbers = line.rpartition(": ")
         artists |= dict.fromkeys(_ids(f"{genre} {numbers}"), name)
@@ -90,16 +92,17 @@ def published_artists() -> dict[str, str]:
 
 @cache
 def published_split() -> dict[str, Part]:
-    """Return the part of each track in the fault-filtered split of Kereliuk, Sturm and Larsen (2015): 930, by id."""
-    parts = {}
+    """Return the fault-filtered split of Kereliuk, Sturm and Larsen (2015): the parts of 930 tracks, by track id."""
+    parts: dict[str, Part] = {}
     for genre, line in _lines("split.txt"):
-        part, _, numbers = line.partition(": ")
+        name, _, numbers = line.partition(": ")
+        (part,) = (part for part in PARTS if part == name)
         parts |= dict.fromkeys(_ids(f"{genre} {numbers}"), part)
     return parts
 
 
 def _lines(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the section and the text of each line of a data file."""
+    """Yield section and text of each line of a data file."""
     section = ""
     for line in resources.files(__package__).joinpath(name).read_text("utf-8").splitlines():
         if line.startswith("["):
@@ -109,7 +112,7 @@ def _lines(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _ids(text: str) -> Iterator[str]:
-    """Yield the ids that ``blues 0-2, 7, rock 5`` names: a genre holds until the next is named."""
+    """Yield the ids of a list such as ``blues 0-2, 7, rock 5``; a genre applies until the next."""
     genre = ""
     for word in text.replace(",", " ").split():
         if word in GENRES:
