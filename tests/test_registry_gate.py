@@ -159,10 +159,10 @@ def test_a_rollback_restores_the_pointer_byte_by_byte(tmp_path):
     write_pointer(third, path)
     assert read_pointer(path) == third
     assert json.loads(path.read_text(encoding="utf-8"))["version"] == "3"
-    write_pointer(third.go_back().go_back(), path)
+    write_pointer(third.roll_back().roll_back(), path)
     assert path.read_text(encoding="utf-8") == text
     with pytest.raises(GenreflowError, match="version 1"):
-        first.go_back()
+        first.roll_back()
 
 
 def test_a_pointer_is_written_atomically(tmp_path, monkeypatch):

@@ -181,7 +181,7 @@ class Registry:
             )
         if present is None:
             raise GenreflowError(f"{pointer_path}: must exist for a rollback; `dvc repro` makes the first champion.")
-        pointer = present.go_back()
+        pointer = present.roll_back()
         version = self._find_champion(pointer.champion)
         if former := self.find(present.champion.bundle_hash):
             self.client.set_model_version_tag(NAME, former, ROLLED_BACK, "true")

@@ -54,7 +54,7 @@ class Pointer:
         """Return a pointer to a new champion, with the current one as its predecessor."""
         return replace(self, champion=champion, previous=(*self.previous, self.champion))
 
-    def go_back(self) -> "Pointer":
+    def roll_back(self) -> "Pointer":
         """Return a pointer to the previous champion.
 
         Raises
