@@ -9,8 +9,6 @@ from genreflow.files import write_json
 from genreflow.stages import STUDY, TRIALS, study_report
 from genreflow.stages.register import flat_metrics
 from genreflow.stages.train import curve_rows, fit_options
-from genreflow.tracking import store
-from genreflow.tracking.runs import create_run
 from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.training.options import FitOptions
 
@@ -32,16 +30,16 @@ def write_study(mlflow_run: str | None) -> None:
 
 def test_the_study_report_is_an_artifact_of_the_studys_run(folder):
     client = open_client(folder)
-    run = create_run(client, ensure_experiment(client, folder).experiment_id, "study")
-    write_study(run.run_id)
+    run_id = client.create_run(ensure_experiment(client, folder).experiment_id).info.run_id
+    write_study(run_id)
     study_report.main()
-    artifacts = {item.path for item in client.list_artifacts(run.run_id, "study")}
+    artifacts = {item.path for item in client.list_artifacts(run_id, "study")}
     assert artifacts == {"study/study.html", "study/pareto_front.csv"}
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", None], ids=["server away", "run of another store"])
 def test_the_study_report_does_not_need_mlflow(folder, monkeypatch, caplog, uri):
-    monkeypatch.setattr(store, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(study_report, "TIMEOUT_S", 0.2)
     if uri is not None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     write_study("0" * 32)

@@ -17,7 +17,7 @@ from genreflow.registry.gate import GateReport
 from genreflow.registry.model_card import DESCRIPTION, model_card
 from genreflow.registry.pointer import Champion, Pointer, read_pointer, write_pointer
 from genreflow.registry.version import GATED, HASH, LINEAGE, METRIC, ROLLED_BACK, Version, read_version
-from genreflow.tracking.store import ensure_experiment, open_client
+from genreflow.tracking.store import ensure_experiment, open_client, without_credentials
 
 NAME = "genre-classifier"
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -213,7 +213,7 @@ class Registry:
     def _find_champion(self, champion: Champion) -> str:
         if (version := self.find(champion.bundle_hash)) is None:
             raise GenreflowError(
-                f"{self.client.tracking_uri}: must have version {champion.version} of {NAME} with the bundle "
+                f"{without_credentials(self.client.tracking_uri)}: must have version {champion.version} of {NAME} with the bundle "
                 f"{champion.bundle_hash[:12]}; set MLFLOW_TRACKING_URI to the registry that has it."
             )
         return version
@@ -238,7 +238,7 @@ class Registry:
         known = [entry.version for entry in self.versions()]
         if str(version) not in known:
             raise ParameterError(
-                f"{self.client.tracking_uri}: the version of {NAME} must be one of {', '.join(known) or '(none)'}; got "
+                f"{without_credentials(self.client.tracking_uri)}: the version of {NAME} must be one of {', '.join(known) or '(none)'}; got "
                 f"{version}."
             )
         return self.client.get_model_version(NAME, str(version))

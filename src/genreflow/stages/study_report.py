@@ -8,6 +8,9 @@ from genreflow.stages import PROJECT, STUDY, TRIALS, run_stage
 
 logger = logging.getLogger(__name__)
 
+# How long a server that does not answer is waited for; the report does not need it.
+TIMEOUT_S = 10.0
+
 
 def main() -> None:
     study = load_study(TRIALS)
@@ -18,16 +21,16 @@ def main() -> None:
 
 
 def log_report(run_id: str) -> None:
-    """Add the report to the artifacts of an MLflow run; without MLflow, the report is complete all the same."""
+    """Add the report to the artifacts of an MLflow run. If that fails, it is logged, and nothing is raised."""
     from genreflow.tracking.store import open_client
     from genreflow.tracking.summary import log_folder
 
     try:
-        client = open_client(PROJECT)
+        client = open_client(PROJECT, timeout=TIMEOUT_S)
     except GenreflowError as error:
         logger.warning("the report was not added to the MLflow run %s: %s", run_id, " ".join(str(error).split()))
         return
-    log_folder(client, run_id, STUDY)
+    log_folder(client, run_id, STUDY, timeout=TIMEOUT_S)
 
 
 if __name__ == "__main__":
