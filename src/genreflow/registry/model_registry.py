@@ -213,8 +213,8 @@ class Registry:
     def _find_champion(self, champion: Champion) -> str:
         if (version := self.find(champion.bundle_hash)) is None:
             raise GenreflowError(
-                f"{without_credentials(self.client.tracking_uri)}: must have version {champion.version} of {NAME} with the bundle "
-                f"{champion.bundle_hash[:12]}; set MLFLOW_TRACKING_URI to the registry that has it."
+                f"{without_credentials(self.client.tracking_uri)}: must have version {champion.version} of {NAME} with "
+                f"the bundle {champion.bundle_hash[:12]}; set MLFLOW_TRACKING_URI to the registry that has it."
             )
         return version
 
@@ -238,7 +238,7 @@ class Registry:
         known = [entry.version for entry in self.versions()]
         if str(version) not in known:
             raise ParameterError(
-                f"{without_credentials(self.client.tracking_uri)}: the version of {NAME} must be one of {', '.join(known) or '(none)'}; got "
-                f"{version}."
+                f"{without_credentials(self.client.tracking_uri)}: the version of {NAME} must be one of "
+                f"{', '.join(known) or '(none)'}; got {version}."
             )
         return self.client.get_model_version(NAME, str(version))
