@@ -133,8 +133,6 @@ def parse_params(content: dict, *, source: str = str(PARAMS_FILE)) -> Params:
         return Params.model_validate(content)
     except ValidationError as error:
         raise ParameterError("\n".join(messages(error, Params, source=source))) from None
-    except ParameterError as error:  # of a section that is a dataclass with checks of its own
-        raise ParameterError(f"{source}: {error}") from None
 
 
 def _yaml_type(content: object) -> str:
