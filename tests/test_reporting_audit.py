@@ -21,9 +21,9 @@ from genreflow.features.spec import FeatureSpec
 from genreflow.features.store import FeatureStore, update
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
-from genreflow.reporting.audit import pictures
+from genreflow.reporting.audit.histogram import histogram
 from genreflow.reporting.audit.page import MAX_PICTURES, write_page
-from genreflow.reporting.audit.pictures import Strip
+from genreflow.reporting.audit.spectrogram import Strip, _colours, draw_spectrograms
 
 FRAMES = 90
 SVG = "{http://www.w3.org/2000/svg}"
@@ -152,7 +152,7 @@ def low_tone(_) -> list[np.ndarray]:
 
 def test_a_spectrogram_has_time_to_the_right_and_frequency_upwards(tmp_path):
     store = make_store(tmp_path / "store", [make_track("a")], low_tone)
-    svg = ElementTree.fromstring(pictures.spectrogram([Strip("hash of a", "a <name>")], store))
+    svg = ElementTree.fromstring(draw_spectrograms([Strip("hash of a", "a <name>")], store))
     image = svg.find(f"{SVG}image")
     data = base64.b64decode(image.get("href").partition("base64,")[2])
     cells = np.asarray(Image.open(io.BytesIO(data)).convert("L"), dtype=float)
@@ -172,7 +172,7 @@ def test_two_spectrograms_share_a_time_axis(tmp_path):
     store = make_store(tmp_path / "store", [make_track("a"), make_track("b")])
     seconds = store.spec.seconds(FRAMES)
     svg = ElementTree.fromstring(
-        pictures.spectrogram([Strip("hash of a", "a"), Strip("hash of b", "b", start=-0.7)], store)
+        draw_spectrograms([Strip("hash of a", "a"), Strip("hash of b", "b", start=-0.7)], store)
     )
     first, second = svg.findall(f"{SVG}image")
     width = float(first.get("width"))
@@ -208,7 +208,7 @@ def test_near_duplicates_are_shown_as_aligned_pairs(tmp_path):
 
 
 def test_a_histogram_has_a_bar_for_every_occupied_bin_and_one_for_a_single_track():
-    svg = ElementTree.fromstring(pictures.histogram({"peak": [0.0] * 900 + [40.0], "RMS": [20.0] * 30}, unit="level"))
+    svg = ElementTree.fromstring(histogram({"peak": [0.0] * 900 + [40.0], "RMS": [20.0] * 30}, unit="level"))
     peak, rms = (svg.find(f"{SVG}path[@class='series{n}']").get("d") for n in (0, 1))
     heights = [[float(height) for height in re.findall(r"V([\d.]+)H", path)] for path in (peak, rms)]
     bottom = float(re.search(r"H[\d.]+V([\d.]+)", peak).group(1))
@@ -221,14 +221,14 @@ def test_a_histogram_has_a_bar_for_every_occupied_bin_and_one_for_a_single_track
 
 @pytest.mark.parametrize("values", [[5.0], [5.0, 5.0], [-1e-9, 1e9]])
 def test_a_histogram_of_any_range_can_be_drawn(values):
-    svg = ElementTree.fromstring(pictures.histogram({"duration": values}, unit="duration [s]"))
+    svg = ElementTree.fromstring(histogram({"duration": values}, unit="duration [s]"))
     assert svg.find(f"{SVG}path[@class='series0']").get("d")
     assert "nan" not in ElementTree.tostring(svg, encoding="unicode")
 
 
 def test_the_colours_are_those_of_magma():
     """Against the published colour map, at levels between the ones that are stored."""
-    colours = pictures._colours()
+    colours = _colours()
     assert (colours[0].tolist(), colours[255].tolist()) == ([0, 0, 4], [252, 253, 191])
     for level, published in {64: (81, 18, 124), 128: (183, 55, 121), 192: (252, 137, 97)}.items():
         assert np.abs(colours[level].astype(int) - published).max() <= 3

@@ -13,8 +13,8 @@ from genreflow.audit.recordings import near_duplicate_message
 from genreflow.files import write_text
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
-from genreflow.reporting.audit import pictures
-from genreflow.reporting.audit.pictures import Spectrograms, Strip
+from genreflow.reporting.audit.histogram import histogram
+from genreflow.reporting.audit.spectrogram import Spectrograms, Strip, draw_spectrograms
 
 # For each kind of fault; further faults are listed without pictures. These pictures take up to 0.4 MB.
 MAX_PICTURES = 24
@@ -99,14 +99,14 @@ def _duration(track: Track, spectrograms: Spectrograms) -> float | None:
 
 def _plots(manifest: Manifest, durations: Sequence[float]) -> Iterator[tuple[str, str]]:
     if durations:
-        yield "Duration", pictures.histogram({"duration": durations}, unit="duration [s]")
+        yield "Duration", histogram({"duration": durations}, unit="duration [s]")
     levels = [(track.peak, track.rms) for track in manifest.tracks if track.peak and track.rms]
     if levels:
         decibels = {
             "peak": [_decibels(peak) for peak, _ in levels],
             "RMS": [_decibels(rms) for _, rms in levels],
         }
-        yield "Level", pictures.histogram(decibels, unit="level [dBFS]")
+        yield "Level", histogram(decibels, unit="level [dBFS]")
 
 
 def _decibels(amplitude: float) -> float:
@@ -129,7 +129,7 @@ def _sections(audit: Audit, manifest: Manifest, spectrograms: Spectrograms) -> I
 
 def _picture(strips: Sequence[Strip], spectrograms: Spectrograms) -> str | None:
     drawable = [strip for strip in strips if strip.key in spectrograms]
-    return pictures.spectrogram(drawable, spectrograms) if drawable else None
+    return draw_spectrograms(drawable, spectrograms) if drawable else None
 
 
 # From the faults of a kind, the audit, and the tracks by ID, to the messages of its section, each with the
