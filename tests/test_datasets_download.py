@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from genreflow.datasets import download
-from genreflow.datasets.download import download_file, unpack
+from genreflow.datasets.download import download_file
+from genreflow.datasets.unpack import unpack
 from genreflow.errors import ParameterError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from genreflow.datasets.download import check_disk_space, download_file, unpack
+from genreflow.datasets.download import check_disk_space, download_file
+from genreflow.datasets.unpack import unpack
 
 BASE_URL = "https://os.unil.cloud.switch.ch/fma"
 SUBSETS = ("small", "medium", "large", "full")  # each includes the tracks of the previous ones

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from joblib import Parallel, delayed
 
-from genreflow.datasets.download import checksum_of, download_file, unpack
+from genreflow.datasets.download import checksum_of, download_file
+from genreflow.datasets.unpack import unpack
 from genreflow.errors import ParameterError
 
 _MEMBER = "genres"  # folder in the archive that holds those of the genres
