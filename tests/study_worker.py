@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from genreflow.logs import configure_logging
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.run_trial import TrialResult
 from genreflow.tuning.search_space import SearchSpace
@@ -52,4 +53,5 @@ def main(storage_url: str, trials: int, seconds: float, name: str = NAME) -> Non
 
 
 if __name__ == "__main__":
+    configure_logging()
     main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:])

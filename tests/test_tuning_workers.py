@@ -110,7 +110,8 @@ def test_a_killed_study_resumes_at_once_and_repeats_the_interrupted_trial_after_
     storage = storages("resumed")
     interrupted = kill_in_trial(start(storage, trials=4, seconds=0.2))
     killed = time.time()
-    join([start(storage, trials=4, seconds=0.01)])
+    lines = join([start(storage, trials=4, seconds=0.01)])
+    assert sum(line.startswith(f"waiting for trials that other workers run: {interrupted};") for line in lines) == 1
     study = load(storage)
     assert count_trials(study)["finished"] == 4
     assert count_trials(study)["interrupted"] == 1
