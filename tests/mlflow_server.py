@@ -1,4 +1,4 @@
-"""A real MLflow server on the loopback, which a test can take away and bring back."""
+"""A real MLflow server on the loopback interface, which a test can kill and start again."""
 
 import os
 import signal
@@ -12,7 +12,15 @@ import requests
 
 
 class Server:
-    """`mlflow server` on a store (a database's URL, or SQLite in `folder`); every start is at the same address."""
+    """`mlflow server`, at the same address after each start.
+
+    Parameters
+    ----------
+    folder : Path
+        For its artifacts, its log, and a SQLite database if there is no `store`.
+    store : str, optional
+        URL of a database.
+    """
 
     def __init__(self, folder: Path, store: str | None = None) -> None:
         self.folder, self.store = folder, store or f"sqlite:///{folder / 'server.db'}"
@@ -34,7 +42,7 @@ class Server:
         command += ["--backend-store-uri", self.store]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
         with (self.folder / "server.log").open("ab") as log:
-            # a group of its own: the server's workers end with it
+            # A process group of its own: the server's workers are killed with it.
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder)
         while not self.answers():
             if self._process.poll() is not None:
@@ -42,7 +50,7 @@ class Server:
             time.sleep(0.2)
 
     def kill(self) -> None:
-        """As if the machine had gone: SIGKILL to the server and its workers."""
+        """Send SIGKILL to the server and its workers, as if the machine had failed."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

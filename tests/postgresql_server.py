@@ -1,4 +1,4 @@
-"""A real PostgreSQL for a test: the system's."""
+"""A real PostgreSQL server for a test, from the installation of the system."""
 
 import os
 import pwd
@@ -26,19 +26,19 @@ def _binaries() -> Path | None:
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """A PostgreSQL of its own; its URL, without a database. Skips the test where none is installed."""
+    """Run a server, and yield its URL without a database. The test is skipped if PostgreSQL is not installed."""
     binaries = _binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    # Not in pytest's folder, which is closed to other users.
+    # Not in pytest's folder, which other users cannot read.
     with tempfile.TemporaryDirectory(prefix="genreflow-postgresql-") as name:
         folder, as_user = Path(name), []
-        if os.geteuid() == 0:  # it refuses to run as root
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
             as_user = ["runuser", "-u", "postgres", "--"]
 
         def call(program: str, *arguments: str) -> None:
-            # Into a file: a server that inherits a pipe would keep it open.
+            # Output goes to a file: a server that inherited a pipe would keep it open.
             with Path(folder, "log").open("a") as log:
                 command = [*as_user, str(binaries / program), "--pgdata", str(folder / "data"), *arguments]
                 subprocess.run(command, cwd=folder, check=True, stdout=log, stderr=log)
@@ -54,7 +54,7 @@ def postgresql() -> Iterator[str]:
 
 
 def create_database(server: str, name: str) -> str:
-    """A new database of a PostgreSQL; its URL."""
+    """Create a database, and return its URL."""
     import psycopg
 
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:

@@ -88,12 +88,12 @@ def test_a_champion_with_other_features_is_compared(project):
 
 def test_a_clone_serves_after_a_pull_without_a_registry(project, tmp_path):
     remote = tmp_path / "remote"
-    project.run("dvc", "remote", "add", "--default", "--local", "there", str(remote))
+    project.run("dvc", "remote", "add", "--default", "--local", "origin", str(remote))
     project.commit("to be cloned")
     project.run("dvc", "push")
     clone = tmp_path / "clone"
     project.git("clone", "--quiet", str(project.folder), str(clone))
-    project.run("dvc", "remote", "add", "--default", "--local", "there", str(remote), cwd=clone)
+    project.run("dvc", "remote", "add", "--default", "--local", "origin", str(remote), cwd=clone)
     project.run("dvc", "pull", "models/champion", cwd=clone)
     assert not (clone / "mlflow.db").exists()
 
