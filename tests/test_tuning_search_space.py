@@ -10,7 +10,8 @@ from genreflow.errors import ParameterError
 from genreflow.models import MODELS, Choice, Float, Int
 from genreflow.params import Params, parse_params
 from genreflow.tuning.params import TuneParams
-from genreflow.tuning.search_space import SearchSpace, published_parameters, searched_dimensions, study_name
+from genreflow.tuning.sampling import published_parameters
+from genreflow.tuning.search_space import SearchSpace, searched_dimensions, study_name
 
 TUNE = TuneParams(architectures=("efficient", "parallel_cnn"))
 SPACE = SearchSpace(TUNE.architectures, learning_rate=None, fixed={}, dimensions={})

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import sqlalchemy.exc
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from genreflow.tracking.failures import UNREACHABLE, WriteFailure, classify
 from genreflow.tracking.store import is_reachable, without_credentials
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,6 @@ REQUEST_LIMITS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-# HTTP status codes of a temporary failure: request timeout, too many requests, service unavailable, gateway timeout.
-TEMPORARY_STATUS = (408, 429, 503, 504)
 THREAD_NAME = "genreflow MLflow writer"
 
 
@@ -63,13 +61,6 @@ class _Write:
     call: Callable[[], object]
     label: str
     metric_values: int = 0
-
-
-@dataclass(frozen=True)
-class _Failure:
-    reason: str
-    transient: bool
-    unreachable: bool = False
 
 
 class MlflowWriter:
@@ -280,7 +271,7 @@ class MlflowWriter:
                     self._changed.wait(remaining)
             return None
 
-    def _write(self, write: _Write) -> _Failure | None:
+    def _write(self, write: _Write) -> WriteFailure | None:
         """Perform a write, with retries; return why it failed for good, or None."""
         pause, attempts = FIRST_PAUSE_S, 0
         while True:
@@ -295,13 +286,13 @@ class MlflowWriter:
             self._pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    def _attempt(self, write: _Write) -> _Failure | None:
+    def _attempt(self, write: _Write) -> WriteFailure | None:
         if not is_reachable(self.client.tracking_uri):  # MLflow itself takes some seconds to find out
-            return _Failure("it does not answer", transient=True, unreachable=True)
+            return UNREACHABLE
         try:
             write.call()
         except Exception as error:  # must not end the thread
-            return _classify(error, self.client.tracking_uri)
+            return classify(error, self.client.tracking_uri)
         return None
 
     def _pause(self, seconds: float) -> None:
@@ -310,7 +301,7 @@ class MlflowWriter:
         else:
             self._closing.wait(seconds)
 
-    def _log_outage(self, failure: _Failure) -> None:
+    def _log_outage(self, failure: WriteFailure) -> None:
         if not self._unreachable:
             self._unreachable = True
             what = "does not answer" if failure.unreachable else f"fails ({failure.reason})"
@@ -327,23 +318,13 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def _classify(error: Exception, uri: str) -> _Failure:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    if isinstance(error, MlflowException):
-        status = error.get_http_status_code()
-        unreachable = status in TEMPORARY_STATUS or not is_reachable(uri)
-        return _Failure(reason, transient=unreachable or status >= 500, unreachable=unreachable)
-    # The exceptions of `requests` are OSErrors.
-    unreachable = isinstance(error, (OSError, sqlalchemy.exc.OperationalError))
-    return _Failure(f"{type(error).__name__}: {reason}", transient=unreachable, unreachable=unreachable)
-
-
 def _describe(lost: list[_Write]) -> str:
     metric_values: Counter[str] = Counter()
     for write in lost:
         metric_values[write.label] += write.metric_values
     parts = [f"{label} ({count} metric values)" if count else label for label, count in metric_values.items()]
-    return f"{len(lost)} writes are lost: {', '.join(parts)}"
+    number = "1 write is" if len(lost) == 1 else f"{len(lost)} writes are"
+    return f"{number} lost: {', '.join(parts)}"
 
 
 class _NotFromWriter(logging.Filter):

@@ -17,7 +17,8 @@ from optuna.trial import FrozenTrial
 from genreflow.tuning.objectives import constraint_values, exceeded_limits, objective_values
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.pruning import LearningCurve, pruning_reason
-from genreflow.tuning.search_space import Configuration, SearchSpace, suggest
+from genreflow.tuning.sampling import suggest
+from genreflow.tuning.search_space import Configuration, SearchSpace
 from genreflow.tuning.trial_states import (
     CONFIGURATION,
     CURVE,

@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from genreflow.tuning.objectives import directions
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.run_trial import Objective, TrialRun, TrialTracker, mark_worker
-from genreflow.tuning.search_space import SearchSpace, published_parameters
+from genreflow.tuning.sampling import published_parameters
+from genreflow.tuning.search_space import SearchSpace
 from genreflow.tuning.storage import exclusive
 from genreflow.tuning.trial_states import finished_trials, requeue_orphaned_trials, time_spent, trial_states
 
