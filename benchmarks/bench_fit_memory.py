@@ -30,7 +30,7 @@ def one(name: str, shard: Path) -> None:
     from genreflow.params import load_params
 
     import_keras()
-    from genreflow.export.keras_to_onnx import check_agreement, export_onnx
+    from genreflow.export.keras_to_onnx import check_parity, export_onnx
     from genreflow.training.fit import fit
     from genreflow.training.segment_set import SegmentSet
 
@@ -52,7 +52,7 @@ def one(name: str, shard: Path) -> None:
     fitted = peak()
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(model, Path(folder, "model.onnx"))
-        check_agreement(model, Path(folder, "model.onnx"), valid.segments(slice(0, 64)))
+        check_parity(model, Path(folder, "model.onnx"), valid.segments(slice(0, 64)))
     print(f"{name:18}{started:10.0f}{fitted:10.0f}{peak():10.0f}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers leave as ONNX's operators, with the answers they had."""
+"""Recurrent layers are exported as ONNX operators, with the same outputs."""
 
 import keras
 import numpy as np
@@ -6,8 +6,8 @@ import onnx
 import pytest
 from keras import layers
 
-from genreflow.export.keras_to_onnx import check_agreement, export_onnx
-from genreflow.export.onnx_recurrent import answered, recurrent_layers
+from genreflow.export.keras_to_onnx import check_parity, export_onnx
+from genreflow.export.onnx_recurrent import replace_outputs, supported_recurrent_layers
 
 FRAMES, BANDS = 13, 7
 
@@ -17,16 +17,16 @@ def segments():
     return np.random.default_rng(0).random((5, FRAMES, BANDS), dtype="float32")
 
 
-def net(*recurrent):
-    image = keras.Input((FRAMES, BANDS))
-    x = image
+def make_model(*recurrent):
+    inputs = keras.Input((FRAMES, BANDS))
+    x = inputs
     for layer in recurrent:
         x = layer(x)
     if x.ndim == 3:
         x = layers.Flatten()(x)
-    model = keras.Model(image, layers.Dense(3)(x))
+    model = keras.Model(inputs, layers.Dense(3)(x))
     rng = np.random.default_rng(1)
-    for weight in model.weights:  # biases too, which are zero or one at first
+    for weight in model.weights:  # biases too, which are 0 or 1 initially
         weight.assign(rng.normal(0, 0.5, weight.shape))
     return model
 
@@ -35,24 +35,26 @@ def operators(path):
     return {node.op_type for node in onnx.load(path).graph.node}
 
 
-@pytest.mark.parametrize("every", [True, False])
-@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("return_sequences", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize(
-    ("kind", "options"),
+    ("layer_type", "options"),
     [(layers.LSTM, {}), (layers.GRU, {}), (layers.GRU, {"reset_after": False})],
 )
-def test_an_operator_gives_what_the_layer_gives(kind, options, both, every, segments, tmp_path):
-    def made(**more):
-        layer = kind(4, **options, **more)
-        return layers.Bidirectional(layer) if both else layer
+def test_an_operator_gives_the_output_of_the_layer(
+    layer_type, options, bidirectional, return_sequences, segments, tmp_path
+):
+    def make_layer(**more):
+        layer = layer_type(4, **options, **more)
+        return layers.Bidirectional(layer) if bidirectional else layer
 
-    model = net(made(return_sequences=True), made(return_sequences=every))
+    model = make_model(make_layer(return_sequences=True), make_layer(return_sequences=return_sequences))
     before = model.predict_on_batch(segments)
     export_onnx(model, tmp_path / "model.onnx")
-    assert check_agreement(model, tmp_path / "model.onnx", segments) < 1e-5
-    assert check_agreement(model, tmp_path / "model.onnx", segments[:1]) < 1e-5
+    assert check_parity(model, tmp_path / "model.onnx", segments) < 1e-5
+    assert check_parity(model, tmp_path / "model.onnx", segments[:1]) < 1e-5
     found = operators(tmp_path / "model.onnx")
-    assert kind.__name__ in found
+    assert layer_type.__name__ in found
     assert found.isdisjoint({"Loop", "Scan", "If"})
     np.testing.assert_array_equal(model.predict_on_batch(segments), before)
 
@@ -70,26 +72,26 @@ def test_an_operator_gives_what_the_layer_gives(kind, options, both, every, segm
     ],
     ids=lambda layer: layer.name,
 )
-def test_what_no_operator_says_the_exporter_writes(layer, segments, tmp_path):
-    model = net(layer)
-    assert not recurrent_layers(model)
+def test_layers_without_an_operator_are_left_to_the_exporter(layer, segments, tmp_path):
+    model = make_model(layer)
+    assert not supported_recurrent_layers(model)
     export_onnx(model, tmp_path / "model.onnx")
-    assert check_agreement(model, tmp_path / "model.onnx", segments) < 1e-5
+    assert check_parity(model, tmp_path / "model.onnx", segments) < 1e-5
 
 
-def test_layers_compute_again_after_an_error(segments):
-    inner = net(layers.GRU(4))
-    model = keras.Model(image := keras.Input((FRAMES, BANDS)), inner(image))
-    (layer,) = recurrent_layers(model)  # found in the model inside
+def test_layers_compute_again_after_an_exception(segments):
+    inner = make_model(layers.GRU(4))
+    model = keras.Model(inputs := keras.Input((FRAMES, BANDS)), inner(inputs))
+    (layer,) = supported_recurrent_layers(model)  # found in the inner model
     before = model.predict_on_batch(segments)
-    stand_in = keras.ops.ones((5, 4))
+    output = keras.ops.ones((5, 4))
 
-    def fails():
-        with answered([layer], [stand_in]) as asked:
-            np.testing.assert_array_equal(layer(segments), stand_in)
-            np.testing.assert_array_equal(asked[0], segments)
+    def fail():
+        with replace_outputs([layer], [output]) as recorded:
+            np.testing.assert_array_equal(layer(segments), output)
+            np.testing.assert_array_equal(recorded[0], segments)
             raise KeyError
 
     with pytest.raises(KeyError):
-        fails()
+        fail()
     np.testing.assert_array_equal(model.predict_on_batch(segments), before)

@@ -10,7 +10,7 @@ import scipy.fft
 
 from architectures import EACH
 from genreflow.errors import ParameterError
-from genreflow.export.keras_to_onnx import check_agreement, export_onnx
+from genreflow.export.keras_to_onnx import check_parity, export_onnx
 from genreflow.models import MODELS, Choice, File, Float, Int, body_parameters, build_model, describe
 from genreflow.models.architecture import Architecture
 from genreflow.models.frontend import cepstrum_matrix, resize_matrix
@@ -232,7 +232,7 @@ def test_the_front_end_is_exported(name, front_end, tmp_path):
     model = build_model(name, input_shape=x.shape[1:], classes=4, seed=1, **front_end)
     model.predict_on_batch(x)
     export_onnx(model, tmp_path / "model.onnx")
-    assert check_agreement(model, tmp_path / "model.onnx", x) < 1e-4
+    assert check_parity(model, tmp_path / "model.onnx", x) < 1e-4
 
 
 @pytest.mark.parametrize("name", MODELS)

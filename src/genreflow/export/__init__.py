@@ -1,1 +1,1 @@
-"""From a fitted Keras model to a bundle: ONNX, and the check that both give the same logits."""
+"""Export a fitted Keras model to ONNX and to a bundle, and check that both give the same logits."""

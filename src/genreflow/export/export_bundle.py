@@ -1,15 +1,16 @@
-"""From a fitted model, calibrated already, to its bundle."""
+"""Export a fitted and calibrated model as a bundle."""
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from genreflow.bundle import Bundle, write_bundle
-from genreflow.export.keras_to_onnx import check_agreement, export_onnx
+from genreflow.export.keras_to_onnx import check_parity, export_onnx
 from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.files import temporary_path
 
 
 def export_bundle(
@@ -24,16 +25,16 @@ def export_bundle(
     segment_hop: int,
     temperature: float,
     abstain_below: float,
-    lineage: dict,
+    lineage: Mapping[str, Any],
 ) -> tuple[Bundle, float]:
-    """Export a model to ONNX, check that both give the same logits, and write the bundle.
+    """Export a model to ONNX, check that the ONNX and the Keras model give the same logits, and write a bundle.
 
     Parameters
     ----------
     model : keras.Model
     directory : Path
-        Of the bundle; what stood there is replaced once the new bundle is complete.
-    segments : np.ndarray [shape=(n, segment_frames, n_mels)]
+        Of the bundle; replaced once the new bundle is complete.
+    segments : np.ndarray [shape=(n, segment_frames, n_mels), range=[0, 1]]
         Model input on which the two are compared.
     labels : sequence of str
         Genres in the order of the logits.
@@ -43,30 +44,31 @@ def export_bundle(
     segment_frames, segment_hop : int > 0 [frames]
     temperature : float > 0
     abstain_below : float in [0, 1]
-    lineage : dict
+    lineage : mapping
+        Written to ``bundle.json``.
 
     Returns
     -------
     bundle : Bundle
     difference : float >= 0
-        Largest difference of a logit, see `check_agreement`.
+        Largest difference of a logit, see `check_parity`.
 
     Raises
     ------
     GenreflowError
-        The exported net does not give the model's logits.
+        The logits differ by more than the tolerance.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as folder:
-        onnx_path, keras_path = Path(folder, "model.onnx"), Path(folder, "model.keras")
+    with temporary_path(directory) as folder:
+        folder.mkdir()
+        onnx_path, keras_path = folder / "model.onnx", folder / "model.keras"
         export_onnx(model, onnx_path)
-        difference = check_agreement(model, onnx_path, segments)
+        difference = check_parity(model, onnx_path, segments)
         model.save(keras_path)
         bundle = write_bundle(
             directory,
             onnx=onnx_path,
             keras_path=keras_path,
-            labels=labels,
+            labels=tuple(labels),
             spec=spec,
             bank=bank,
             segment_frames=segment_frames,
@@ -74,6 +76,6 @@ def export_bundle(
             temperature=temperature,
             abstain_below=abstain_below,
             architecture=model.name,
-            lineage=lineage,
+            lineage=dict(lineage),
         )
     return bundle, difference

@@ -1,10 +1,9 @@
-"""From a trained model to a file that ONNX Runtime serves, and the proof that both give the same answer."""
+"""Export a Keras model to ONNX, and compare the logits of both."""
 
-import os
-import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,96 +11,102 @@ import onnx
 import onnxruntime
 
 from genreflow.errors import GenreflowError
-from genreflow.export.onnx_recurrent import answered, as_operator, recurrent_layers
+from genreflow.export.onnx_recurrent import convert_recurrent_layer, replace_outputs, supported_recurrent_layers
+from genreflow.files import atomic_file, temporary_path
 
 INPUT, OUTPUT = "segments", "logits"
-# Segments a call when the two are compared: what a large net holds of 64 whole tracks is more than its fit took.
-AGREEMENT_BATCH = 8
-ROUNDING = 1e-6
+# Segments per call when logits are compared. A large network takes more memory for 64 whole tracks than for its fit.
+PARITY_BATCH = 8
+# Relative part of the tolerance: some units in the last place of float32.
+RELATIVE_TOLERANCE = 1e-6
 
 
 def export_onnx(model: keras.Model, path: Path) -> None:
-    """Write `model` as ONNX, with any number of segments a call.
+    """Write `model` as ONNX, with a dynamic batch size.
 
-    ONNX Runtime's portable optimisations are made here, once: batch normalisation is folded into the convolutions
-    and constants are computed, so that the file is smaller and every service starts sooner. The graph stays within
-    the standard operators.
+    ONNX Runtime's basic graph optimisations are applied once, here: batch normalisation is folded into convolutions and
+    constants are folded, so that the file is smaller and loads faster. The graph contains standard operators only.
 
     Parameters
     ----------
     model : keras.Model
-        float32 (batch, frames, n_mels) to float32 (batch, classes).
+        From float32 (batch, frames, n_mels) to float32 (batch, classes).
     path : Path
-        The file; appears complete or not at all. Its input is called ``segments``, its output ``logits``.
+        Written atomically. The graph's input is named ``segments``, its output ``logits``.
     """
     path = Path(path)
-    signature = [keras.InputSpec(shape=model.inputs[0].shape, dtype="float32", name=INPUT)]
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-        raw, slim = Path(folder, "raw.onnx"), Path(folder, "slim.onnx")
-        hollow = _Hollow(model)
-        with warnings.catch_warnings():  # the exporter looks up names that NumPy has given up
+    segments = keras.InputSpec(shape=model.inputs[0].shape, dtype="float32", name=INPUT)
+    with atomic_file(path) as optimised, temporary_path(path) as exported:
+        stand_in = _WeightsAsInputs(model)
+        with warnings.catch_warnings():  # tf2onnx uses names that NumPy deprecates
             warnings.simplefilter("ignore", FutureWarning)
-            hollow.export(raw, format="onnx", input_signature=[[*signature, *hollow.specs]], verbose=False)
-        hollow.fill(raw)
+            signature = [[segments, *stand_in.input_specs]]
+            stand_in.export(exported, format="onnx", input_signature=signature, verbose=False)
+        stand_in.insert_weights(exported)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(slim)
+        options.optimized_model_filepath = str(optimised)
         options.log_severity_level = 3
-        onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
-        proto = onnx.load(slim)
-        _tidy(proto)
+        onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
+        proto = onnx.load(optimised)
+        _name_inputs_and_outputs(proto)
         onnx.checker.check_model(proto)
-        onnx.save(proto, slim)
-        os.replace(slim, path)
+        onnx.save(proto, optimised)
 
 
-class _Hollow(keras.Model):
-    """A model whose weights are inputs: the exporter makes some forty copies of every weight that it sees.
+class _WeightsAsInputs(keras.Model):
+    """A model that takes its weights as inputs, for the exporter.
 
-    Of 46 million parameters that were 10 GB; it is now half a GB, in a seventh of the time. The weights go into the
-    file when it is there, and so do recurrent layers, of which the exporter would write loops: what they read is an
-    output until then, and what they give an input.
+    tf2onnx makes some forty copies of each weight that it sees: 10 GB for a model of 46 million parameters. Given the
+    weights as inputs it takes half a GB, and a seventh of the time; they are inserted into the exported file instead.
+    So are recurrent layers, which tf2onnx would export as loops: until then the input of such a layer is an output of
+    the graph, and the output of the layer an input.
     """
 
     def __init__(self, model: keras.Model) -> None:
-        super().__init__(name="hollow")
-        # Fixing the mode in the graph: with recurrent layers the exporter otherwise drags in the training branch.
-        self._net = keras.Model(model.inputs, model(model.inputs[0], training=False))
-        self._recurrent = recurrent_layers(self._net)
-        self._all = [*self._net.trainable_variables, *self._net.non_trainable_variables]
+        super().__init__(name="weights_as_inputs")
+        # Fixes training=False in the graph; with recurrent layers the exporter would include the training branch too.
+        self._inference_model = keras.Model(model.inputs, model(model.inputs[0], training=False))
+        self._recurrent = supported_recurrent_layers(self._inference_model)
+        trainable = self._inference_model.trainable_variables
+        self._n_trainable = len(trainable)
+        self._variables = [*trainable, *self._inference_model.non_trainable_variables]
         self.built = True
 
     @property
-    def specs(self) -> list[keras.InputSpec]:
-        """The inputs behind the segments: the weights, and what recurrent layers give."""
-        states = [
-            keras.InputSpec(layer.output.dtype, layer.output.shape, name=f"state_{i}")
+    def input_specs(self) -> list[keras.InputSpec]:
+        """Specs of the inputs after the segments: weights, and outputs of recurrent layers."""
+        weights = [keras.InputSpec(v.dtype, v.shape, name=f"weight_{i}") for i, v in enumerate(self._variables)]
+        outputs = [
+            keras.InputSpec(layer.output.dtype, layer.output.shape, name=f"recurrent_{i}")
             for i, layer in enumerate(self._recurrent)
         ]
-        return [*(keras.InputSpec(w.dtype, w.shape, name=f"weight_{i}") for i, w in enumerate(self._all)), *states]
+        return [*weights, *outputs]
 
-    def call(self, inputs):
-        segments, *given = inputs
-        values, states = given[: len(self._all)], given[len(self._all) :]
-        trainable = len(self._net.trainable_variables)
-        with answered(self._recurrent, states) as asked:
-            logits, _ = self._net.stateless_call(values[:trainable], values[trainable:], segments, training=False)
-        return [logits, *(asked[i] for i in range(len(states)))]
+    def call(self, inputs: Sequence[Any]) -> list[Any]:
+        """Logits, and the inputs of the recurrent layers."""
+        segments, *others = inputs
+        weights, recurrent_outputs = others[: len(self._variables)], others[len(self._variables) :]
+        n = self._n_trainable
+        with replace_outputs(self._recurrent, recurrent_outputs) as recurrent_inputs:
+            logits, _ = self._inference_model.stateless_call(weights[:n], weights[n:], segments, training=False)
+        return [logits, *(recurrent_inputs[i] for i in range(len(self._recurrent)))]
 
-    def fill(self, path: Path) -> None:
-        """Put weights and recurrent layers in the place of the inputs that stand for them."""
+    def insert_weights(self, path: Path) -> None:
+        """Replace the inputs of an exported file by initialisers and recurrent operators."""
         proto = onnx.load(path)
         graph = proto.graph
-        of_layers = {id(weight) for layer in self._recurrent for weight in layer.variables}
+        recurrent_weights = {id(weight) for layer in self._recurrent for weight in layer.variables}
         for value in list(graph.input):
             kind, _, index = value.name.partition(":")[0].partition("_")
             if kind == "weight":
-                if id(weight := self._all[int(index)]) not in of_layers:
-                    array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+                variable = self._variables[int(index)]
+                if id(variable) not in recurrent_weights:
+                    array = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
                     graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
-            elif kind == "state":
+            elif kind == "recurrent":
                 source = graph.output[1 + int(index)].name
-                nodes, weights = as_operator(self._recurrent[int(index)], source, value.name)
+                nodes, weights = convert_recurrent_layer(self._recurrent[int(index)], source, value.name)
                 graph.node.extend(nodes)
                 graph.initializer.extend(weights)
             else:
@@ -111,8 +116,8 @@ class _Hollow(keras.Model):
         onnx.save(proto, path)
 
 
-def _tidy(proto: onnx.ModelProto) -> None:
-    """Give input, output and batch dimension their names; drop what the optimiser left behind."""
+def _name_inputs_and_outputs(proto: onnx.ModelProto) -> None:
+    """Name input, output and batch dimension, and remove what the optimiser left unused."""
     graph = proto.graph
     used = {node.domain for node in graph.node}
     opsets = [opset for opset in proto.opset_import if opset.domain in used]
@@ -128,48 +133,58 @@ def _tidy(proto: onnx.ModelProto) -> None:
 
 
 def onnx_logits(path: Path, segments: np.ndarray) -> np.ndarray:
-    """Logits of `segments` [shape=(n, frames, n_mels)] by ONNX Runtime on one thread."""
+    """Logits of an exported model, by ONNX Runtime on one thread.
+
+    Parameters
+    ----------
+    path : Path
+    segments : np.ndarray [shape=(n, frames, n_mels), range=[0, 1]]
+
+    Returns
+    -------
+    np.ndarray [shape=(n, classes), dtype=float32]
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    blocks = (np.asarray(block, "float32") for block in _blocks(segments))
-    return np.concatenate([session.run([OUTPUT], {INPUT: block})[0] for block in blocks])
+    batches = (np.asarray(batch, "float32") for batch in _batches(segments))
+    return np.concatenate([session.run([OUTPUT], {INPUT: batch})[0] for batch in batches])
 
 
-def _blocks(segments: np.ndarray) -> Iterator[np.ndarray]:
-    return (segments[first : first + AGREEMENT_BATCH] for first in range(0, len(segments), AGREEMENT_BATCH))
+def _batches(segments: np.ndarray) -> Iterator[np.ndarray]:
+    return (segments[first : first + PARITY_BATCH] for first in range(0, len(segments), PARITY_BATCH))
 
 
-def check_agreement(model: keras.Model, onnx_path: Path, segments: np.ndarray, *, tolerance: float = 1e-4) -> float:
-    """Compare the exported file with the model it was made from.
+def check_parity(model: keras.Model, onnx_path: Path, segments: np.ndarray, *, tolerance: float = 1e-4) -> float:
+    """Check that an exported file gives the logits of the model that it was made from.
 
     Parameters
     ----------
     model : keras.Model
     onnx_path : Path
     segments : np.ndarray [shape=(n, frames, n_mels), range=[0, 1]]
-        Real segments: agreement on noise says little about the values that matter.
+        Real segments: noise does not exercise the activations that occur in use.
     tolerance : float > 0
-        Largest difference allowed between any two logits; of a net that was fitted so badly that they are in the
-        thousands, a millionth of the largest more, which is some units in the last place of float32.
+        Largest allowed difference of a logit, plus `RELATIVE_TOLERANCE` of the largest logit: those of a model whose
+        fit diverged are in the thousands, where float32 is coarser than 1e-4.
 
     Returns
     -------
-    float
+    float >= 0
         The largest difference.
 
     Raises
     ------
     GenreflowError
-        The answers differ by more than `tolerance`, or are no numbers.
+        The difference is larger than allowed, or not a number.
     """
     segments = np.asarray(segments, "float32")
-    expected = np.concatenate([np.asarray(model.predict_on_batch(block)) for block in _blocks(segments)])
+    expected = np.concatenate([np.asarray(model.predict_on_batch(batch)) for batch in _batches(segments)])
     difference = float(np.max(np.abs(onnx_logits(onnx_path, segments) - expected)))
-    allowed = tolerance + ROUNDING * float(np.max(np.abs(expected)))
+    allowed = tolerance + RELATIVE_TOLERANCE * float(np.max(np.abs(expected)))
     if not difference <= allowed:
         raise GenreflowError(
-            f"{onnx_path} and the Keras model it was made from differ by {difference:.2g} in a logit; "
-            f"at most {allowed:.2g} is right."
+            f"{onnx_path}: its logits must differ from those of the Keras model by at most {allowed:.2g}; got "
+            f"{difference:.2g}."
         )
     return difference

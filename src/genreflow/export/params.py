@@ -6,4 +6,11 @@ from genreflow.frozen import FrozenModel
 
 
 class BundleParams(FrozenModel):
-    abstain_below: float | None = Field(default=None, ge=0, le=1, description="null: from validation")
+    """How the served model answers."""
+
+    abstain_below: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="confidence of a track under which the model abstains; null: chosen on validation",
+    )
