@@ -92,7 +92,7 @@ def test_the_model_is_registered_but_not_promoted(project):
     project.commit("leaking")
 
 
-def test_only_a_run_without_leakage_makes_a_champion(project, tmp_path):
+def test_only_a_group_disjoint_split_makes_a_champion(project, tmp_path):
     """Runs after the tests above, which need the leaking run."""
     project.set(split={"method": "group"})
     printed = project.repro()

@@ -1,6 +1,8 @@
 """Steps of the stages that need neither DVC nor a fit, in a temporary project folder."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,25 @@ def test_a_study_without_an_mlflow_run_is_drawn(folder):
     study_report.main()
     assert (folder / STUDY / "study.html").exists()
     assert not list(folder.glob("mlflow.db*"))
+
+
+def run(stage: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "genreflow.stages", stage]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_stage_shows_what_it_logs(folder):
+    write_study(None)
+    done = run("study-report")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(STUDY) in done.stdout
+
+
+def test_an_error_of_a_stage_is_one_line_and_exit_code_2(folder):
+    done = run("study-report")
+    assert done.returncode == 2
+    assert str(TRIALS) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_what_the_study_searched_replaces_the_options_of_params_yaml():

@@ -3,12 +3,7 @@
 The paths below are those of dvc.yaml; no other package uses them.
 """
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
-
-from genreflow.errors import GenreflowError
-from genreflow.logs import configure_logging
 
 PROJECT = Path()  # a stage runs in the project's folder
 CHECKED = Path("data/checked")
@@ -35,18 +30,3 @@ GATE = Path("reports/gate.json")
 POINTER = Path("models/champion.json")
 CHAMPION = Path("models/champion")
 PACKAGE = Path("reports/package.json")
-
-
-def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage; a `GenreflowError` ends it with its message and exit code 2, without a traceback."""
-    configure_logging()
-    try:
-        main()
-    except GenreflowError as error:
-        print(f"genreflow: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-def say(message: str) -> None:
-    """One line of progress, at once."""
-    print(message, flush=True)

@@ -7,7 +7,7 @@ from genreflow.audit.summary import format_audit
 from genreflow.features.store import FeatureStore
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
-from genreflow.stages import AUDIT, FEATURES, FINGERPRINTS, MANIFEST, run_stage
+from genreflow.stages import AUDIT, FEATURES, FINGERPRINTS, MANIFEST
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,3 @@ def main() -> None:
     )
     report.save(AUDIT)
     logger.info(format_audit(report, more=f"all are in {AUDIT}"))
-
-
-if __name__ == "__main__":
-    run_stage(main)

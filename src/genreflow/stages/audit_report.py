@@ -6,7 +6,7 @@ from genreflow.audit.faults import Audit
 from genreflow.features.store import FeatureStore
 from genreflow.manifest.manifest import Manifest
 from genreflow.reporting.audit.page import write_page
-from genreflow.stages import AUDIT, AUDIT_PAGE, FEATURES, MANIFEST, run_stage
+from genreflow.stages import AUDIT, AUDIT_PAGE, FEATURES, MANIFEST
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,3 @@ def main() -> None:
     audit = Audit.load(AUDIT)
     write_page(AUDIT_PAGE, audit, Manifest.load(MANIFEST), FeatureStore.open(FEATURES))
     logger.info(f"{len(audit.faults)} faults shown in {AUDIT_PAGE}")
-
-
-if __name__ == "__main__":
-    run_stage(main)

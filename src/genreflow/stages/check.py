@@ -8,7 +8,7 @@ from genreflow.datasets.sources import DOWNLOADABLE, check_sources
 from genreflow.errors import ParameterError
 from genreflow.files import write_text
 from genreflow.params import load_params
-from genreflow.stages import CHECKED, run_stage
+from genreflow.stages import CHECKED
 
 
 def main() -> None:
@@ -23,7 +23,3 @@ def main() -> None:
                 f"({error.strerror})."
             ) from None
     write_text(CHECKED, "params.yaml is valid\n")
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -9,7 +9,7 @@ from genreflow.evaluation.metrics import evaluate
 from genreflow.files import write_csv, write_json
 from genreflow.inference.predictor import Predictor
 from genreflow.inference.tracks import predict_tracks
-from genreflow.stages import CANDIDATE, CONFUSION, EVALUATION, METRICS, PREDICTIONS, run_stage
+from genreflow.stages import CANDIDATE, CONFUSION, EVALUATION, METRICS, PREDICTIONS
 from genreflow.stages.inputs import Data
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,3 @@ def log_evaluation(evaluation: Evaluation) -> None:
     )
     for note in report["notes"]:
         logger.info(f"note: {note}")
-
-
-if __name__ == "__main__":
-    run_stage(main)

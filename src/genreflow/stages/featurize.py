@@ -8,7 +8,7 @@ from genreflow.datasets.filterbank import load_or_make_filter_bank
 from genreflow.errors import GenreflowError
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
-from genreflow.stages import FEATURES, FILTERS, MANIFEST, RAW, run_stage
+from genreflow.stages import FEATURES, FILTERS, MANIFEST, RAW
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,3 @@ def main() -> None:
     if not report.computed + report.reused:
         raise GenreflowError(f"{RAW}: at least one track must have features; got none, for the reasons above.")
     logger.info(f"{report.computed} tracks computed, {report.reused} reused, {report.dropped} removed")
-
-
-if __name__ == "__main__":
-    run_stage(main)

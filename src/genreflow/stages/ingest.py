@@ -4,7 +4,7 @@ import logging
 
 from genreflow.datasets.sources import ingest
 from genreflow.params import load_params
-from genreflow.stages import MANIFEST, RAW, run_stage
+from genreflow.stages import MANIFEST, RAW
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,3 @@ def main() -> None:
     logger.info(f"{len(manifest.tracks)} tracks of {len(manifest.genres)} genres from {data.source}: {data.path}")
     for note in manifest.notes:
         logger.info(f"note: {note}")
-
-
-if __name__ == "__main__":
-    run_stage(main)

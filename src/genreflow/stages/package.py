@@ -11,7 +11,7 @@ from genreflow.errors import GenreflowError
 from genreflow.files import atomic_directory, write_json
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.pointer import read_pointer
-from genreflow.stages import CHAMPION, PACKAGE, POINTER, PROJECT, run_stage
+from genreflow.stages import CHAMPION, PACKAGE, POINTER, PROJECT
 
 if TYPE_CHECKING:
     from bentoml import Bento
@@ -65,7 +65,3 @@ def build_bento() -> "Bento":
             shutil.copyfile(PROJECT / name, Path(folder, name))
         with contextlib.chdir(folder):
             return bentoml.bentos.build_bentofile(BENTOFILE, build_ctx=folder)
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -24,7 +24,6 @@ from genreflow.stages import (
     PREDICTIONS,
     PROJECT,
     RAW,
-    run_stage,
 )
 from genreflow.stages.inputs import Data
 
@@ -137,7 +136,3 @@ def move_pointer(registry: Registry, version: str, pointer: Pointer | None, repo
         write_pointer(None, POINTER)
     elif pointer is None:
         raise GenreflowError(f"{POINTER}: needs a champion, and version {version} is not promoted. {report.reason}")
-
-
-if __name__ == "__main__":
-    run_stage(main)

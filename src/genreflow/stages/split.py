@@ -12,7 +12,7 @@ from genreflow.params import load_params
 from genreflow.splits.make import make_split
 from genreflow.splits.report import count_tracks, leakage_table
 from genreflow.splits.split import Split
-from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_REPORT, run_stage
+from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_REPORT
 from genreflow.stages.inputs import Data
 
 if TYPE_CHECKING:
@@ -55,7 +55,3 @@ def log_split(split: Split) -> None:
         logger.info(line)
     for note in split.notes:
         logger.info(f"note: {note}")
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -4,7 +4,7 @@ import logging
 
 from genreflow.errors import GenreflowError
 from genreflow.reporting.study import load_study, write_report
-from genreflow.stages import PROJECT, STUDY, TRIALS, run_stage
+from genreflow.stages import PROJECT, STUDY, TRIALS
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,3 @@ def log_report(run_id: str) -> None:
         logger.warning("the report was not added to the MLflow run %s: %s", run_id, " ".join(str(error).split()))
         return
     log_folder(client, run_id, STUDY, timeout=TIMEOUT_S)
-
-
-if __name__ == "__main__":
-    run_stage(main)

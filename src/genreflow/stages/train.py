@@ -11,7 +11,7 @@ from genreflow.features.spec import FilterBank
 from genreflow.files import read_json, write_csv
 from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
-from genreflow.stages import BEST, CANDIDATE, CURVES, FEATURES, FILTERS, PROJECT, run_stage
+from genreflow.stages import BEST, CANDIDATE, CURVES, FEATURES, FILTERS, PROJECT
 from genreflow.stages.inputs import Data
 from genreflow.training.options import FitOptions
 
@@ -131,7 +131,3 @@ def curve_rows(history: Mapping[str, list[float]], tags: Mapping[str, str]) -> l
         {"epoch": epoch + 1, **tags, **{metric: values[epoch] for metric, values in history.items()}}
         for epoch in range(epochs)
     ]
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -3,7 +3,7 @@
 import logging
 
 from genreflow.files import write_csv, write_json
-from genreflow.stages import BEST, TRIALS, TRIALS_CSV, run_stage
+from genreflow.stages import BEST, TRIALS, TRIALS_CSV
 from genreflow.stages.study_worker import CompletedStudy, run_worker
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,3 @@ def write_results(completed: CompletedStudy) -> None:
         best.configuration.architecture,
         best.track_accuracy,
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)
