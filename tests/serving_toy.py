@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,12 @@ TONES = {"bass": 300.0, "drone": 2000.0, "whistle": 3500.0}
 
 
 def write_toy_bundle(
-    directory: Path, *, abstain_below: float = 0.5, temperature: float = 1.5, leaking: bool = False
+    directory: Path,
+    *,
+    abstain_below: float = 0.5,
+    temperature: float = 1.5,
+    leaking: bool = False,
+    lineage: dict | None = None,
 ) -> Bundle:
     """Write a bundle whose logit k is proportional to the mean level of the k-th third of the mel bands."""
     bands, bins = SPEC.n_mels, 1 + SPEC.n_fft // 2
@@ -59,14 +66,14 @@ def write_toy_bundle(
         temperature=temperature,
         abstain_below=abstain_below,
         architecture="toy",
-        lineage={"manifest": "none"} | ({"leaking": True} if leaking else {}),
+        lineage={"manifest": "none"} | ({"leaking": True} if leaking else {}) | (lineage or {}),
     )
 
 
 def tone(label: str, seconds: float, *, rate: int = 8000, channels: int = 1) -> np.ndarray:
     """Return a sine at the frequency of `label`, float32 [shape=(n, channels)]."""
-    time = np.arange(round(seconds * rate)) / rate
-    return np.repeat(0.3 * np.sin(2 * np.pi * TONES[label] * time)[:, None], channels, axis=1).astype(np.float32)
+    times = np.arange(round(seconds * rate)) / rate
+    return np.repeat(0.3 * np.sin(2 * np.pi * TONES[label] * times)[:, None], channels, axis=1).astype(np.float32)
 
 
 def write_tone(path: Path, label: str, seconds: float = 5.0, *, rate: int = 8000, channels: int = 1, **how) -> Path:
@@ -81,7 +88,8 @@ def write_toy_project(folder: Path) -> Path:
         shutil.copy(ROOT / name, folder)
     cached = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "src" / "genreflow", folder / "src" / "genreflow", ignore=cached)
-    write_toy_bundle(folder / "plain", abstain_below=0.4)
+    hashes = {"train_tracks": ["ab", "cd"], "valid_tracks": ["ef"]}
+    write_toy_bundle(folder / "plain", abstain_below=0.4, lineage=hashes)
     stamp(folder / "plain", folder / "models" / "champion", version="3", metrics={"accuracy": 0.75})
     beside = ("data/raw/a.wav", "mlruns/0/meta.yaml", "models/champion/model.keras", "src/genreflow/__pycache__/a.pyc")
     for name in (".venv/bin/python", *beside):
@@ -97,3 +105,11 @@ def build_bento(project: Path, home: Path) -> Path:
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
     [bento] = [path for path in (home / "bentos" / "genre-classifier").iterdir() if path.is_dir()]
     return bento
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until `condition` returns something true; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -12,7 +12,7 @@ from genreflow.registry.gate import Evidence, decide
 from genreflow.registry.model_card import model_card
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.pointer import read_pointer, write_pointer
-from genreflow.serving import schema
+from genreflow.serving.settings import settings
 from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.tracking.study import study_run
 from genreflow.tracking.trials import StudyTrials
@@ -79,9 +79,9 @@ def test_predictions_and_the_model_endpoint_are_marked(tmp_path, bundle, leaking
     assert ("leaking" in prediction["model"]) is leaking
 
     monkeypatch.setenv("GENREFLOW_BUNDLE", str(bundle.directory))
-    schema.settings.cache_clear()
+    settings.cache_clear()
     card = json.loads(GenreClassifier.inner().model().body)
-    schema.settings.cache_clear()
+    settings.cache_clear()
     assert card.get("leaking", False) is leaking
     assert ("leaking" in card) is leaking
     assert card["architecture"] == "toy"

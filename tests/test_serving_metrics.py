@@ -1,7 +1,10 @@
-"""What a real service counts."""
+"""The Prometheus metrics of a real service with two workers."""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 import soundfile as sf
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,40 +15,43 @@ from serving_toy import tone, write_tone, write_toy_bundle
 
 @pytest.fixture(scope="module")
 def environment(bento_home, tmp_path_factory):
-    """A model that is often unsure."""
+    """The environment of a service whose model often abstains."""
     bundle = write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle", abstain_below=0.9).directory
     return {"BENTOML_HOME": bento_home, "GENREFLOW_BUNDLE": str(bundle), "GENREFLOW_MAX_MINUTES": "1"}
 
 
 @pytest.fixture(scope="module")
-def client(environment):
-    with (
-        served("genre-classifier:latest", environment=environment, watch=False) as service,
-        httpx.Client(base_url=service.url, timeout=60) as client,
-    ):
+def service(environment):
+    with served("genre-classifier:latest", environment=environment, watch=False) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    with httpx.Client(base_url=service.url, timeout=60) as client:
         yield client
 
 
-def counted(client) -> dict:
-    """Every sample of ours, by name and label."""
+def samples(client) -> dict:
+    """Return the samples of the metrics of genreflow, by name and label."""
     families = text_string_to_metric_families(client.get("/metrics").text)
-    samples = [sample for family in families for sample in family.samples if sample.name.startswith("genreflow_")]
-    return {(each.name, *each.labels.values()): each.value for each in samples}
+    found = [sample for family in families for sample in family.samples if sample.name.startswith("genreflow_")]
+    return {(each.name, *each.labels.values()): each.value for each in found}
 
 
-def test_answers_and_failures_are_counted(client, tmp_path):
-    before = counted(client)
+def test_predictions_failures_and_errors_are_recorded(client, tmp_path):
+    before = samples(client)
     sounds = {name: write_tone(tmp_path / f"{name}.wav", name, 4.0) for name in ("bass", "drone")}
-    # Two genres at once, for the model to be unsure.
+    # Two tones at once, on which the model abstains.
     sf.write(tmp_path / "both.wav", 0.5 * (tone("bass", 4.0) + tone("whistle", 4.0)), 8000)
     sf.write(tmp_path / "silent.wav", np.zeros(8000), 8000)
     sf.write(tmp_path / "long.flac", np.zeros(8000 * 90, np.int16), 8000)
     (tmp_path / "words.mp3").write_text("words")
-    answers = [
+    predictions = [
         client.post("/classify", files={"audio": path.open("rb")}).json()
         for path in (sounds["bass"], sounds["bass"], sounds["drone"], tmp_path / "both.wav")
     ]
-    assert [answer["genre"] for answer in answers] == ["bass", "bass", "drone", None]
+    assert [prediction["genre"] for prediction in predictions] == ["bass", "bass", "drone", None]
     for name in ("silent.wav", "long.flac", "words.mp3", "words.mp3"):
         client.post("/classify", files={"audio": (tmp_path / name).open("rb")})
     files = [("audios", path.open("rb")) for path in (sounds["drone"], tmp_path / "words.mp3")]
@@ -53,9 +59,9 @@ def test_answers_and_failures_are_counted(client, tmp_path):
     client.post("/classify", json={})
     client.get("/nowhere")
 
-    after = counted(client)
-    grown = {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
-    confidences = [answer["confidence"] for answer in [*answers, drone]]
+    after = samples(client)
+    increases = {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+    confidences = [prediction["confidence"] for prediction in [*predictions, drone]]
     expected = {
         ("genreflow_predictions_total", "bass"): 2,
         ("genreflow_predictions_total", "drone"): 2,
@@ -73,7 +79,7 @@ def test_answers_and_failures_are_counted(client, tmp_path):
         ("genreflow_audio_seconds_count",): 5,
         ("genreflow_audio_seconds_sum",): pytest.approx(20.0, abs=0.1),
     }
-    assert {name: value for name, value in grown.items() if "bucket" not in name[0]} == expected
+    assert {name: value for name, value in increases.items() if "bucket" not in name[0]} == expected
     for edge in (0.5, 0.9, 1.0):
         bucket = after["genreflow_confidence_bucket", str(edge)] - before.get(
             ("genreflow_confidence_bucket", str(edge)), 0
@@ -81,16 +87,35 @@ def test_answers_and_failures_are_counted(client, tmp_path):
         assert bucket == sum(confidence <= edge for confidence in confidences)
 
 
-def test_another_service_of_the_same_store_counts_for_itself(client, environment, tmp_path):
+def test_two_services_of_one_store_count_separately(client, environment, tmp_path):
     sound = write_tone(tmp_path / "bass.wav", "bass", 2.0).read_bytes()
     client.post("/classify", files={"audio": ("bass.wav", sound)})
-    before = counted(client)
+    before = samples(client)
     assert before["genreflow_predictions_total", "bass"] > 0
     with (
         served("genre-classifier:latest", environment=environment, watch=False) as service,
         httpx.Client(base_url=service.url, timeout=60) as other,
     ):
         other.post("/classify", files={"audio": ("bass.wav", sound)})
-        assert counted(other)["genreflow_predictions_total", "bass"] == 1
-        assert counted(client) == before
-    assert counted(client) == before
+        assert samples(other)["genreflow_predictions_total", "bass"] == 1
+        assert samples(client) == before
+    assert samples(client) == before
+
+
+def test_metrics_are_the_sum_of_all_workers_whichever_reports_them(client, service, tmp_path):
+    sound = write_tone(tmp_path / "bass.wav", "bass", 2.0).read_bytes()
+    before = samples(client)["genreflow_predictions_total", "bass"]
+
+    def classify(_):
+        with httpx.Client(base_url=service.url, timeout=60) as own:  # a connection of its own reaches either worker
+            own.post("/classify", files={"audio": ("bass.wav", sound)})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(classify, range(40)))
+    for _ in range(10):
+        with httpx.Client(base_url=service.url, timeout=60) as own:
+            assert samples(own)["genreflow_predictions_total", "bass"] == before + 40
+    directory = service.log.parent / "bentoml" / "prometheus_multiproc_dir"
+    workers = {worker.pid for worker in psutil.Process(service.process.pid).children()}
+    assert len(workers) == 2
+    assert {int(path.stem.partition("_")[2]) for path in directory.glob("counter_*.db")} == workers

@@ -48,7 +48,7 @@ def restrictive_service(bento_home, tmp_path_factory):
 @pytest.fixture(scope="module")
 def single_request_service(bento_home):
     """A service with a concurrency limit of one, whose timeout for stalled clients is longer than a test."""
-    settings = {"MAX_REQUESTS": "1", "STALL_SECONDS": "120"}
+    settings = {"MAX_REQUESTS": "1", "PROCESSES": "1", "STALL_SECONDS": "120"}
     with served("genre-classifier:latest", environment=environment_of(bento_home, settings)) as service:
         yield service
 

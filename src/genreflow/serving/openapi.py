@@ -1,20 +1,21 @@
-"""The OpenAPI document: routes, answers and errors, with an example of each.
+"""The OpenAPI document of the service: routes, responses and errors, each with an example.
 
-BentoML's own loses that a genre may be null, and knows only errors that this service does not give.
+BentoML's own document does not say that a genre may be null, and lists only errors that this service does not return.
 """
 
 from typing import Any
 
+import bentoml
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import genreflow
-from genreflow.serving.schema import Answer, BatchAnswer, ErrorAnswer, ModelCard, settings
+from genreflow.serving.schema import BatchClassification, Classification, ErrorBody, ModelInfo
+from genreflow.serving.settings import Settings
 
-REQUEST_ID = "X-Request-ID"
 _REF = "#/components/schemas/{model}"
 _MODEL = {"name": "genre-classifier", "version": "3"}
-_ANSWER = {
+_CLASSIFICATION = {
     "genre": "jazz",
     "confidence": 0.71,
     "probabilities": {"jazz": 0.71, "blues": 0.2, "rock": 0.09},
@@ -26,15 +27,19 @@ _ANSWER = {
     "short": False,
     "model": _MODEL,
 }
-_ABSTAINED = _ANSWER | {"genre": None, "confidence": 0.36, "probabilities": {"rock": 0.36, "jazz": 0.33, "blues": 0.31}}
-_UNDECODABLE = ("undecodable", "song.mp3 cannot be decoded as audio; wav, flac, ogg, opus and mp3 are read.")
+_ABSTENTION = _CLASSIFICATION | {
+    "genre": None,
+    "confidence": 0.36,
+    "probabilities": {"rock": 0.36, "jazz": 0.33, "blues": 0.31},
+}
+_UNDECODABLE = ("undecodable", "song.mp3 cannot be decoded as audio; wav, flac, ogg, opus and mp3 are supported.")
 _BATCH = {
     "results": [
-        {"file": "song.wav", **_ANSWER},
+        {"file": "song.wav", **_CLASSIFICATION},
         {"file": "song.mp3", "error": dict(zip(("code", "message"), _UNDECODABLE, strict=True))},
     ]
 }
-_CARD = {
+_MODEL_INFO = {
     **_MODEL,
     "architecture": "efficient",
     "labels": ["blues", "jazz", "rock"],
@@ -46,52 +51,83 @@ _CARD = {
     "hash": "5b1f0c",
 }
 
-# By status: when it is given, and an example.
+# Description and example of each error, by status.
 _ERRORS = {
-    400: ("No such form.", ("malformed_request", "The form has no field 'audio'; send the audio there, as a file.")),
-    401: ("A token is set, and was not sent.", ("unauthorised", "A token is needed here.")),
-    408: ("The client stalled.", ("timeout", "The body stopped coming, or came slower than 10 kB a second.")),
-    413: ("Too large, too long or too many.", ("too_long", "song.wav is longer than 900 s.")),
-    415: ("No decoder reads it.", _UNDECODABLE),
-    422: ("It decodes, but to nothing that could be classified.", ("unusable", "song.wav is silent; sound is needed.")),
-    429: ("As many requests as are taken on are under way.", ("overloaded", "32 requests are under way.")),
-    500: ("A fault of the service.", ("internal", "The service failed; its log says more.")),
-    504: ("It took too long.", ("too_slow", "The request could not be answered in time.")),
+    400: ("Malformed request.", ("malformed_request", "The field 'audio' must be a file; got text.")),
+    401: (
+        "The token is missing or wrong.",
+        ("unauthorised", "The header 'Authorization: Bearer <token>' is required."),
+    ),
+    408: ("The upload stalled.", ("timeout", "The body must arrive without pauses of 15 s.")),
+    413: ("Too large, too long or too many files.", ("too_long", "song.wav is longer than 900 s.")),
+    415: ("Not decodable.", _UNDECODABLE),
+    422: ("Decodable, but unusable.", ("unusable", "song.wav is silent from beginning to end.")),
+    429: ("Too many concurrent requests.", ("overloaded", "Too many concurrent requests (limit 32); retry after 1 s.")),
+    500: ("Internal error.", ("internal", "Internal error; the log has the details.")),
+    504: ("Not answered in time.", ("too_slow", "The request could not be answered in time.")),
 }
-_HEADERS = {
+_REQUEST_ID = "X-Request-ID"
+_RESPONSE_HEADERS = {
+    _REQUEST_ID: {"schema": {"type": "string"}, "description": "As sent by the client, or generated; the log has it."}
+}
+_ERROR_HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
     429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
 }
-_ID_HEADER = {REQUEST_ID: {"schema": {"type": "string"}, "description": "As it was sent, or made up; the log has it."}}
+_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+_BENTOML_ROUTES = {
+    "/livez": "Liveness probe.",
+    "/healthz": "Liveness probe, under its older name.",
+    "/readyz": "Readiness probe.",
+    "/metrics": "Metrics in Prometheus' text format.",
+}
 
 
-def describe(service: Any) -> dict:
-    """Describe the service.
+def describe(service: bentoml.Service[Any], settings: Settings) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of a service with the routes classify, classify_batch and model.
 
     Parameters
     ----------
     service : bentoml.Service
-        Its name and routes are told; its docstrings are the descriptions.
-
-    Returns
-    -------
-    dict
-        An OpenAPI 3.1 document.
+        The docstrings of its routes are their summaries.
+    settings : Settings
     """
-    shown = {"answer": _ANSWER, "not sure": _ABSTAINED}
-    classify = _route(service, "classify", Answer, shown, _form("audio", _FILE), *_ERRORS)
-    one_form = (status for status in _ERRORS if status not in (415, 422))  # a file's error is in its place
-    files = {"type": "array", "items": _FILE, "minItems": 1, "maxItems": settings().max_files}
-    batch = _route(service, "classify_batch", BatchAnswer, {"answer": _BATCH}, _form("audios", files), *one_form)
-    model = _route(service, "model", ModelCard, {"answer": _CARD}, None, 401, 429, 500)
+    files = {"type": "array", "items": _FILE, "minItems": 1, "maxItems": settings.max_files}
+    operations = {
+        "classify": _operation(
+            Classification,
+            {"genre": _CLASSIFICATION, "abstention": _ABSTENTION},
+            errors=tuple(_ERRORS),
+            form=_form("classify", "audio", _FILE),
+        ),
+        "classify_batch": _operation(
+            BatchClassification,
+            {"results": _BATCH},
+            errors=tuple(status for status in _ERRORS if status not in (415, 422)),  # these are in the results
+            form=_form("classify_batch", "audios", files),
+        ),
+        "model": _operation(ModelInfo, {"model": _MODEL_INFO}, errors=(401, 429, 500)),
+    }
+    security: list[dict[str, list[str]]] = [{"token": []}] if settings.token else []
+    routes = {
+        f"/{name}": {
+            "post": {"operationId": name, "summary": service.apis[name].doc or "", "security": security, **operation}
+        }
+        for name, operation in operations.items()
+    }
+    probes = {
+        path: {"get": {"summary": summary, "responses": {"200": {"description": "OK."}}}}
+        for path, summary in _BENTOML_ROUTES.items()
+    }
     _, schemas = models_json_schema(
-        [(each, "serialization") for each in (Answer, BatchAnswer, ModelCard, ErrorAnswer)], ref_template=_REF
+        [(model, "serialization") for model in (Classification, BatchClassification, ModelInfo, ErrorBody)],
+        ref_template=_REF,
     )
     return {
         "openapi": "3.1.0",
         "info": {"title": service.name, "description": service.description or "", "version": genreflow.__version__},
         "servers": [{"url": "."}],
-        "paths": {"/classify": classify, "/classify_batch": batch, "/model": model, **_infrastructure()},
+        "paths": routes | probes,
         "components": {
             "schemas": schemas["$defs"],
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -99,62 +135,36 @@ def describe(service: Any) -> dict:
     }
 
 
-_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
-
-
-def _form(field: str, schema: dict) -> dict:
+def _form(route: str, field: str, schema: dict[str, Any]) -> dict[str, Any]:
     content = {"type": "object", "properties": {field: schema}, "required": [field], "additionalProperties": False}
-    described = f"For example: curl -F {field}=@song.mp3 http://127.0.0.1:3000/classify"
-    return {"required": True, "description": described, "content": {"multipart/form-data": {"schema": content}}}
+    example = f"For example: curl -F {field}=@song.mp3 http://127.0.0.1:3000/{route}"
+    return {"required": True, "description": example, "content": {"multipart/form-data": {"schema": content}}}
 
 
-def _route(
-    service: Any, name: str, answer: type[BaseModel], examples: dict, body: dict | None, *errors: int
-) -> dict[str, dict]:
-    responses = {
-        "200": {
-            "description": "The answer.",
-            "headers": _ID_HEADER,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": _REF.format(model=answer.__name__)},
-                    "examples": {title: {"value": value} for title, value in examples.items()},
-                }
-            },
-        }
-    }
+def _operation(
+    model: type[BaseModel], examples: dict[str, Any], *, errors: tuple[int, ...], form: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return an operation: its response `model` with examples by title, the statuses of its errors, and its form."""
+    responses = {"200": _response("OK.", model, examples)}
     for status in errors:
-        when, (code, message) = _ERRORS[status]
-        responses[str(status)] = {
-            "description": when,
-            "headers": _ID_HEADER | _HEADERS.get(status, {}),
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": _REF.format(model=ErrorAnswer.__name__)},
-                    "examples": {code: {"value": {"error": {"code": code, "message": message}}}},
-                }
-            },
-        }
-    operation = {
-        "operationId": name,
-        "summary": service.apis[name].doc or "",
-        "parameters": [
-            {"name": REQUEST_ID, "in": "header", "schema": {"type": "string"}, "example": "my-request-1"},
-        ],
-        "responses": responses,
-        "security": [{"token": []}] if settings().token else [],
-    }
-    return {"post": operation | ({"requestBody": body} if body else {})}
+        description, (code, message) = _ERRORS[status]
+        error = {"error": {"code": code, "message": message}}
+        responses[str(status)] = _response(description, ErrorBody, {code: error}, _ERROR_HEADERS.get(status))
+    parameter = {"name": _REQUEST_ID, "in": "header", "schema": {"type": "string"}, "example": "my-request-1"}
+    operation: dict[str, Any] = {"parameters": [parameter], "responses": responses}
+    return operation | ({"requestBody": form} if form else {})
 
 
-def _infrastructure() -> dict:
-    told = {
-        "/livez": "Answers while the process lives.",
-        "/healthz": "The same, under its older name.",
-        "/readyz": "Answers when requests are taken.",
-        "/metrics": "Figures for Prometheus.",
-    }
+def _response(
+    description: str, model: type[BaseModel], examples: dict[str, Any], headers: dict[str, Any] | None = None
+) -> dict[str, Any]:
     return {
-        path: {"get": {"summary": summary, "responses": {"200": {"description": "Well."}}}}
-        for path, summary in told.items()
+        "description": description,
+        "headers": _RESPONSE_HEADERS | (headers or {}),
+        "content": {
+            "application/json": {
+                "schema": {"$ref": _REF.format(model=model.__name__)},
+                "examples": {title: {"value": value} for title, value in examples.items()},
+            }
+        },
     }

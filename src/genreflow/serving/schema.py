@@ -1,64 +1,70 @@
-"""What the routes take and give, as BentoML's specs; `genreflow.serving.openapi` describes them."""
+"""Inputs and outputs of the routes, as BentoML's IO descriptors; `genreflow.serving.openapi` documents them."""
 
-from functools import cache
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from bentoml import IODescriptor
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from genreflow.serving.settings import Settings
-from genreflow.serving.upload import Refusal, read_files
+from genreflow.serving.upload import UploadForm
 
-settings = cache(Settings.from_environment)
+if TYPE_CHECKING:
+    from genreflow.inference.predictor import Predictor
+
+# BentoML's client sends what has this schema as a file of a multipart form.
+AudioFile = Annotated[UploadFile, WithJsonSchema({"type": "file", "format": "audio"})]
 
 
-class _Upload(IODescriptor):
-    """A form with one field of files, read by `read_files`.
+# Entries of a bundle's lineage that list hashes of tracks.
+TRACK_LISTS = ("train_tracks", "valid_tracks")
 
-    The handler is given a list of ``UploadFile``, or the `Refusal` to answer with: an exception raised here would
-    become an answer of BentoML's own.
-    """
 
-    field: ClassVar[str]
+class UploadInput(IODescriptor):
+    """A multipart form with one field of audio files, which `AdmissionMiddleware` has read."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    media_type: ClassVar[str | None] = "multipart/form-data"
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.multipart_fields = list(cls.model_fields)
+
+    @classmethod
+    def form(cls, settings: Settings) -> UploadForm:
+        """Return what the middleware reads for this input."""
+        raise NotImplementedError
+
+
+class ClassifyInput(UploadInput):
+    audio: AudioFile = Field(description="The audio file.")
+
+    @classmethod
+    def form(cls, settings: Settings) -> UploadForm:
+        return UploadForm("audio", max_files=1)
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Self:
-        limits = settings()
-        try:
-            files = await read_files(
-                request,
-                cls.field,
-                max_files=cls.max_files(),
-                max_bytes=limits.max_bytes,
-                stall_seconds=limits.stall_seconds,
-            )
-        except Refusal as refusal:
-            return cls.model_construct(**{cls.field: refusal})
-        return cls.model_construct(**{cls.field: files})
-
-    @staticmethod
-    def max_files() -> int:
-        return 1
+        [file] = request.state.files
+        return cls(audio=file)
 
 
-class AudioUpload(_Upload):
-    field = "audio"
-    audio: Path = Field(description="The audio file.")
+class ClassifyBatchInput(UploadInput):
+    audios: list[AudioFile] = Field(description="Audio files; the field is repeated for each.")
+
+    @classmethod
+    def form(cls, settings: Settings) -> UploadForm:
+        return UploadForm("audios", max_files=settings.max_files)
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> Self:
+        return cls(audios=request.state.files)
 
 
-class AudioUploads(_Upload):
-    field = "audios"
-    audios: list[Path] = Field(description="Audio files: the field is sent once for each.")
-
-    @staticmethod
-    def max_files() -> int:
-        return settings().max_files
-
-
-class NoInput(IODescriptor):
-    """A body that is not looked at."""
+class EmptyInput(IODescriptor):
+    """No input: the body is ignored."""
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Self:
@@ -66,57 +72,63 @@ class NoInput(IODescriptor):
 
 
 class ErrorDetail(BaseModel):
-    code: str = Field(description="A word for programs.")
-    message: str = Field(description="A sentence for people.")
+    code: str = Field(description="Identifier for programs.")
+    message: str = Field(description="One sentence for people.")
 
 
-class ErrorAnswer(BaseModel):
+class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-class SegmentAnswer(BaseModel):
+class SegmentClassification(BaseModel):
     start: float = Field(ge=0, description="Seconds from the beginning.")
     end: float = Field(ge=0, description="Seconds from the beginning.")
     genre: str
     confidence: float = Field(ge=0, le=1)
 
 
-LEAKING = "Only there, and true, where the model was made with a split that leaks: its figures flatter."
+LEAKING = (
+    "Present, and true, only if the model was trained with a split that leaks: its metrics are optimistically biased."
+)
 
 
-class ModelAnswer(BaseModel):
+class ModelVersion(BaseModel):
     name: str
     version: str | None
     leaking: bool = Field(default=False, description=LEAKING)
 
 
-class _Answer(BaseModel):
-    genre: str | None = Field(description="Null where the model abstains.")
+class _ClassificationFields(BaseModel):
+    genre: str | None = Field(description="Null if the model abstains.")
     confidence: float = Field(ge=0, le=1, description="The highest probability.")
-    probabilities: dict[str, float] = Field(description="Every genre, the likeliest first.")
-    segments: list[SegmentAnswer]
+    probabilities: dict[str, float] = Field(description="Of every genre, in descending order.")
+    segments: list[SegmentClassification]
     duration: float = Field(ge=0, description="Seconds.")
-    short: bool = Field(description="The audio is shorter than a segment and was padded with silence.")
-    model: ModelAnswer
+    short: bool = Field(description="Whether the audio is shorter than a segment and was padded with silence.")
+    model: ModelVersion
 
 
-class Answer(_Answer, IODescriptor):
-    pass
+class Classification(_ClassificationFields, IODescriptor):
+    """Response of ``/classify``."""
 
 
-class FileAnswer(_Answer):
-    file: str = Field(description="Its name, as it was sent.")
+class FileClassification(_ClassificationFields):
+    file: str = Field(description="The file name that was sent.")
 
 
-class FileError(ErrorAnswer):
-    file: str = Field(description="Its name, as it was sent.")
+class FileError(ErrorBody):
+    file: str = Field(description="The file name that was sent.")
 
 
-class BatchAnswer(IODescriptor):
-    results: list[FileAnswer | FileError] = Field(description="In the order sent.")
+class BatchClassification(IODescriptor):
+    """Response of ``/classify_batch``."""
+
+    results: list[FileClassification | FileError] = Field(description="In the order sent.")
 
 
-class ModelCard(IODescriptor):
+class ModelInfo(IODescriptor):
+    """Response of ``/model``."""
+
     name: str
     version: str | None
     leaking: bool = Field(default=False, description=LEAKING)
@@ -128,3 +140,19 @@ class ModelCard(IODescriptor):
     metrics: dict[str, Any]
     lineage: dict[str, Any]
     hash: str
+
+
+def describe_model(predictor: "Predictor") -> dict[str, Any]:
+    """Return the fields of `ModelInfo`; the lineage without the hashes of its tracks, which grow with the data."""
+    bundle = predictor.bundle
+    return {
+        **predictor.model,
+        "architecture": bundle.architecture,
+        "labels": list(bundle.labels),
+        "segment_seconds": round(bundle.spec.seconds(bundle.segment_frames), 3),
+        "sample_rate": bundle.spec.sample_rate,
+        "abstain_below": bundle.abstain_below,
+        "metrics": bundle.metrics,
+        "lineage": {name: value for name, value in bundle.lineage.items() if name not in TRACK_LISTS},
+        "hash": bundle.hash,
+    }

@@ -1,93 +1,90 @@
-"""The BentoML service: a predictor wired to routes.
+"""The BentoML service: a predictor behind HTTP routes.
 
-BentoML imports this module in its supervising process too, so what is heavy is imported in ``__init__``.
+BentoML imports this module in its supervisor too, so heavy imports are inside ``__init__``.
 """
 
 import time
 from typing import Any
 
 import bentoml
-from starlette.responses import JSONResponse
+from starlette.datastructures import UploadFile
+from starlette.responses import JSONResponse, Response
 
 from genreflow.errors import AudioError
 from genreflow.inference.environment import ENVIRONMENT
-from genreflow.serving.asgi import FrontedService
-from genreflow.serving.front import ANSWER_SECONDS
-from genreflow.serving.metrics import metrics
-from genreflow.serving.prefork import CAN_FORK
-from genreflow.serving.schema import Answer, AudioUpload, AudioUploads, BatchAnswer, ModelCard, NoInput, settings
-from genreflow.serving.ui import page
-from genreflow.serving.upload import TOO_MUCH, Refusal
+from genreflow.serving.application import GuardedService
+from genreflow.serving.metrics import FAILURES, count_prediction
+from genreflow.serving.open_files import raise_open_file_limit
+from genreflow.serving.responses import ErrorResponse, RequestError
+from genreflow.serving.schema import (
+    BatchClassification,
+    Classification,
+    ClassifyBatchInput,
+    ClassifyInput,
+    EmptyInput,
+    ModelInfo,
+    describe_model,
+)
+from genreflow.serving.settings import settings
+from genreflow.serving.upload import MAX_REQUEST_SECONDS
 
 
 @bentoml.service(
     name="genre-classifier",
-    description="Says what genre music is, as a whole and over time.",
-    workers=1,
-    # `genreflow.serving.prefork` makes it as many processes as there are cores to use.
-    threads=1 if CAN_FORK else 2,
-    # How many requests are taken on, and the access log, are the front's business.
-    service_class=FrontedService,
-    traffic={"timeout": ANSWER_SECONDS},
+    description="Classifies the genre of music, as a whole and over time.",
+    service_class=GuardedService,
+    workers=settings().processes,
+    threads=1,
+    traffic={"timeout": MAX_REQUEST_SECONDS},
     logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
     envs=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()],
 )
-@bentoml.asgi_app(page, path="/", name="ui")
 class GenreClassifier:
-    """Says what genre music is, as a whole and over time."""
+    """Classifies the genre of music, as a whole and over time."""
 
     def __init__(self) -> None:
-        from genreflow.inference.predictor import load_predictor
+        from genreflow.inference.predictor import Predictor
 
-        self.limits = settings()
-        self.predictor = load_predictor(self.limits.bundle)
+        raise_open_file_limit()
+        self.settings = settings()
+        self.predictor = Predictor(self.settings.bundle)
 
-    @bentoml.api(input_spec=AudioUpload, output_spec=Answer)
-    def classify(self, audio: Any) -> JSONResponse:
-        """Classify one audio file: wav, flac, mp3, ogg, opus, aiff and what else libsndfile reads."""
-        if isinstance(audio, Refusal):
-            return audio.response()
+    @bentoml.api(input_spec=ClassifyInput, output_spec=Classification)
+    def classify(self, audio: UploadFile) -> Response:
+        """Classify one audio file."""
         try:
-            return JSONResponse(self._answer(audio[0]))
-        except AudioError as error:
-            return Refusal.of(error).response()
+            return JSONResponse(self._classify(audio))
+        except RequestError as error:
+            return ErrorResponse(error)
 
-    @bentoml.api(input_spec=AudioUploads, output_spec=BatchAnswer)
-    def classify_batch(self, audios: Any) -> JSONResponse:
-        """Classify several audio files; one that fails does not stop the others."""
-        if isinstance(audios, Refusal):
-            return audios.response()
-        results, end = [], time.thread_time() + self.limits.max_work_seconds
+    @bentoml.api(input_spec=ClassifyBatchInput, output_spec=BatchClassification)
+    def classify_batch(self, audios: list[UploadFile]) -> Response:
+        """Classify several audio files; a file that fails does not affect the others."""
+        results: list[dict[str, Any]] = []
+        deadline = time.thread_time() + self.settings.max_work_seconds
         for audio in audios:
-            if results and time.thread_time() > end:
-                results.append({"file": audio.filename, **TOO_MUCH.to_dict()})
-                continue
             try:
-                results.append({"file": audio.filename, **self._answer(audio)})
-            except AudioError as error:
-                results.append({"file": audio.filename, **Refusal.of(error).to_dict()})
+                if results and time.thread_time() > deadline:
+                    raise RequestError(
+                        413, "too_much_work", "The files before used up the time of a batch; send again."
+                    )
+                result = self._classify(audio)
+            except RequestError as error:
+                result = error.to_dict()
+            results.append({"file": audio.filename, **result})
         return JSONResponse({"results": results})
 
-    @bentoml.api(input_spec=NoInput, output_spec=ModelCard)
-    def model(self) -> JSONResponse:
-        """What is served: the model, its labels, its figures and where it came from."""
-        bundle = self.predictor.bundle
-        named = [name for name in ModelCard.model_fields if name != "leaking"]
-        card = {name: getattr(bundle, name) for name in named if hasattr(bundle, name)}
-        card |= {
-            **self.predictor.model,
-            "segment_seconds": round(bundle.spec.seconds(bundle.segment_frames), 3),
-            "sample_rate": bundle.spec.sample_rate,
-        }
-        return JSONResponse(card)
+    @bentoml.api(input_spec=EmptyInput, output_spec=ModelInfo)
+    def model(self) -> Response:
+        """Describe the model that is served: its labels, metrics and lineage."""
+        return JSONResponse(describe_model(self.predictor))
 
-    def _answer(self, audio: Any) -> dict:
+    def _classify(self, audio: UploadFile) -> dict[str, Any]:
         try:
-            with audio.file as file:
-                prediction = self.predictor.classify(file, name=audio.filename, max_seconds=self.limits.max_seconds)
+            prediction = self.predictor.classify(audio.file, name=audio.filename, max_seconds=self.settings.max_seconds)
         except AudioError as error:
-            metrics().failures.labels(error.code).inc()
-            raise
-        answer = prediction.to_dict(self.predictor.model)
-        metrics().count(answer)
-        return answer
+            FAILURES.labels(error.code).inc()
+            raise RequestError.from_audio_error(error) from error
+        count_prediction(prediction)
+        return prediction.to_dict(self.predictor.model)

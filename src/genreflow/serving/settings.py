@@ -1,56 +1,40 @@
-"""What an operator may set, each by an environment variable."""
+"""Settings of the service, each read from an environment variable."""
 
 import os
-from dataclasses import dataclass, field, fields
+from functools import cache
+
+from pydantic import Field, ValidationError, field_validator
 
 from genreflow.errors import ParameterError
+from genreflow.frozen import FrozenModel
+
+PREFIX = "GENREFLOW_"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Limits of the service and where its bundle is.
+class Settings(FrozenModel, allow_inf_nan=False, hide_input_in_errors=True):
+    """Limits of the service and the bundle that it serves.
 
-    Parameters
-    ----------
-    bundle : str
-        ``GENREFLOW_BUNDLE``: folder of the bundle, from the project folder or the bento's.
-    token : str
-        ``GENREFLOW_TOKEN``: what a client must send as ``Authorization: Bearer <token>`` to have audio classified;
-        empty asks for none.
-    processes : int > 0
-        ``GENREFLOW_PROCESSES``: processes that answer, a core each; on systems other than Linux one with two threads.
-    max_megabytes : float > 0 [MB]
-        ``GENREFLOW_MAX_MEGABYTES``: the largest request body that is read.
-    max_minutes : float > 0 [min]
-        ``GENREFLOW_MAX_MINUTES``: the longest audio that is classified.
-    max_work_seconds : float > 0 [s]
-        ``GENREFLOW_MAX_WORK_SECONDS``: processor time after which no further file of a batch is begun.
-    max_files : int > 0
-        ``GENREFLOW_MAX_FILES``: files in one batch.
-    max_requests : int > 0
-        ``GENREFLOW_MAX_REQUESTS``: requests under way or waiting; those beyond are turned away with 429.
-    stall_seconds : float > 0 [s]
-        ``GENREFLOW_STALL_SECONDS``: a client that sends nothing for so long is given up, and one
-        that has not sent the head of a request by then, or does not read its answer.
+    A field is set by the environment variable of its name, such as ``GENREFLOW_MAX_FILES``.
     """
 
-    bundle: str = "models/champion"
-    token: str = field(default="", repr=False)
-    processes: int = 2
-    max_megabytes: float = 200.0
-    max_minutes: float = 15.0
-    max_work_seconds: float = 15.0
-    max_files: int = 64
-    max_requests: int = 32
-    stall_seconds: float = 15.0
+    bundle: str = Field("models/champion", description="directory of the bundle")
+    token: str = Field("", repr=False, description="bearer token that classification requires; empty: none")
+    processes: int = Field(2, ge=1, description="worker processes, each with one thread that classifies")
+    max_megabytes: float = Field(200.0, gt=0, description="largest request body [MB]")
+    max_minutes: float = Field(15.0, gt=0, description="longest audio [min]")
+    max_work_seconds: float = Field(
+        15.0, gt=0, description="processor time after which no further file of a batch is classified [s]"
+    )
+    max_files: int = Field(64, ge=1, description="files in one batch")
+    max_requests: int = Field(32, ge=1, description="concurrent requests, divided among the worker processes")
+    stall_seconds: float = Field(15.0, gt=0, description="longest pause of a client while it sends or reads [s]")
 
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.type is not str and not 0 < value < float("inf"):
-                raise ParameterError(f"{_variable(each.name)} is {value}; a number greater than 0 is right.")
-        if not self.token.isascii() or any(not letter.isprintable() or letter.isspace() for letter in self.token):
-            raise ParameterError("GENREFLOW_TOKEN holds a space or a letter that no HTTP header can; ASCII is right.")
+    @field_validator("token")
+    @classmethod
+    def _is_a_header_value(cls, token: str) -> str:
+        if not token.isascii() or any(not letter.isprintable() or letter.isspace() for letter in token):
+            raise ValueError("must consist of printable ASCII characters without spaces")
+        return token
 
     @property
     def max_bytes(self) -> int:
@@ -60,27 +44,31 @@ class Settings:
     def max_seconds(self) -> float:
         return self.max_minutes * 60
 
+    @property
+    def max_requests_per_process(self) -> int:
+        """`max_requests` divided by `processes` and rounded up, as BentoML divides its own ``max_concurrency``."""
+        return -(-self.max_requests // self.processes)
+
     @classmethod
     def from_environment(cls) -> "Settings":
-        """The defaults, replaced by the variables that are set.
+        """Read the settings from the environment; a variable that is unset or empty leaves the default.
 
         Raises
         ------
         ParameterError
-            A variable is no number or out of range.
+            A variable is out of range or not a number.
         """
-        values = {}
-        for each in fields(cls):
-            text = os.environ.get(_variable(each.name), "")
-            try:
-                if text:
-                    values[each.name] = each.type(text)
-            except ValueError:
-                raise ParameterError(
-                    f"{_variable(each.name)} is {text!r}; a number such as {each.default} is right."
-                ) from None
-        return cls(**values)
+        variables = {name: os.environ.get(PREFIX + name.upper(), "") for name in cls.model_fields}
+        try:
+            return cls.model_validate({name: value for name, value in variables.items() if value})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            found = "" if name == "token" else f"; got {variables[name]!r}"
+            raise ParameterError(f"{PREFIX}{name.upper()}: {first['msg']}{found}.") from None
 
 
-def _variable(name: str) -> str:
-    return f"GENREFLOW_{name.upper()}"
+@cache
+def settings() -> Settings:
+    """Return the settings of this process, read from the environment once."""
+    return Settings.from_environment()

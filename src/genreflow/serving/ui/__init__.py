@@ -13,7 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from genreflow.serving.schema import settings
+from genreflow.serving.settings import settings
 
 __all__ = ["page"]
 
