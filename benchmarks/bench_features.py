@@ -1,13 +1,13 @@
-"""Speed of the feature path against librosa's, in one run on one core: `python benchmarks/bench_features.py`.
+"""Speed of the features against librosa, side by side on one core: `python benchmarks/bench_features.py`.
 
-Prints, for a 30 s clip, the median of several runs in ms and the ratio to librosa's way of doing the same, then the
-alternatives that the code was chosen against. Figures depend on the machine; the ratios hardly.
+Prints the median time for a clip of 30 s and the ratio to librosa, then the times of other block and group sizes. Times
+depend on the machine, the ratios hardly.
 """
 
 # ruff: noqa: E402
 import os
 
-# Before NumPy is loaded: the figures are those of one core.
+# Before NumPy is imported: the times are those of one core.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
@@ -31,7 +31,7 @@ from genreflow.features.spec import FeatureSpec
 SPECS = {
     "2048/512/128": FeatureSpec(),
     "1024/512/96": FeatureSpec(n_fft=1024, n_mels=96),
-    "2048/512/128, 387 kept": FeatureSpec(level_reference="minmax", frames_kept=387),
+    "2048/512/128, 387 frames": FeatureSpec(level_reference="minmax", frames_kept=387),
 }
 
 
@@ -92,15 +92,15 @@ def main() -> None:
                 milliseconds(lambda p=path: file_with_librosa(p, spec), repeats),
             )
 
-    print("\nalternatives for the waveform to log-mel, 2048/512/128 [ms]")
-    chosen = logmel._BLOCK_SAMPLES, logmel._BANDS_PER_GROUP
-    for frames, bands in ((64, 8), (16, 8), (256, 8), (10**4, 8), (64, 4), (64, 16), (64, 32), (64, 128)):
-        logmel._BLOCK_SAMPLES, logmel._BANDS_PER_GROUP = frames * spec.n_fft, bands
+    print("\nwaveform to log-mel, 2048/512/128, by block and group size [ms]")
+    used = logmel.BLOCK_SAMPLES, logmel.BANDS_PER_GROUP
+    for frames, bands in ((128, 8), (16, 8), (64, 8), (256, 8), (10**4, 8), (128, 4), (128, 16), (128, 32), (128, 128)):
+        logmel.BLOCK_SAMPLES, logmel.BANDS_PER_GROUP = frames * spec.n_fft, bands
         transform = LogMel(spec, bank)
         took = milliseconds(lambda t=transform: t.clip(y), repeats)
-        mark = "  (chosen)" if (frames * spec.n_fft, bands) == chosen else ""
-        print(f"  {frames:>6} frames at a time, {bands:>3} bands in a product{took:>10.1f}{mark}")
-    logmel._BLOCK_SAMPLES, logmel._BANDS_PER_GROUP = chosen
+        mark = "  (used)" if (frames * spec.n_fft, bands) == used else ""
+        print(f"  {frames:>6} frames per block, {bands:>3} bands per group{took:>10.1f}{mark}")
+    logmel.BLOCK_SAMPLES, logmel.BANDS_PER_GROUP = used
 
 
 if __name__ == "__main__":

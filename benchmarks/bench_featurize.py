@@ -1,14 +1,14 @@
-"""Speed of featurize against the usual way and against the floor, in one run: `python benchmarks/bench_featurize.py`.
+"""Speed of featurize against librosa and against a lower bound, side by side: `python benchmarks/bench_featurize.py`.
 
-featurize is `features.update` into an empty store on all cores, from its start to its end. The usual way is
-librosa.load, then a mel spectrogram in dB for each 4 s at 2 s overlap, in one process. The floor is what cannot be
-left out: libsndfile, soxr where the rate is another, the Fourier transforms and the mel products; nothing is checked,
-scaled or written. It takes the mel product in the bands of `features.logmel`, which beats the full matrix, and blocks
-that stay in the cache, and runs both in a thread a core and in a process a core that runs already: the faster one
-counts.
+featurize is a complete `genreflow.features.store.update` of an empty store on all cores. librosa stands for
+librosa.load and a mel spectrogram in dB for each 4 s with 2 s overlap, in one process. The lower bound is the work that
+cannot be avoided: libsndfile, soxr for other sample rates, the FFTs and the mel products, without checks, scaling or
+writing. It uses the groups of bands of `features.logmel`, which are faster than the full filter bank, and blocks that
+fit in the cache. It runs in one thread per core and in one process per core that has already started; the faster one
+is shown.
 
-Every round takes all of them in turn; medians of the rounds are shown. A few files of 30 s are read again and again, so
-that no disk is measured. Figures depend on the machine; the ratios hardly.
+Each round runs all of them; the medians of the rounds are shown. A few files of 30 s are read repeatedly, so that the
+disk is not measured. Times depend on the machine, the ratios hardly.
 """
 
 import argparse
@@ -29,14 +29,15 @@ import soundfile as sf
 import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 
+from genreflow.cores import usable_cores
 from genreflow.datasets.filterbank import make_filter_bank
-from genreflow.features.logmel import LogMel, _filter_groups, logmel_pieces
+from genreflow.features.logmel import LogMel, filter_groups, logmel_pieces
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.features.store import update
 
 SPEC = FeatureSpec()
 SECONDS = 30
-# name: suffix, rate [Hz], channels, and the share of the tracks: of those that take long, fewer tell as much
+# name: suffix, sample rate [Hz], channels, and share of the tracks, smaller for formats that take longer
 KINDS = {
     "wav, 22.05 kHz mono": ("wav", 22050, 1, 1.0),
     "wav, 44.1 kHz stereo": ("wav", 44100, 2, 1.0),
@@ -44,11 +45,11 @@ KINDS = {
     "mp3, 44.1 kHz stereo": ("mp3", 44100, 2, 0.3),
 }
 FILES = 8
-BLOCK = 128  # frames transformed at a time: 64 to 256 are about equally good, all at once is slower
+BLOCK = 128  # frames per block: 64 to 256 are about equally fast, a single block is slower
 
 
 def music(seed: int, rate: int, channels: int) -> np.ndarray:
-    """Chords that decay over noise that falls by 3 dB an octave [shape=(n, channels)]."""
+    """Return decaying chords over pink noise [shape=(n, channels)]."""
     rng = np.random.default_rng(seed)
     t = np.arange(SECONDS * rate) / rate
     spectrum = np.fft.rfft(rng.standard_normal((channels, t.size)))
@@ -61,7 +62,7 @@ def music(seed: int, rate: int, channels: int) -> np.ndarray:
     return (0.9 * y / np.abs(y).max()).T
 
 
-def usual_way(paths: list[Path]) -> None:
+def run_librosa(paths: list[Path]) -> None:
     import librosa
 
     for path in paths:
@@ -73,13 +74,13 @@ def usual_way(paths: list[Path]) -> None:
             librosa.power_to_db(power, ref=np.max)
 
 
-def start_floor(bank: FilterBank) -> None:
+def prepare_lower_bound(bank: FilterBank) -> None:
     global window, filters
     window = bank.window
-    filters = list(_filter_groups(bank.mel))
+    filters = list(filter_groups(bank.mel))
 
 
-def floor(path: Path) -> float:
+def lower_bound(path: Path) -> float:
     y, rate = sf.read(path, dtype="float32")
     if y.ndim == 2:
         y = (y[:, 0] + y[:, 1]) * np.float32(0.5)
@@ -100,11 +101,11 @@ def floor(path: Path) -> float:
 
 
 def start_workers(cores: int, bank: FilterBank) -> Pool:
-    # One thread a process for the matrix products, as joblib sets it for its own.
+    # One BLAS thread per process, as joblib sets it for its workers.
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ |= dict.fromkeys(names, "1")
-    pool = multiprocessing.get_context("spawn").Pool(cores, start_floor, (bank,))
+    pool = multiprocessing.get_context("spawn").Pool(cores, prepare_lower_bound, (bank,))
     for name, value in before.items():
         if value is None:
             del os.environ[name]
@@ -113,8 +114,8 @@ def start_workers(cores: int, bank: FilterBank) -> Pool:
     return pool
 
 
-def run_floor(pool: Pool | ThreadPool, paths: list[Path]) -> None:
-    for _ in pool.imap_unordered(floor, paths, chunksize=8):
+def run_lower_bound(pool: Pool | ThreadPool, paths: list[Path]) -> None:
+    for _ in pool.imap_unordered(lower_bound, paths, chunksize=8):
         pass
 
 
@@ -133,13 +134,13 @@ def seconds(work: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tracks", type=int, default=1000, help="of each kind of wav; 0.3 of it of flac and mp3")
+    parser.add_argument("--tracks", type=int, default=1000, help="tracks per kind of wav; 0.3 of it for flac and mp3")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     bank = make_filter_bank(SPEC)
     compute = partial(logmel_pieces, logmel=LogMel(SPEC, bank))
-    cores = len(os.sched_getaffinity(0))
-    start_floor(bank)
+    cores = usable_cores()
+    prepare_lower_bound(bank)
     with (
         tempfile.TemporaryDirectory() as directory,
         start_workers(cores, bank) as processes,
@@ -150,33 +151,32 @@ def main() -> None:
             files[name] = [Path(directory, f"{number}-{rate}.{suffix}") for number in range(FILES)]
             for seed, path in enumerate(files[name]):
                 sf.write(path, music(seed, rate, channels), rate)
-            usual_way(files[name][:1])  # librosa compiles at its first call
+            run_librosa(files[name][:1])  # its first call compiles
             for pool in (processes, threads):
-                pool.map(floor, files[name] * cores, chunksize=1)
+                pool.map(lower_bound, files[name] * cores, chunksize=1)
 
         times = {name: {} for name in KINDS}
         for _ in range(options.rounds):
             for name, originals in files.items():
                 n_tracks = round(options.tracks * KINDS[name][-1])
                 paths = list(itertools.islice(itertools.cycle(originals), n_tracks))
-                ways = {
-                    "usual": partial(usual_way, originals),
+                runs = {
+                    "librosa": partial(run_librosa, originals),
                     "featurize": partial(featurize, paths, compute, Path(directory)),
-                    "processes": partial(run_floor, processes, paths),
-                    "threads": partial(run_floor, threads, paths),
+                    "processes": partial(run_lower_bound, processes, paths),
+                    "threads": partial(run_lower_bound, threads, paths),
                 }
-                for way, work in ways.items():
-                    count = FILES if way == "usual" else n_tracks
-                    times[name].setdefault(way, []).append(1000 * seconds(work) / count)
+                for kind, work in runs.items():
+                    count = FILES if kind == "librosa" else n_tracks
+                    times[name].setdefault(kind, []).append(1000 * seconds(work) / count)
 
-    print(f"{options.tracks} tracks of {SECONDS} s on {cores} cores [ms a track]\n")
-    print(" " * 22 + "{:>8}{:>8}{:>11}{:>9}{:>12}".format("usual", "floor", "featurize", "faster", "from floor"))
+    print(f"{options.tracks} tracks of {SECONDS} s on {cores} cores [ms per track]\n")
+    print(" " * 22 + "{:>8}{:>8}{:>11}{:>9}{:>12}".format("librosa", "bound", "featurize", "speedup", "to bound"))
     for name, took in times.items():
-        middle = {way: statistics.median(rounds) for way, rounds in took.items()}
-        least, ours = min(middle["processes"], middle["threads"]), middle["featurize"]
-        print(
-            f"{name:22}{middle['usual']:8.1f}{least:8.2f}{ours:11.2f}{middle['usual'] / ours:8.1f}x{ours / least:12.2f}"
-        )
+        median = {kind: statistics.median(rounds) for kind, rounds in took.items()}
+        bound, ours = min(median["processes"], median["threads"]), median["featurize"]
+        speedup = median["librosa"] / ours
+        print(f"{name:22}{median['librosa']:8.1f}{bound:8.2f}{ours:11.2f}{speedup:8.1f}x{ours / bound:12.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Metrics, intervals and paired tests against numbers from elsewhere."""
+"""Metrics, intervals and paired tests, against scikit-learn, SciPy and exact values."""
 
 import json
 import math
@@ -17,26 +17,26 @@ from genreflow.evaluation.paired import probability_better
 GENRES = ["blues", "jazz", "metal", "pop"]
 
 
-def random_answers(n=200, c=4, seed=1):
+def random_predictions(n=200, c=4, seed=1):
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.ones(c), n)
     labels = np.where(rng.random(n) < 0.5, probabilities.argmax(axis=1), rng.integers(c, size=n))
     return probabilities, labels
 
 
-def test_golden_numbers():
+def test_metrics_by_hand():
     labels, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
     confusion = confusion_matrix(labels, predicted, 4)
     assert confusion.tolist() == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    figures = per_class(confusion)
-    np.testing.assert_allclose(figures["precision"], [1, 0.5, 0.5, 0])
-    np.testing.assert_allclose(figures["recall"], [2 / 3, 0.5, 1, 0])
-    np.testing.assert_allclose(figures["f1"], [0.8, 0.5, 2 / 3, 0])
-    assert figures["support"].tolist() == [3, 2, 1, 0]
+    by_class = per_class(confusion)
+    np.testing.assert_allclose(by_class["precision"], [1, 0.5, 0.5, 0])
+    np.testing.assert_allclose(by_class["recall"], [2 / 3, 0.5, 1, 0])
+    np.testing.assert_allclose(by_class["f1"], [0.8, 0.5, 2 / 3, 0])
+    assert by_class["support"].tolist() == [3, 2, 1, 0]
 
 
 def test_evaluate_agrees_with_scikit_learn():
-    probabilities, labels = random_answers()
+    probabilities, labels = random_predictions()
     predicted = probabilities.argmax(axis=1)
     ours = evaluate(probabilities, labels, genres=GENRES)
     assert ours["n"] == 200
@@ -51,7 +51,7 @@ def test_evaluate_agrees_with_scikit_learn():
     assert (ours["accuracy_low"], ours["accuracy_high"]) == wilson(round(200 * ours["accuracy"]), 200)
 
 
-def test_evaluate_is_json_and_leaves_absent_genres_out_of_the_means():
+def test_means_are_over_the_genres_that_occur_and_the_result_is_json():
     probabilities = np.eye(4)[[0, 1, 1]]
     ours = evaluate(probabilities, np.array([0, 1, 0]), genres=GENRES)
     assert json.loads(json.dumps(ours, allow_nan=False)) == ours
@@ -63,15 +63,15 @@ def test_evaluate_is_json_and_leaves_absent_genres_out_of_the_means():
 def test_segments_of_one_track_widen_the_interval():
     rng = np.random.default_rng(5)
     tracks = np.repeat(np.arange(40), 15)
-    right = (rng.random(40) < 0.7)[tracks]  # a track is right in all its segments or in none
-    probabilities = np.where(right[:, None], [0.9, 0.1], [0.1, 0.9])
+    correct = (rng.random(40) < 0.7)[tracks]  # all segments of a track are correct, or none is
+    probabilities = np.where(correct[:, None], [0.9, 0.1], [0.1, 0.9])
     labels = np.zeros(600, int)
-    naive = evaluate(probabilities, labels, genres=["a", "b"])
-    honest = evaluate(probabilities, labels, genres=["a", "b"], clusters=tracks)
-    assert honest["accuracy"] == naive["accuracy"]
-    width, narrow = (report["accuracy_high"] - report["accuracy_low"] for report in (honest, naive))
-    # fifteen copies of forty answers are worth forty answers
-    assert width / narrow == pytest.approx(math.sqrt(15), rel=0.1)
+    independent = evaluate(probabilities, labels, genres=["a", "b"])
+    clustered = evaluate(probabilities, labels, genres=["a", "b"], clusters=tracks)
+    assert clustered["accuracy"] == independent["accuracy"]
+    wide, narrow = (result["accuracy_high"] - result["accuracy_low"] for result in (clustered, independent))
+    # Fifteen copies of forty predictions are as informative as forty predictions.
+    assert wide / narrow == pytest.approx(math.sqrt(15), rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -86,38 +86,38 @@ def test_segments_of_one_track_widen_the_interval():
         (np.zeros((0, 2)), [], ["a", "b"]),
     ],
 )
-def test_what_cannot_be_measured_is_refused(probabilities, labels, genres):
+def test_invalid_arguments_are_refused(probabilities, labels, genres):
     with pytest.raises(ParameterError):
         evaluate(probabilities, np.array(labels), genres=genres)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (7, 10), (190, 290), (1, 1)])
-def test_wilson_is_scipys(k, n):
+def test_wilson_agrees_with_scipy(k, n):
     theirs = binomtest(k, n).proportion_ci(method="wilson")
     assert wilson(k, n) == pytest.approx((theirs.low, theirs.high))
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 0), (-1, 5), (6, 5)])
-def test_wilson_refuses_what_is_no_proportion(k, n):
+def test_wilson_refuses_invalid_counts(k, n):
     with pytest.raises(ParameterError):
         wilson(k, n)
 
 
-def test_bootstrap_of_independent_answers_is_near_the_normal_interval():
-    right = np.arange(400) % 10 < 7
+def test_bootstrap_of_independent_values_is_near_the_normal_interval():
+    correct = np.arange(400) % 10 < 7
     half = 1.96 * math.sqrt(0.7 * 0.3 / 400)
-    assert bootstrap_interval(right) == pytest.approx((0.7 - half, 0.7 + half), abs=0.006)
-    assert bootstrap_interval(right) == bootstrap_interval(right), "the same seed must give the same interval"
+    assert bootstrap_interval(correct) == pytest.approx((0.7 - half, 0.7 + half), abs=0.006)
+    assert bootstrap_interval(correct) == bootstrap_interval(correct)
 
 
-def test_clusters_of_unequal_size_weigh_what_they_hold():
-    # two clusters: three right answers, one wrong: draws give 1, 3/4 or 0
+def test_clusters_are_weighted_by_their_size():
+    # Two clusters of three correct values and of a wrong one: bootstrap samples have the means 1, 3/4 or 0.
     low, high = bootstrap_interval([1, 1, 1, 0], clusters=["x", "x", "x", "y"], confidence=0.4)
     assert (low, high) == (0.75, 0.75)
 
 
 def exact(candidate, champion):
-    """Every possible draw, one by one."""
+    """Return the probability over all possible bootstrap samples."""
     gains = np.array(candidate, int) - np.array(champion, int)
     signs = [np.sign(sum(gains[i] for i in drawn)) for drawn in product(range(len(gains)), repeat=len(gains))]
     return (np.mean(signs) + 1) / 2
@@ -131,11 +131,11 @@ def exact(candidate, champion):
         ([0, 0, 1, 0], [1, 1, 0, 0]),
     ],
 )
-def test_probability_better_is_that_of_all_draws(candidate, champion):
+def test_probability_better_is_close_to_the_exact_one(candidate, champion):
     assert probability_better(candidate, champion) == pytest.approx(exact(candidate, champion), abs=0.015)
 
 
-def test_equal_classifiers_are_even_and_the_roles_are_symmetric():
+def test_equal_classifiers_give_one_half_and_the_roles_are_symmetric():
     rng = np.random.default_rng(2)
     a, b = rng.random(290) < 0.8, rng.random(290) < 0.75
     assert probability_better(a, a) == 0.5
@@ -144,7 +144,7 @@ def test_equal_classifiers_are_even_and_the_roles_are_symmetric():
     assert probability_better(np.zeros(30), np.ones(30)) == 0
 
 
-def test_one_lucky_artist_convinces_less_than_many():
+def test_gains_of_one_artist_are_weaker_evidence_than_those_of_many():
     candidate, champion = np.ones(60, bool), np.ones(60, bool)
     champion[:6] = False
     one_artist = np.concatenate([np.zeros(6, int), np.arange(1, 55)])
@@ -152,6 +152,6 @@ def test_one_lucky_artist_convinces_less_than_many():
     assert probability_better(candidate, champion, clusters=one_artist) < 0.85
 
 
-def test_answers_of_different_tracks_cannot_be_paired():
-    with pytest.raises(ParameterError, match="paired"):
+def test_arrays_of_different_lengths_are_refused():
+    with pytest.raises(ParameterError, match="correct_candidate"):
         probability_better([1, 0], [1, 0, 1])

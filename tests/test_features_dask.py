@@ -1,14 +1,10 @@
 """The feature store on a Dask cluster: a real scheduler and real workers, as processes of this machine."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -17,62 +13,15 @@ import psutil
 import pytest
 import soundfile as sf
 
-from genreflow import distributed
+from dask_cluster import running, wait_for
 from genreflow.datasets.filterbank import make_filter_bank
-from genreflow.errors import GenreflowError, ParameterError
+from genreflow.errors import ParameterError
 from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.features.spec import FEATURE_VERSION, FeatureSpec
 from genreflow.features.store import FeatureStore, update
 
 pytest.importorskip("distributed")
 SPEC = FeatureSpec(n_mels=32)
-
-
-class Cluster:
-    """A scheduler and workers whose working directory is not that of the tests."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = folder / "scheduler.json"
-        self.processes: list[subprocess.Popen] = []
-
-    def start_scheduler(self, **environment: str) -> None:
-        self._start("scheduler", "--port", "0", "--no-dashboard", **environment)
-        wait_for(lambda: self._file.exists() and self._file.read_text().endswith("}"))  # it is not written atomically
-        self.address = json.loads(self._file.read_text())["address"]
-
-    def start_worker(self, *options: str) -> subprocess.Popen:
-        # Without a nanny, this process is the one that computes.
-        return self._start("worker", "--no-nanny", "--nthreads", "1", "--no-dashboard", *options)
-
-    def _start(self, kind: str, *options: str, **environment: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "dask", kind, "--host", "127.0.0.1", "--scheduler-file", self._file, *options]
-        log = (self._folder / "log.txt").open("a")
-        process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, env=os.environ | environment)
-        self.processes.append(process)
-        return process
-
-
-def wait_for(condition, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-@contextmanager
-def running(folder: Path, *, workers: int = 0, **environment: str) -> Iterator[Cluster]:
-    folder.mkdir()
-    started = Cluster(folder)
-    try:
-        started.start_scheduler(**environment)
-        for _ in range(workers):
-            started.start_worker()
-        yield started
-    finally:
-        for process in started.processes:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -181,44 +130,3 @@ def test_the_error_names_a_worker_with_other_versions(tmp_path, compute, preload
         started.start_worker("--preload", str(tmp_path / "preload.py"))
         with pytest.raises(ParameterError, match=message):
             update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=started.address, progress=False)
-
-
-def test_the_error_names_a_scheduler_that_does_not_answer(tmp_path, monkeypatch, compute):
-    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 1)
-    for address in ("tcp://127.0.0.1:9", "nonsense://x", "not an address"):
-        with pytest.raises(ParameterError, match=f"Dask scheduler {address}: "):
-            update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=address, progress=False)
-
-
-def test_the_error_names_a_scheduler_without_workers(tmp_path, monkeypatch, compute):
-    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 1)
-    with (
-        running(tmp_path / "elsewhere") as started,
-        pytest.raises(ParameterError, match="must have at least one worker"),
-    ):
-        update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler=started.address, progress=False)
-
-
-def test_the_error_names_the_extra_when_dask_is_missing(tmp_path, monkeypatch, compute):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ParameterError, match=r"genreflow\[dask\]"):
-        update(tmp_path / "store", SPEC, [("a", 1)], compute, scheduler="tcp://127.0.0.1:9", progress=False)
-
-
-@pytest.mark.slow
-def test_a_job_that_kills_its_workers_is_reported(tmp_path):
-    with (
-        running(tmp_path / "elsewhere", workers=1, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as started,
-        pytest.raises(GenreflowError, match=r"Dask worker tcp://.*: was killed"),
-    ):
-        update(tmp_path / "store", SPEC, [("a", 1)], os._exit, scheduler=started.address, progress=False)
-    assert not list((tmp_path / "store").glob("shard-*"))
-
-
-@pytest.mark.slow
-def test_a_lost_scheduler_is_reported(tmp_path):
-    with running(tmp_path / "elsewhere", workers=1) as started:
-        wait = lambda: [*(tmp_path / "store").glob(".*.tmp")]  # noqa: E731
-        threading.Thread(target=lambda: (wait_for(wait), time.sleep(1), started.processes[0].kill())).start()
-        with pytest.raises(GenreflowError, match=r"Dask scheduler tcp://.*: the connection was lost"):
-            update(tmp_path / "store", SPEC, [("a", 60)], time.sleep, scheduler=started.address, progress=False)

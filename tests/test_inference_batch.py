@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 
+from dask_cluster import running, wait_for
 from genreflow import cli
 from genreflow.bundle import stamp
 from genreflow.errors import GenreflowError, ParameterError
@@ -329,8 +330,8 @@ def test_the_exit_code_is_1_if_a_file_failed(songs, bundle, tmp_path, file, code
 
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory):
-    dask = pytest.importorskip("test_features_dask")
-    with dask.running(tmp_path_factory.mktemp("dask") / "elsewhere", workers=2) as started:
+    pytest.importorskip("distributed")
+    with running(tmp_path_factory.mktemp("dask") / "elsewhere", workers=2) as started:
         yield started
 
 
@@ -367,17 +368,17 @@ def test_the_error_names_a_worker_with_another_bundle(songs, tmp_path, two_worke
 
 @pytest.mark.slow
 def test_a_killed_worker_loses_and_duplicates_no_file(songs, bundle, tmp_path):
-    dask = pytest.importorskip("test_features_dask")
+    pytest.importorskip("distributed")
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(600):
         (folder / f"{number:03}.flac").symlink_to(songs / "a" / "long drone.flac")
     files, journal = find_audio([folder]), tmp_path / ".out.jsonl.unfinished"
-    with dask.running(tmp_path / "elsewhere") as started:
+    with running(tmp_path / "elsewhere") as started:
         victim, _ = started.start_worker(), started.start_worker()
 
         def kill_midway():
-            dask.wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 50)
+            wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 50)
             victim.kill()
 
         killer = threading.Thread(target=kill_midway)

@@ -167,7 +167,7 @@ def test_another_process_deals_the_same_and_another_seed_does_not():
     assert (here != SegmentParts(fractions=EXACT, seed=6).mask("test", "abc", 30)).any()
 
 
-def test_answers_are_to_the_chosen_segments_only(tmp_path):
+def test_predictions_use_the_masked_segments_only(tmp_path):
     predictor = Predictor(write_toy_bundle(tmp_path / "bundle").directory)
     bundle = predictor.bundle
     rng = np.random.default_rng(0)

@@ -1,1 +1,1 @@
-"""How good a classifier is: metrics, intervals, calibration and paired tests, in plain NumPy."""
+"""Evaluation of a classifier: metrics, confidence intervals, calibration and paired tests, in plain NumPy."""

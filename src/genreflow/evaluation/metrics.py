@@ -1,6 +1,7 @@
-"""What a classifier gets right and wrong, over all and by genre."""
+"""Metrics of a classifier, overall and per genre."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from genreflow.evaluation.intervals import bootstrap_interval, wilson
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
-    """How often which genre was taken for which.
+    """Count how often which genre was predicted for which.
 
     Parameters
     ----------
@@ -22,73 +23,78 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) 
     Returns
     -------
     np.ndarray [shape=(n_classes, n_classes), dtype=int]
-        Entry [i, j]: answers j where i was right.
+        Entry [i, j]: number of tracks of genre i that were classified as j.
     """
     flat = np.bincount(np.asarray(labels) * n_classes + np.asarray(predicted), minlength=n_classes**2)
     return flat.reshape(n_classes, n_classes)
 
 
 def per_class(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Precision, recall, F1 and support of each genre.
+    """Compute precision, recall, F1 score and support of each genre.
 
     Parameters
     ----------
-    confusion : np.ndarray [shape=(c, c), dtype=int]
-        As `confusion_matrix` gives it.
+    confusion : np.ndarray [shape=(n_classes, n_classes), dtype=int]
+        As from `confusion_matrix`.
 
     Returns
     -------
-    dict with the keys precision, recall, f1, support; each np.ndarray [shape=(c,)]
-        ``f1 = 2 tp / (2 tp + fp + fn)``. A ratio whose denominator is 0 is 0, as in scikit-learn.
+    dict with the keys precision, recall, f1, support; each np.ndarray [shape=(n_classes,)]
+        ``f1 = 2 tp / (2 tp + fp + fn)``. A ratio with denominator 0 is 0, as in scikit-learn.
     """
-    right = np.diag(confusion).astype(np.float64)
+    true_positives = np.diag(confusion).astype(np.float64)
     predicted, support = confusion.sum(axis=0), confusion.sum(axis=1)
     return {
-        "precision": right / np.maximum(predicted, 1),
-        "recall": right / np.maximum(support, 1),
-        "f1": 2 * right / np.maximum(predicted + support, 1),
+        "precision": true_positives / np.maximum(predicted, 1),
+        "recall": true_positives / np.maximum(support, 1),
+        "f1": 2 * true_positives / np.maximum(predicted + support, 1),
         "support": support,
     }
 
 
 def evaluate(
     probabilities: np.ndarray, labels: np.ndarray, *, genres: Sequence[str], clusters: np.ndarray | None = None
-) -> dict:
-    """All figures of one test, ready for JSON.
+) -> dict[str, Any]:
+    """Compute all metrics of an evaluation, ready for JSON.
 
     Parameters
     ----------
-    probabilities : np.ndarray [shape=(n, c)]
-        Answers, one row a track (or a segment).
+    probabilities : np.ndarray [shape=(n, n_classes)], n > 0
+        One row per track (or segment).
     labels : np.ndarray [shape=(n,), dtype=int]
         Indices into `genres`.
-    genres : sequence of str, length c
+    genres : sequence of str, length n_classes
     clusters : np.ndarray [shape=(n,)], optional
-        What each row belongs to (the track of a segment, the artist of a track): rows of one cluster are not
-        independent, so the interval is then a bootstrap over clusters; without it, it is Wilson's.
+        The cluster of each row, such as the track of a segment or the artist of a track. Rows of a cluster are not
+        independent: the interval is then a bootstrap over clusters. By default it is Wilson's.
 
     Returns
     -------
     dict
-        ``n``, ``accuracy`` with ``accuracy_low`` and ``accuracy_high`` (95 %), ``balanced_accuracy`` and ``macro_f1``
-        (means over the genres that occur), ``log_loss`` (nats), ``calibration_error``, ``per_genre`` (genre to
-        precision, recall, f1, support) and ``confusion`` (rows: the right genre; columns: the answer).
+        ``n``, ``accuracy`` with ``accuracy_low`` and ``accuracy_high`` (95 % confidence), ``balanced_accuracy`` and
+        ``macro_f1`` (means over the genres that occur), ``log_loss`` [nats], ``calibration_error``, ``per_genre``
+        (precision, recall, f1 and support by genre) and ``confusion`` (rows: true genre; columns: predicted genre).
 
     Raises
     ------
     ParameterError
-        The shapes do not fit, rows are no probabilities, or a label is out of range.
+        Shapes do not match, rows are no probabilities, or a label is out of range.
+
+    Examples
+    --------
+    >>> evaluate(np.eye(2), np.array([0, 1]), genres=["blues", "jazz"])["accuracy"]
+    1.0
     """
     probabilities = check_probabilities(probabilities)
     n, n_classes = probabilities.shape
     labels = check_labels(labels, n, n_classes)
     if len(genres) != n_classes:
-        raise ParameterError(f"{len(genres)} genres are named for probabilities of {n_classes}; one each is right.")
+        raise ParameterError(f"genres must have one name per column of probabilities ({n_classes}); got {len(genres)}.")
     predicted = probabilities.argmax(axis=1)
     correct = predicted == labels
     confusion = confusion_matrix(labels, predicted, n_classes)
-    figures = per_class(confusion)
-    occurring = figures["support"] > 0
+    by_class = per_class(confusion)
+    occurring = by_class["support"] > 0
     low, high = wilson(int(correct.sum()), n) if clusters is None else bootstrap_interval(correct, clusters=clusters)
     of_label = np.maximum(probabilities[np.arange(n), labels], np.finfo(np.float64).eps)
     return {
@@ -96,12 +102,12 @@ def evaluate(
         "accuracy": float(correct.mean()),
         "accuracy_low": low,
         "accuracy_high": high,
-        "balanced_accuracy": float(figures["recall"][occurring].mean()),
-        "macro_f1": float(figures["f1"][occurring].mean()),
+        "balanced_accuracy": float(by_class["recall"][occurring].mean()),
+        "macro_f1": float(by_class["f1"][occurring].mean()),
         "log_loss": float(-np.log(of_label).mean()),
         "calibration_error": expected_calibration_error(probabilities, labels),
         "per_genre": {
-            genre: {name: values[i].item() for name, values in figures.items()} for i, genre in enumerate(genres)
+            genre: {name: values[i].item() for name, values in by_class.items()} for i, genre in enumerate(genres)
         },
         "confusion": confusion.tolist(),
     }

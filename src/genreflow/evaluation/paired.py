@@ -1,9 +1,9 @@
-"""Whether one classifier is better than another on the same tracks."""
+"""Comparison of two classifiers on the same tracks."""
 
 import numpy as np
 
 from genreflow.errors import ParameterError
-from genreflow.evaluation.intervals import cluster_sums, resamples
+from genreflow.evaluation.intervals import cluster_sums, iter_resamples
 
 
 def probability_better(
@@ -14,18 +14,18 @@ def probability_better(
     n_resamples: int = 10_000,
     seed: int = 0,
 ) -> float:
-    """Probability that the candidate is the better one, by a paired bootstrap over tracks.
+    """Estimate the probability that the candidate is the better classifier, by a paired bootstrap over tracks.
 
-    Both are judged on the same draws of tracks: what makes a track hard for both cancels. The probability is the share
-    of draws in which the candidate has more right answers; a draw with as many counts half, so that two equal
-    classifiers are at exactly 0.5.
+    Both are compared on the same bootstrap samples, so that the difficulty of a track cancels. The estimate is the
+    share of samples in which the candidate classifies more tracks correctly; ties count half, so that two equal
+    classifiers give exactly 0.5.
 
     Parameters
     ----------
-    correct_candidate, correct_champion : np.ndarray [shape=(n,), dtype=bool]
-        Whether each answered each track rightly, in the same order.
+    correct_candidate, correct_champion : np.ndarray [shape=(n,), dtype=bool], n > 0
+        Whether each track was correctly classified, in the same order.
     clusters : np.ndarray [shape=(n,)], optional
-        What each track belongs to (its artist); whole clusters are drawn.
+        The cluster of each track, such as its artist; whole clusters are drawn.
     n_resamples : int > 0
     seed : int
 
@@ -36,15 +36,19 @@ def probability_better(
     Raises
     ------
     ParameterError
-        The shapes do not fit, or there are no tracks.
+        Shapes do not match, or there are no tracks.
+
+    References
+    ----------
+    Efron, Tibshirani: An Introduction to the Bootstrap. Chapman & Hall (1993).
     """
     candidate, champion = np.asarray(correct_candidate, bool), np.asarray(correct_champion, bool)
     if candidate.shape != champion.shape:
         raise ParameterError(
-            f"Answers of shape {candidate.shape} and {champion.shape} cannot be paired; the same tracks are needed."
+            f"correct_candidate must have the shape of correct_champion, {champion.shape}; got {candidate.shape}."
         )
-    # Whole numbers, so that ties are exact.
+    # Integers, so that ties are exact.
     gains, _ = cluster_sums(candidate.astype(int) - champion.astype(int), clusters)
     gains = gains.astype(np.int32)
-    wins = sum(np.sign(gains[drawn].sum(axis=1)).sum() for drawn in resamples(len(gains), n_resamples, seed))
-    return float((wins / n_resamples + 1) / 2)
+    signs = sum(np.sign(gains[drawn].sum(axis=1)).sum() for drawn in iter_resamples(len(gains), n_resamples, seed))
+    return float((signs / n_resamples + 1) / 2)

@@ -23,8 +23,8 @@ _AMIN_DB = -100.0
 # Samples of windowed frames per block: 1 MB of float32, and as much again for their spectra. Measured at 128 frames of
 # 2048 samples: smaller blocks hold the GIL for more of the time, which slows two threads by 10 %, and larger ones do
 # not fit in the cache.
-_BLOCK_SAMPLES = 1 << 18
-_BANDS_PER_GROUP = 8
+BLOCK_SAMPLES = 1 << 18
+BANDS_PER_GROUP = 8
 # Largest matrix product [multiplications]. For larger ones OpenBLAS starts threads, which cost more than they save
 # here, and the rounding of a sum would depend on their number.
 _MAX_PRODUCT = 1 << 18
@@ -58,7 +58,7 @@ class LogMel:
         bank.check(spec)
         self.spec = spec
         self._window = np.ascontiguousarray(bank.window, dtype=np.float32)
-        self._filters = list(_filter_groups(bank.mel.astype(np.float32)))
+        self._filters = list(filter_groups(bank.mel.astype(np.float32)))
         # A sine of amplitude 1 has a magnitude of half the window's sum in its bin, and with a Hann window half of that
         # in each adjacent bin.
         gain = bank.mel[:, 1:-1] + (bank.mel[:, :-2] + bank.mel[:, 2:]) / 4
@@ -130,7 +130,7 @@ class LogMel:
         padded[n_fft // 2 : n_fft // 2 + len(y)] = y
         frames = sliding_window_view(padded, n_fft)[::hop][: 1 + len(y) // hop]
         power = np.empty((len(frames), self.spec.n_mels), dtype=np.float32)
-        step = max(1, _BLOCK_SAMPLES // n_fft)
+        step = max(1, BLOCK_SAMPLES // n_fft)
         windowed = np.empty((min(step, len(frames)), n_fft), dtype=np.float32)
         for begin in range(0, len(frames), step):
             block = frames[begin : begin + step]
@@ -217,10 +217,23 @@ def _extremes(power: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _filter_groups(mel: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Yield (bands, bins, weights) of adjacent filters, with each bin twice: for its real and its imaginary part."""
-    for first in range(0, len(mel), _BANDS_PER_GROUP):
-        filters = mel[first : first + _BANDS_PER_GROUP]
+def filter_groups(mel: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Split a mel filter bank into groups of adjacent bands, each with only the bins that it spans.
+
+    Parameters
+    ----------
+    mel : np.ndarray [shape=(n_mels, n_bins), dtype=float32]
+
+    Yields
+    ------
+    bands : slice
+    bins : slice
+        Into a spectrum that has real and imaginary parts as two columns per bin.
+    weights : np.ndarray [shape=(n_columns, n_bands), dtype=float32]
+        Each bin twice, for its real and its imaginary part.
+    """
+    for first in range(0, len(mel), BANDS_PER_GROUP):
+        filters = mel[first : first + BANDS_PER_GROUP]
         used = np.flatnonzero(filters.any(axis=0))
         begin, end = (used[0], used[-1] + 1) if len(used) else (0, 1)
         weights = np.ascontiguousarray(np.repeat(filters[:, begin:end], 2, axis=1).T)

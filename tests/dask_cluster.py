@@ -1,0 +1,58 @@
+"""A Dask cluster for tests: a scheduler and workers, as processes of this machine."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Cluster:
+    """A scheduler and workers whose working directory is not that of the tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / "scheduler.json"
+        self.processes: list[subprocess.Popen] = []
+
+    def start_scheduler(self, **environment: str) -> None:
+        self._start("scheduler", "--port", "0", "--no-dashboard", **environment)
+        wait_for(lambda: self._file.exists() and self._file.read_text().endswith("}"))  # it is not written atomically
+        self.address = json.loads(self._file.read_text())["address"]
+
+    def start_worker(self, *options: str) -> subprocess.Popen:
+        # Without a nanny, this process is the one that computes.
+        return self._start("worker", "--no-nanny", "--nthreads", "1", "--no-dashboard", *options)
+
+    def _start(self, kind: str, *options: str, **environment: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "dask", kind, "--host", "127.0.0.1", "--scheduler-file", self._file, *options]
+        log = (self._folder / "log.txt").open("a")
+        process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, env=os.environ | environment)
+        self.processes.append(process)
+        return process
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@contextmanager
+def running(folder: Path, *, workers: int = 0, **environment: str) -> Iterator[Cluster]:
+    """Run a cluster with `folder` as its working directory, and end its processes after the block."""
+    folder.mkdir()
+    started = Cluster(folder)
+    try:
+        started.start_scheduler(**environment)
+        for _ in range(workers):
+            started.start_worker()
+        yield started
+    finally:
+        for process in started.processes:
+            process.kill()
+            process.wait()
