@@ -11,7 +11,8 @@ import pytest
 import soundfile as sf
 import soxr
 
-from genreflow.audio.decode import inspect, iter_mono, load, probe
+from genreflow.audio.decode import iter_mono, load
+from genreflow.audio.properties import inspect, probe
 from genreflow.errors import AudioError
 
 FORMATS = {"wav": "PCM_16", "flac": "PCM_16", "aiff": "PCM_24", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}

@@ -11,8 +11,9 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genreflow.audio.decode import inspect, iter_mono, probe
+from genreflow.audio.decode import iter_mono
 from genreflow.audio.headers import read_header
+from genreflow.audio.properties import inspect, probe
 from genreflow.errors import AudioError
 
 resource = pytest.importorskip("resource", reason="needs Unix")

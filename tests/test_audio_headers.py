@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from genreflow.audio.decode import inspect
 from genreflow.audio.headers import HeaderInfo, read_header
+from genreflow.audio.properties import inspect
 
 
 def wav(frames: int = 8000, *, channels: int = 1, subtype: str = "PCM_16") -> bytearray:

@@ -1,17 +1,11 @@
-"""From an audio file to a mono waveform at a given sample rate, block by block, and properties of a file.
+"""From an audio file to a mono waveform at a given sample rate, block by block. Silence is no error here."""
 
-Silence raises no exception here: `inspect` returns peak and RMS, and its callers decide what is too soft to classify.
-"""
-
-import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import soxr
 
-from genreflow.audio.headers import read_header
 from genreflow.audio.readers import READ_SAMPLES, Reader, Source, open_reader, source_name
 from genreflow.errors import AudioError
 
@@ -20,137 +14,6 @@ MAX_AMPLITUDE = 1e6
 # Samples of all channels per second of `max_seconds`: stereo at 96 kHz, or 8 channels at 24 kHz. With more of them, a
 # small file of little content could take minutes to decode.
 MAX_SAMPLES_PER_SECOND = 200_000
-# Three consecutive samples at this level are not the peak of a wave, but a clipped one.
-CLIPPED_LEVEL = 0.999
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What the header of a file declares.
-
-    Parameters
-    ----------
-    sample_rate : int in [1, 768000] [Hz]
-    channels : int > 0
-    frames : int >= 0
-        Declared samples per channel, which may be wrong; 0 if the header does not declare them.
-    duration : float >= 0 [s]
-        ``frames / sample_rate``.
-    format : str
-        Container, in libsndfile's words ("WAV", "FLAC", "MP3"), or "FFMPEG".
-    """
-
-    sample_rate: int
-    channels: int
-    frames: int
-    duration: float
-    format: str
-
-
-@dataclass(frozen=True)
-class AudioFacts:
-    """Properties of a file that was decoded completely.
-
-    Parameters
-    ----------
-    sample_rate : int in [1, 768000] [Hz]
-    channels : int > 0
-    declared : float >= 0 [s]
-        Duration in the header, 0 if it does not declare one. Much more than `duration` indicates a truncated file.
-    duration : float > 0 [s]
-        Decoded duration.
-    peak : float >= 0
-        Largest absolute sample of all channels; 1 is full scale.
-    rms : float >= 0
-        Root mean square of the samples of all channels.
-    clipped : float in [0, 1]
-        Share of the samples in runs of at least three, within a channel, of 0.999 or more. Runs are not continued from
-        one block of 1 MB to the next.
-    undeclared : float >= 0 [s]
-        Duration of the samples after the declared end of a WAV or AU file; they are not decoded.
-    declared_sample_rate : int > 0 [Hz] or None
-        Sample rate that the bytes per second of a WAV header imply, if it differs from `sample_rate`.
-    hash : str
-        SHA-256, in hex, of sample rate, channels and float32 samples: equal for the same audio in any lossless format.
-    """
-
-    sample_rate: int
-    channels: int
-    declared: float
-    duration: float
-    peak: float
-    rms: float
-    clipped: float
-    undeclared: float
-    declared_sample_rate: int | None
-    hash: str
-
-
-def probe(source: Source) -> AudioInfo:
-    """Read the header of a file.
-
-    Parameters
-    ----------
-    source : path or binary file object
-
-    Returns
-    -------
-    AudioInfo
-
-    Raises
-    ------
-    AudioError
-        Code ``undecodable``.
-    """
-    with open_reader(source) as reader:
-        return AudioInfo(
-            reader.sample_rate, reader.channels, reader.frames, reader.frames / reader.sample_rate, reader.format
-        )
-
-
-def inspect(source: Source, *, max_seconds: float | None = None) -> AudioFacts:
-    """Decode a whole file at its native sample rate, in constant memory, and return its properties.
-
-    Parameters
-    ----------
-    source : path or binary file object
-    max_seconds : float > 0 [s], optional
-        As in `iter_mono`.
-
-    Returns
-    -------
-    AudioFacts
-
-    Raises
-    ------
-    AudioError
-        As `iter_mono`.
-    """
-    header = read_header(source)
-    with open_reader(source) as reader:
-        digest = hashlib.sha256(f"{reader.sample_rate} Hz {reader.channels} ch\n".encode())
-        frames, peak, energy, clipped = 0, 0.0, 0.0, 0
-        for block in _native_blocks(source, reader, max_seconds, READ_SAMPLES // reader.channels):
-            digest.update(block.data)
-            flat = block.reshape(-1)
-            frames += len(block)
-            block_peak = _peak(flat)
-            peak = max(peak, block_peak)
-            if block_peak >= CLIPPED_LEVEL:  # most blocks of most music need no count
-                clipped += _count_clipped(block)
-            energy += float(np.dot(flat, flat))
-        return AudioFacts(
-            sample_rate=reader.sample_rate,
-            channels=reader.channels,
-            declared=(header.frames or reader.frames) / reader.sample_rate,
-            duration=frames / reader.sample_rate,
-            peak=peak,
-            rms=math.sqrt(energy / (frames * reader.channels)),
-            clipped=clipped / (frames * reader.channels),
-            undeclared=header.undeclared / reader.sample_rate,
-            declared_sample_rate=header.sample_rate,
-            hash=digest.hexdigest(),
-        )
 
 
 def iter_mono(
@@ -186,7 +49,7 @@ def iter_mono(
     held: list[np.ndarray] = []
     count = 0
     with open_reader(source) as reader:
-        for y in _mono_chunks(source, reader, sample_rate, max_seconds):
+        for y in _mono_chunks(reader, source_name(source), sample_rate, max_seconds):
             while count + len(y) >= size:
                 cut = size - count
                 yield np.concatenate([*held, y[:cut]])
@@ -225,27 +88,37 @@ def load(source: Source, *, sample_rate: int | None = None, max_seconds: float |
     """
     with open_reader(source) as reader:
         rate = sample_rate or reader.sample_rate
-        return np.concatenate(list(_mono_chunks(source, reader, rate, max_seconds))), rate
+        return np.concatenate(list(_mono_chunks(reader, source_name(source), rate, max_seconds))), rate
 
 
-def _peak(flat: np.ndarray) -> float:
+def peak_level(flat: np.ndarray) -> float:
     """Return the largest absolute sample, or NaN if there is one."""
     return float(np.maximum(flat.max(), -flat.min()))
 
 
-def _count_clipped(block: np.ndarray) -> int:
-    """Count the samples in runs of at least three at full scale, channel by channel."""
-    full = np.abs(block) >= CLIPPED_LEVEL
-    middle = full[:-2] & full[1:-1] & full[2:]
-    in_run = np.zeros_like(full)
-    for shift in range(3):
-        in_run[shift : shift + len(middle)] |= middle
-    return int(np.count_nonzero(in_run))
+def iter_native(reader: Reader, *, name: str, max_seconds: float | None, size: int) -> Iterator[np.ndarray]:
+    """Read blocks at the native sample rate, and check their samples.
 
+    Parameters
+    ----------
+    reader : Reader
+    name : str
+        Name of the source in error messages.
+    max_seconds : float > 0 [s] or None
+        As in `iter_mono`.
+    size : int
+        Maximum samples per channel of a block; at least 1 is read.
 
-def _native_blocks(source: Source, reader: Reader, max_seconds: float | None, size: int) -> Iterator[np.ndarray]:
-    """Yield checked blocks of float32 [shape=(n, channels)] at the native sample rate, n in [1, max(1, size)]."""
-    name, limit = source_name(source), math.inf
+    Yields
+    ------
+    block : np.ndarray [shape=(n, channels), dtype=float32], n > 0
+
+    Raises
+    ------
+    AudioError
+        Code ``unusable`` or ``too_long``, as in `iter_mono`.
+    """
+    limit = math.inf
     if max_seconds is not None:
         limit = max_seconds * min(reader.sample_rate, MAX_SAMPLES_PER_SECOND / reader.channels)
     frames, declared = 0, reader.frames if reader.frames_trusted else 0
@@ -258,7 +131,7 @@ def _native_blocks(source: Source, reader: Reader, max_seconds: float | None, si
         if not len(block):
             break
         frames += len(block)
-        if not _peak(block.reshape(-1)) <= MAX_AMPLITUDE:  # also false for NaN
+        if not peak_level(block.reshape(-1)) <= MAX_AMPLITUDE:  # also false for NaN
             raise AudioError(
                 "unusable",
                 f"{name}: samples must be finite and at most {MAX_AMPLITUDE:g} (full scale is 1); got NaN, infinity or "
@@ -269,11 +142,11 @@ def _native_blocks(source: Source, reader: Reader, max_seconds: float | None, si
         raise AudioError("unusable", f"{name}: must contain audio; got no samples.")
 
 
-def _mono_chunks(source: Source, reader: Reader, sample_rate: int, max_seconds: float | None) -> Iterator[np.ndarray]:
+def _mono_chunks(reader: Reader, name: str, sample_rate: int, max_seconds: float | None) -> Iterator[np.ndarray]:
     """Yield float32 [shape=(n,)] at `sample_rate`, in chunks of varying length."""
     # The output is limited too: with a declared rate of 1 Hz, each sample would become `sample_rate` of them.
     size = int(READ_SAMPLES // reader.channels * min(1.0, reader.sample_rate / sample_rate))
-    blocks = _native_blocks(source, reader, max_seconds, size)
+    blocks = iter_native(reader, name=name, max_seconds=max_seconds, size=size)
     if reader.sample_rate == sample_rate:
         yield from map(_mix_down, blocks)
         return

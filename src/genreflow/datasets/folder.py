@@ -9,7 +9,7 @@ from joblib import Parallel, delayed
 from tinytag import TinyTag, TinyTagException
 from tqdm import tqdm
 
-from genreflow.audio.decode import inspect
+from genreflow.audio.properties import inspect
 from genreflow.audio.readers import AUDIO_SUFFIXES
 from genreflow.datasets.importing import import_file, require_folder
 from genreflow.datasets.labels import with_artist

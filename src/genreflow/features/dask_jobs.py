@@ -52,10 +52,10 @@ def compute_shards_on_dask(
         of the libraries that features depend on.
     """
     directory = directory.absolute()  # the workers have other working directories
-    with temporary_path(directory / "mark") as mark:
-        mark.touch()
+    with temporary_path(directory / "probe") as probe:
+        probe.touch()
         run = partial(_compute_shards, directory, spec, compute)
-        yield from run_jobs(scheduler, run, jobs, describe=_describe, path=mark, expected=_describe(mark))
+        yield from run_jobs(scheduler, run, jobs, describe=_describe, path=probe, expected=_describe(probe))
 
 
 def _compute_shards(
@@ -64,14 +64,14 @@ def _compute_shards(
     return compute_shards(directory, spec, job, compute)
 
 
-def _describe(mark: Path) -> dict[str, object]:
-    """Return what features depend on, and whether the directory in which `mark` was written is there."""
-    writable = "writable" if os.access(mark.parent, os.W_OK) else "read-only"
+def _describe(probe: Path) -> dict[str, object]:
+    """Return what features depend on, and whether the directory in which `probe` was written is there."""
+    writable = "writable" if os.access(probe.parent, os.W_OK) else "read-only"
     return {
         "feature version": FEATURE_VERSION,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "soxr": soxr.__version__,
         "libsndfile": soundfile.__libsndfile_version__,
-        f"directory {mark.parent}": f"shared and {writable}" if mark.exists() else "not shared",
+        f"directory {probe.parent}": f"shared and {writable}" if probe.exists() else "not shared",
     }

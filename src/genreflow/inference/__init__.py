@@ -1,1 +1,1 @@
-"""From audio to an answer: the predictor, many files at once, and tracks whose features are in a store. No HTTP."""
+"""Inference: a bundle applied to one file, to many files, and to the tracks of a feature store. No HTTP."""
