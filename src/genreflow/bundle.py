@@ -12,6 +12,8 @@ from genreflow.errors import GenreflowError, ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.files import atomic_directory, read_json, sha256
 
+# Name of the model in the registry and of the service.
+MODEL_NAME = "genre-classifier"
 # Increase it when earlier code would misread a bundle that is written now.
 FORMAT_VERSION = 1
 
@@ -170,7 +172,7 @@ def write_bundle(
     temperature: float,
     abstain_below: float,
     architecture: str,
-    name: str = "genre-classifier",
+    name: str = MODEL_NAME,
     lineage: dict[str, Any],
 ) -> Bundle:
     """Write a bundle atomically, instead of a previous one.

@@ -85,7 +85,11 @@ def _open_csv(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
 @contextmanager
 def _open_jsonl(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
     with path.open("w", encoding="utf-8") as file:
-        yield lambda result: print(_to_json(result), file=file)
+
+        def write(result: dict[str, Any]) -> None:
+            file.write(_to_json(result) + "\n")
+
+        yield write
 
 
 def _to_json(result: dict[str, Any]) -> str:
