@@ -1,1 +1,1 @@
-"""From a waveform to base log-mel frames, segments of them, and the store that keeps them."""
+"""Features: base log-mel frames of audio, segments of frames, and the feature store."""
