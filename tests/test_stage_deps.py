@@ -1,5 +1,6 @@
 """Each stage of dvc.yaml depends on exactly the packages whose code can change its outs."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
+from genreflow.params import Params
 
 # Modules whose imports are not followed, and why a change in them changes no out of a stage.
 EXCLUDED = {
@@ -32,6 +34,15 @@ ENTRY_POINTS = {
 # The out of `check` is constant. It runs again if a validation rule may have changed, so that it depends on the modules
 # that it and genreflow.params import themselves, file by file: packages as a whole would rerun it on every change.
 CHECK = ("genreflow.stages.check", "genreflow.params")
+
+# Sections of params.yaml that a stage reads without listing them, and why they change none of its outs.
+UNLISTED_PARAMS = {
+    ("featurize", "compute"): "where features are computed",
+    ("tune", "compute"): "where trials run",
+    ("tune", "data"): "recorded in MLflow; another source has another manifest",
+    ("tune", "split"): "recorded in MLflow; another method has another split.json",
+    ("train", "data"): "recorded; another source has another manifest",
+}
 
 
 def test_every_excluded_module_exists():
@@ -58,6 +69,16 @@ def test_a_stage_runs_the_module_that_its_deps_are_derived_from():
     for stage, content in stages().items():
         assert module_of(stage) in graph().modules
         assert content["cmd"] == f"python -m genreflow.stages {stage}"
+
+
+@pytest.mark.parametrize("stage", [stage for stage in stages() if stage != "check"])
+def test_a_stage_lists_the_params_that_it_reads(stage):
+    own = [dep for dep in package_deps(stage) if dep.startswith("src/genreflow/stages/")]
+    code = "\n".join((ROOT / path).read_text() for path in own)
+    read = set(re.findall(r"(?:\bparams|\bload_params\(\))\.(\w+)", code)) & Params.model_fields.keys()
+    unlisted = {section for of, section in UNLISTED_PARAMS if of == stage}
+    assert set(stages()[stage].get("params", ())) == read - unlisted
+    assert unlisted <= read
 
 
 def test_stages_that_draw_are_no_dependency_of_others():
