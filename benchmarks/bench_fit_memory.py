@@ -1,8 +1,8 @@
-"""Peak memory of a training run on 1,000 tracks of 30 s, per architecture: `python benchmarks/bench_fit_memory.py`.
+"""Peak memory of training on 1,000 tracks of 30 s, per architecture: `python benchmarks/bench_fit_memory.py`.
 
-A process for each: data in a memory-mapped file, as the feature store has it, 800 tracks to train and 200 to validate,
-augmentation and batches of params.yaml, some updates, a validation, then the export of the bundle's net and its check.
-Resident memory of the whole process, TensorFlow and the mapped pages included [MiB].
+Each architecture runs in a process of its own: frames in a memory-mapped file as in the feature store, 800 tracks for
+training and 200 for validation, batches and augmentation of params.yaml, some updates, a validation, then the export to
+ONNX and the comparison of logits. Resident memory of the process [MiB], including TensorFlow and mapped pages.
 """
 
 import argparse
@@ -16,15 +16,16 @@ import numpy as np
 
 from genreflow.models import MODELS
 
-TRACKS, FRAMES_A_TRACK, FRAMES, BANDS, CLASSES = 1000, 1292, 172, 128, 10
+TRACKS, FRAMES_PER_TRACK, FRAMES, BANDS, CLASSES = 1000, 1292, 172, 128, 10
 UPDATES = 12
 
 
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_memory_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
 
 
-def one(name: str, shard: Path) -> None:
+def measure(name: str, shard: Path) -> None:
+    """Fit and export an architecture in this process, and print a line of the table."""
     from genreflow.models import build_model
     from genreflow.models.keras_import import import_keras
     from genreflow.params import load_params
@@ -34,45 +35,50 @@ def one(name: str, shard: Path) -> None:
     from genreflow.training.fit import fit
     from genreflow.training.segment_set import SegmentSet
 
-    started = peak()
+    imported = peak_memory_mib()
     frames = np.load(shard, mmap_mode="r")
     seconds = MODELS[name].protocol.seconds if MODELS[name].whole_track else 4
-    length = min(FRAMES_A_TRACK, round(FRAMES * seconds / 4))
+    length = min(FRAMES_PER_TRACK, round(FRAMES * seconds / 4))
 
-    def some(first: int, last: int) -> SegmentSet:
-        pieces = [frames[i * FRAMES_A_TRACK : (i + 1) * FRAMES_A_TRACK] for i in range(first, last)]
+    def segments_of(first: int, last: int) -> SegmentSet:
+        pieces = [frames[i * FRAMES_PER_TRACK : (i + 1) * FRAMES_PER_TRACK] for i in range(first, last)]
         return SegmentSet(pieces, np.arange(len(pieces)) % CLASSES, range(len(pieces)), length, max(1, length // 2))
 
-    train, valid = some(0, 800), some(800, TRACKS)
+    train, valid = segments_of(0, 800), segments_of(800, TRACKS)
     mean, variance = train.band_statistics()
     model = build_model(name, input_shape=(length, BANDS), classes=CLASSES, mean=mean, variance=variance, seed=1)
     options = load_params().train
-    few = {"epochs": 1, "segments_per_epoch": UPDATES * options.batch_size, "learning_rate": 1e-4}
-    fit(model, train, valid, options.model_copy(update=few))
-    fitted = peak()
+    short = {"epochs": 1, "segments_per_epoch": UPDATES * options.batch_size, "learning_rate": 1e-4}
+    fit(model, train, valid, options.model_copy(update=short))
+    fitted = peak_memory_mib()
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(model, Path(folder, "model.onnx"))
         check_parity(model, Path(folder, "model.onnx"), valid.segments(slice(0, 64)))
-    print(f"{name:18}{started:10.0f}{fitted:10.0f}{peak():10.0f}", flush=True)
+    print(f"{name:18}{imported:10.0f}{fitted:10.0f}{peak_memory_mib():10.0f}", flush=True)
+
+
+def write_shard(path: Path) -> None:
+    """Write the frames of all tracks, noise."""
+    shape = (TRACKS * FRAMES_PER_TRACK, BANDS)
+    frames = np.lib.format.open_memmap(path, mode="w+", dtype="uint8", shape=shape)
+    rng = np.random.default_rng(0)
+    for first in range(0, len(frames), FRAMES_PER_TRACK):
+        frames[first : first + FRAMES_PER_TRACK] = rng.integers(0, 256, (FRAMES_PER_TRACK, BANDS), dtype="uint8")
+    frames.flush()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(MODELS))
-    parser.add_argument("--shard", type=Path, help=argparse.SUPPRESS)  # set where it calls itself
+    parser.add_argument("--shard", type=Path, help=argparse.SUPPRESS)  # given to the processes that this one starts
     arguments = parser.parse_args()
     if arguments.shard:
-        one(*arguments.names, arguments.shard)
+        measure(*arguments.names, arguments.shard)
         return
     print(f"{'peak, MiB':18}{'imports':>10}{'fit':>10}{'export':>10}")
     with tempfile.TemporaryDirectory() as folder:
         shard = Path(folder, "shard.npy")
-        shape = (TRACKS * FRAMES_A_TRACK, BANDS)
-        frames = np.lib.format.open_memmap(shard, mode="w+", dtype="uint8", shape=shape)
-        rng = np.random.default_rng(0)
-        for first in range(0, len(frames), FRAMES_A_TRACK):
-            frames[first : first + FRAMES_A_TRACK] = rng.integers(0, 256, (FRAMES_A_TRACK, BANDS), dtype="uint8")
-        frames.flush()
+        write_shard(shard)
         for name in arguments.names:
             subprocess.run([sys.executable, __file__, name, "--shard", str(shard)], check=True)
 

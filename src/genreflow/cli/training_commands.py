@@ -1,7 +1,6 @@
 """`genreflow models`, `genreflow tune` and `genreflow reproduce`: architectures, studies and published systems."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import click
@@ -87,15 +86,13 @@ def reproduce(
     Each system is fitted under its authors' protocol and on the group-disjoint split of the project, and both results
     are put next to what the authors report.
 
-    NAMES are architectures that `genreflow models` lists.  [default: all published ones] The data are those of the
+    NAMES are architectures that `genreflow models` lists.  [default: all] The data are those of the
     project after `dvc repro split`. Finished fits are kept in the folder: a second call continues.
     """
     from genreflow.reproduction import reproduce
     from genreflow.stages.material import load_material
 
-    records = reproduce(
-        names, load_material(), folder, minutes=minutes, epochs=epochs, say=partial(click.echo, err=as_json)
-    )
+    records = reproduce(names, load_material(), folder, minutes=minutes, epochs=epochs)
     if as_json:
         click.echo(json.dumps(records, indent=2))
     else:

@@ -1,6 +1,6 @@
-"""Every published system on the data at hand: trained as its authors did, and as it should be; one table of both."""
+"""Published systems side by side: fitted under their authors' protocol and on the group-disjoint split of a project."""
 
 from genreflow.reproduction.reproduce import reproduce
-from genreflow.reproduction.tasks import Material
+from genreflow.reproduction.tasks import ProjectData
 
-__all__ = ["Material", "reproduce"]
+__all__ = ["ProjectData", "reproduce"]

@@ -1,51 +1,111 @@
-"""One fit of the reproduction, from its tracks to its record."""
+"""Fit and evaluate one system, log it to MLflow, and make its record."""
 
+import logging
 import resource
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from mlflow import MlflowClient
 
 from genreflow.evaluation.calibration import softmax, track_probabilities
 from genreflow.evaluation.metrics import evaluate
 from genreflow.features.store import FeatureStore
 from genreflow.models import body_parameters
-from genreflow.reproduction.budget import plan
 from genreflow.reproduction.tasks import Task
+from genreflow.reproduction.time_budget import Workload, plan_epochs
 from genreflow.tracking.lineage import lineage_tags
 from genreflow.tracking.runs import LoggedRun, start_run
 from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.training.batches import TrainingBatches
 from genreflow.training.configuration import build_configuration, fit_configuration
 from genreflow.training.data import TrainingData, load_segment_set, load_training_data
-from genreflow.training.fit import FitResult, measure_throughput, predict_logits
+from genreflow.training.fit import FitResult, OnEpoch, measure_throughput, predict_logits
 from genreflow.training.options import FitOptions
 from genreflow.training.params import SegmentParams
 from genreflow.training.segment_set import SegmentSet
 
+logger = logging.getLogger(__name__)
+
 EXPERIMENT = "genreflow reproduce"
-# Of a budget, at most this share is for measuring the rate, and not more than these seconds.
-RATE_SHARE, RATE_SECONDS = 0.1, 5.0
-# Segments of which the rate is measured when nothing is learnt, at most.
-ANSWERED_AT_ONCE = 128
+# Time for measuring the training throughput: at most this share of the time limit, and at most so many seconds.
+THROUGHPUT_SHARE, THROUGHPUT_SECONDS = 0.1, 5.0
+# Largest number of segments for measuring the inference throughput.
+INFERENCE_SEGMENTS = 128
 
 
-def run_task(task: Task, store: Path, project: Path, say: Callable[[str], None]) -> dict:
-    """Fit a system, measure it, and write it down in MLflow.
+@dataclass(frozen=True)
+class TaskSegments:
+    """Segments of a task.
+
+    Parameters
+    ----------
+    data : TrainingData
+    test : SegmentSet or None
+        None: the system is evaluated on the validation segments.
+    """
+
+    data: TrainingData
+    test: SegmentSet | None
+
+    @property
+    def evaluated(self) -> SegmentSet:
+        """The segments that the system is evaluated on."""
+        return self.data.valid if self.test is None else self.test
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of segments by part."""
+        return {
+            "train": self.data.train.n_segments,
+            "valid": self.data.valid.n_segments,
+            "test": 0 if self.test is None else self.test.n_segments,
+        }
+
+
+@dataclass(frozen=True)
+class TimedFit:
+    """A finished fit.
+
+    Parameters
+    ----------
+    result : FitResult
+    parameters : int > 0
+        Of the body.
+    metrics : dict of str to float
+        See `evaluate_task`.
+    epoch_share : float in (0, 1]
+        Length of an epoch, as a share of all training segments.
+    validation_seconds : float > 0 [s]
+        Duration of a validation.
+    run_id : str
+    """
+
+    result: FitResult
+    parameters: int
+    metrics: dict[str, float]
+    epoch_share: float
+    validation_seconds: float
+    run_id: str
+
+
+def run_task(task: Task, store: Path, project: Path) -> dict[str, Any]:
+    """Fit and evaluate a system, and log it to MLflow.
 
     Parameters
     ----------
     task : Task
     store : Path
-        Folder of the feature store.
+        Directory of the feature store.
     project : Path
-        Where MLflow's store lies.
-    say : callable
-        Takes lines of progress.
+        Directory of MLflow's store.
 
     Returns
     -------
@@ -53,182 +113,271 @@ def run_task(task: Task, store: Path, project: Path, say: Callable[[str], None])
         The record, ready for JSON.
     """
     begin = time.perf_counter()
+    logger.info("%s", task.summary)
     features = FeatureStore.open(store)
-    data, measured = _load(task, features)
+    segments = load_segments(task, features)
     client = open_client(project)
-    experiment = ensure_experiment(client, project, name=EXPERIMENT)
-    tags = lineage_tags(project, **task.data, **task.split.tags) | {
-        "system": task.system,
-        "protocol": task.kind,
-        "task": task.key,
-    }
-    _end_lost(client, experiment.experiment_id, task.key)
-    options, rate = _affordable(task, data, measured, begin)
-    a_round = TrainingBatches(data.train, options, classes=len(data.genres)).segments_per_epoch_per_epoch
-    share = a_round / data.train.n_segments
-    sizes = f"{data.train.n_segments:,} segments train, {data.valid.n_segments:,} validate"
-    pace = "" if rate is None else f", {rate:,.{0 if rate > 20 else 1}f} segments a second"
-    rounds = "" if options.segments_per_epoch is None else f", in {options.epochs} rounds"
-    say(f"  {sizes}{pace}: {options.epochs * share:.3g} of {task.options.epochs} epochs{rounds}")
+    experiment_id = ensure_experiment(client, project, name=EXPERIMENT).experiment_id
+    _end_orphaned_runs(client, experiment_id, task.key)
+    options, throughput = limit_options(task, segments, begin=begin)
+    tags = lineage_tags(project, **task.data, **task.split.tags)
+    tags |= {"system": task.system, "protocol": task.kind, "task": task.key}
+    seconds = task.architecture.protocol.seconds
+    params = {"segment_seconds": seconds, "split": task.split.method, **options.model_dump()}
+    with start_run(client, experiment_id, task.run_name, params=params, tags=tags) as run:
+        fitted = _fit_and_evaluate(task, segments, options, features, run)
+    return make_record(
+        task, segments, options, fitted, throughput=throughput, seconds=round(time.perf_counter() - begin, 1)
+    )
 
-    params = {"segment_seconds": task.row.protocol.seconds, "split": task.split.method, **options.model_dump()}
-    with start_run(client, experiment.experiment_id, task.title, params=params, tags=tags) as run:
-        model, result = fit_configuration(data, task.system, {}, options, on_epoch=_watch(run, task, options, say))
-        answered = time.perf_counter()
-        figures = _figures(task, model, result, measured or data.valid, features)
-        answered = time.perf_counter() - answered
-        names = {name: task.split.prefixed(f"{task.part}_{name}") for name in figures}
-        run.log_metrics({names[name]: value for name, value in figures.items()})
-    validation = answered * data.valid.n_segments / (measured or data.valid).n_segments
+
+def load_segments(task: Task, store: FeatureStore) -> TaskSegments:
+    """Open the segments of a task.
+
+    Raises
+    ------
+    GenreflowError
+        A part has no track with features.
+    """
+    protocol = task.architecture.protocol
+    params = SegmentParams(seconds=protocol.seconds, hop_seconds=protocol.hop_seconds)
+    data = load_training_data(store, task.manifest, task.split, params)
+    if task.part == "valid":
+        return TaskSegments(data, None)
+    test = load_segment_set(store, task.manifest, task.split, task.part, length=data.length, hop=data.hop)
+    return TaskSegments(data, test)
+
+
+def limit_options(task: Task, segments: TaskSegments, *, begin: float) -> tuple[FitOptions, float | None]:
+    """Reduce the epochs of a task to its time limit.
+
+    Parameters
+    ----------
+    task : Task
+    segments : TaskSegments
+    begin : float [s]
+        ``time.perf_counter()`` when the task was started.
+
+    Returns
+    -------
+    options : FitOptions
+    throughput : float > 0 or None [segments/s]
+        Of training; None without a time limit, where it is not measured.
+    """
+    if task.minutes is None:
+        return task.options, None
+    limit = 60 * task.minutes
+    duration = min(THROUGHPUT_SECONDS, THROUGHPUT_SHARE * limit)
+    started = time.perf_counter()
+    model = build_configuration(segments.data, task.system, {}, seed=task.options.seed)
+    train_throughput = measure_throughput(model, segments.data.train, task.options, seconds=duration)
+    inference_throughput = _measure_inference(model, segments.data.valid, train_throughput)
+    del model
+    keras.utils.clear_session()
+    logger.info("  training throughput: %.3g segments/s", train_throughput)
+    now = time.perf_counter()
+    compilation = max(0.0, now - started - duration)  # the fit builds and compiles the model once more
+    schedule = plan_epochs(
+        limit - (now - begin) - compilation,
+        Workload(
+            **segments.counts,
+            epochs=task.options.epochs,
+            batch_size=task.options.batch_size,
+            train_throughput=train_throughput,
+            inference_throughput=inference_throughput,
+        ),
+    )
+    update = {"epochs": schedule.epochs, "segments_per_epoch": schedule.segments_per_epoch}
+    return task.options.model_copy(update=update), train_throughput
+
+
+def _measure_inference(model: keras.Model, data: SegmentSet, train_throughput: float) -> float:
+    """Segments per second in inference, on about as many as the model trains on in a second."""
+    segments = data.segments(slice(0, max(1, min(INFERENCE_SEGMENTS, int(train_throughput)))))
+    model.predict_on_batch(segments)  # compiles
+    begin = time.perf_counter()
+    model.predict_on_batch(segments)
+    return len(segments) / (time.perf_counter() - begin)
+
+
+def _fit_and_evaluate(
+    task: Task, segments: TaskSegments, options: FitOptions, store: FeatureStore, run: LoggedRun
+) -> TimedFit:
+    data = segments.data
+    epoch_segments = TrainingBatches(data.train, options, classes=len(data.genres)).segments_per_epoch
+    epoch_share = epoch_segments / data.train.n_segments
+    logger.info(
+        "  %s training and %s validation segments: %.3g of %d epochs%s",
+        f"{data.train.n_segments:,}",
+        f"{data.valid.n_segments:,}",
+        options.epochs * epoch_share,
+        task.options.epochs,
+        "" if options.segments_per_epoch is None else f", as {options.epochs} of {epoch_segments:,} segments",
+    )
+    model, result = fit_configuration(data, task.system, {}, options, on_epoch=_epoch_logger(task, options, run))
+    begin = time.perf_counter()
+    metrics = evaluate_task(task, model, result, segments.evaluated, store)
+    seconds = time.perf_counter() - begin
+    run.log_metrics({task.split.prefixed(f"{task.part}_{name}"): value for name, value in metrics.items()})
+    return TimedFit(
+        result=result,
+        parameters=body_parameters(model),
+        metrics=metrics,
+        epoch_share=epoch_share,
+        validation_seconds=seconds * data.valid.n_segments / segments.evaluated.n_segments,
+        run_id=run.run_id,
+    )
+
+
+def _epoch_logger(task: Task, options: FitOptions, run: LoggedRun) -> OnEpoch:
+    validation, begin = task.split.prefixed("validation", sep=" "), time.perf_counter()
+
+    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+        run.log_metrics(metrics, epoch)
+        remaining = (time.perf_counter() - begin) / (epoch + 1) * (options.epochs - epoch - 1)
+        logger.info(
+            "  epoch %d/%d: accuracy %.3f, %s segment accuracy %.3f, track accuracy %.3f (%.1f s, about %s left)",
+            epoch + 1,
+            options.epochs,
+            metrics["accuracy"],
+            validation,
+            metrics["val_accuracy"],
+            metrics["val_track_accuracy"],
+            metrics["seconds"],
+            format_duration(remaining),
+        )
+
+    return on_epoch
+
+
+def evaluate_task(
+    task: Task, model: keras.Model, result: FitResult, segments: SegmentSet, store: FeatureStore
+) -> dict[str, float]:
+    """Evaluate a fitted system.
+
+    Parameters
+    ----------
+    task : Task
+    model : keras.Model
+    result : FitResult
+    segments : SegmentSet
+        To evaluate on.
+    store : FeatureStore
+
+    Returns
+    -------
+    dict
+        ``segment_accuracy`` and ``track_accuracy`` in [0, 1], and unless they are those of the best epoch on
+        validation, which is what authors report, the 95 % interval ``track_accuracy_low``, ``track_accuracy_high``.
+    """
+    if task.kind == "own" and task.part == "valid":
+        best = int(np.argmax(result.history["val_accuracy"]))
+        return {
+            "segment_accuracy": result.history["val_accuracy"][best],
+            "track_accuracy": result.history["val_track_accuracy"][best],
+        }
+    probabilities = softmax(predict_logits(model, segments))
+    by_track = track_probabilities(probabilities, segments.track, segments.n_tracks)
+    hashes = {track_id: task.manifest.by_id[track_id].hash for track_id in task.split.evaluation_tracks}
+    tracks = [track_id for track_id, digest in hashes.items() if digest is not None and digest in store]
+    groups = np.unique([task.split.groups[track_id] for track_id in tracks], return_inverse=True)[1]
+    metrics = evaluate(
+        by_track,
+        segments.track_labels,
+        genres=task.manifest.genres,
+        clusters=groups if task.manifest.groups_known else None,
+    )
+    return {
+        "segment_accuracy": float((probabilities.argmax(axis=1) == segments.label).mean()),
+        "track_accuracy": metrics["accuracy"],
+        "track_accuracy_low": metrics["accuracy_low"],
+        "track_accuracy_high": metrics["accuracy_high"],
+    }
+
+
+def make_record(
+    task: Task,
+    segments: TaskSegments,
+    options: FitOptions,
+    fitted: TimedFit,
+    *,
+    throughput: float | None,
+    seconds: float,
+) -> dict[str, Any]:
+    """Make the record of a finished task.
+
+    Parameters
+    ----------
+    task : Task
+    segments : TaskSegments
+    options : FitOptions
+        Those that it was fitted with.
+    fitted : TimedFit
+    throughput : float > 0 or None [segments/s]
+        Of training, where it was measured.
+    seconds : float > 0 [s]
+        Duration of the task.
+
+    Returns
+    -------
+    dict
+        Ready for JSON. ``epochs_done`` and ``best_epoch`` are passes over all training segments, however long an epoch
+        was; ``validations`` is the number of epochs.
+    """
+    result, share, backend = fitted.result, fitted.epoch_share, keras.backend.backend()
     return {
         "system": task.system,
         "protocol": task.kind,
         "key": task.key,
         "status": "finished",
         "leaking": task.split.leaking,
-        "reported": task.row.reported,
-        "parameters": body_parameters(model),
+        "reported": task.architecture.reported,
+        "parameters": fitted.parameters,
         "part": task.part,
         "split": task.split.method,
-        **figures,
-        "rounds": result.epochs,
+        **fitted.metrics,
+        "validations": result.epochs,
         "epochs_done": round(result.epochs * share, 3),
-        "epochs_wanted": task.options.epochs,
+        "epochs_published": task.options.epochs,
         "best_epoch": round((result.best_epoch + 1) * share, 3),
-        "seconds_an_epoch": round(_seconds_an_epoch(result.history["seconds"], share, validation), 2),
-        "seconds": round(time.perf_counter() - begin, 1),
+        "seconds_per_epoch": round(_seconds_per_epoch(result.history["seconds"], share, fitted.validation_seconds), 2),
+        "seconds": seconds,
         "minutes": task.minutes,
-        "measure_throughput": rate and round(rate, 1),
-        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "segment_seconds": task.row.protocol.seconds,
+        "segments_per_second": throughput and round(throughput, 1),
+        "peak_memory_mib": round(peak_memory_mib()),
+        "segment_seconds": task.architecture.protocol.seconds,
         "genres": list(task.manifest.genres),
         "tracks": {part: len(ids) for part, ids in task.split.parts.items()},
-        "segments": {
-            "train": data.train.n_segments,
-            "valid": data.valid.n_segments,
-            "test": 0 if measured is None else measured.n_segments,
-        },
+        "segments": segments.counts,
         "options": options.model_dump(),
         "data": task.data,
-        "mlflow_run": run.run_id,
+        "mlflow_run": fitted.run_id,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"keras": keras.__version__, keras.backend.backend(): version(keras.backend.backend())},
+        "versions": {"keras": keras.__version__, backend: version(backend)},
     }
 
 
-def _load(task: Task, store: FeatureStore) -> tuple[TrainingData, SegmentSet | None]:
-    """Segments to train and validate with, and those to measure on where that is another part."""
-    protocol = task.row.protocol
-    segments = SegmentParams(seconds=protocol.seconds, hop_seconds=protocol.hop_seconds)
-    data = load_training_data(store, task.manifest, task.split, segments)
-    if task.part == "valid":
-        return data, None
-    return data, load_segment_set(store, task.manifest, task.split, task.part, length=data.length, hop=data.hop)
-
-
-def _affordable(
-    task: Task, data: TrainingData, measured: SegmentSet | None, begin: float
-) -> tuple[FitOptions, float | None]:
-    """The options, cut to the minutes that there are, and the rate [segments/s] that was measured for it."""
-    if task.minutes is None:
-        return task.options, None
-    budget = 60 * task.minutes
-    asked = min(RATE_SECONDS, RATE_SHARE * budget)
-    started = time.perf_counter()
-    model = build_configuration(data, task.system, {}, seed=task.options.seed)
-    rate = measure_throughput(model, data.train, task.options, seconds=asked)
-    answered = _answered_a_second(model, data.valid, rate)
-    del model
-    keras.utils.clear_session()
-    now = time.perf_counter()
-    again = max(0.0, now - started - asked)  # the model is built and compiled once more for the fit
-    chosen = plan(
-        budget - (now - begin) - again,
-        rate=rate,
-        answered=answered,
-        train=data.train.n_segments,
-        valid=data.valid.n_segments,
-        measured=0 if measured is None else measured.n_segments,
-        epochs=task.options.epochs,
-        batch_size=task.options.batch_size,
-    )
-    cut = {"epochs": chosen.rounds, "segments_per_epoch": chosen.segments}
-    return task.options.model_copy(update=cut), rate
-
-
-def _answered_a_second(model: keras.Model, data: SegmentSet, rate: float) -> float:
-    """Segments that the model answers in a second, from about as many as it learns in one."""
-    some = data.segments(slice(0, max(1, min(ANSWERED_AT_ONCE, int(rate)))))
-    model.predict_on_batch(some)  # compiles
-    begin = time.perf_counter()
-    model.predict_on_batch(some)
-    return len(some) / (time.perf_counter() - begin)
-
-
-def _watch(
-    run: LoggedRun, task: Task, options: FitOptions, say: Callable[[str], None]
-) -> Callable[[int, Mapping[str, float]], None]:
-    validation, begin = task.split.prefixed("validation", sep=" "), time.perf_counter()
-
-    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-        run.log_metrics(metrics, epoch)
-        left = (time.perf_counter() - begin) / (epoch + 1) * (options.epochs - epoch - 1)
-        say(
-            f"  {epoch + 1:3d}/{options.epochs}: accuracy {metrics['accuracy']:.3f}, {validation} "
-            f"{metrics['val_accuracy']:.3f} of segments, {metrics['val_track_accuracy']:.3f} of tracks "
-            f"({metrics['seconds']:.1f} s, about {in_minutes(left)} left)"
-        )
-
-    return on_epoch
-
-
-def _figures(
-    task: Task, model: keras.Model, result: FitResult, measured: SegmentSet, store: FeatureStore
-) -> dict[str, float]:
-    """Accuracies, by segment and by track, with the interval of the latter where it is honest."""
-    if task.kind == "own" and task.part == "valid":  # what their authors report: the best that validation ever gave
-        best = int(np.argmax(result.history["val_accuracy"]))
-        return {
-            "segment_accuracy": result.history["val_accuracy"][best],
-            "track_accuracy": result.history["val_track_accuracy"][best],
-        }
-    probabilities = softmax(predict_logits(model, measured))
-    by_track = track_probabilities(probabilities, measured.track, measured.n_tracks)
-    tracks = [track_id for track_id in task.split.evaluation_tracks if task.manifest.by_id[track_id].hash in store]
-    groups = np.unique([task.split.groups[track_id] for track_id in tracks], return_inverse=True)[1]
-    found = evaluate(
-        by_track,
-        measured.track_labels,
-        genres=task.manifest.genres,
-        clusters=groups if task.manifest.groups_known else None,
-    )
-    return {
-        "segment_accuracy": float((probabilities.argmax(axis=1) == measured.label).mean()),
-        "track_accuracy": found["accuracy"],
-        "track_accuracy_low": found["accuracy_low"],
-        "track_accuracy_high": found["accuracy_high"],
-    }
-
-
-def _seconds_an_epoch(seconds: list[float], share: float, validation: float) -> float:
-    """An epoch over all segments and its validation; the first round compiles, and counts only where it is alone."""
+def _seconds_per_epoch(seconds: list[float], share: float, validation: float) -> float:
+    """Duration of a pass over all training segments with a validation; the first epoch compiles, so is left out."""
     typical = float(np.median(seconds[1:] or seconds))
     return max(0.0, typical - validation) / share + validation
 
 
-def _end_lost(client, experiment_id: str, key: str) -> None:
-    """End the runs that a killed process left: they would look as if they were still running."""
+def peak_memory_mib() -> float:
+    """Peak resident memory of this process [MiB]."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB on Linux
+
+
+def _end_orphaned_runs(client: MlflowClient, experiment_id: str, key: str) -> None:
+    """End the runs of killed processes as FAILED; MLflow would show them as running."""
     for run in client.search_runs([experiment_id], f"tags.task = '{key}' and status = 'RUNNING'"):
-        client.set_tag(run.info.run_id, "error", "its process ended without a word")
+        client.set_tag(run.info.run_id, "error", "the process was killed")
         client.set_terminated(run.info.run_id, "FAILED")
 
 
-def in_minutes(seconds: float) -> str:
-    """A duration for people."""
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 100
-        else f"{seconds / 60:.0f} min"
-        if seconds < 6000
-        else f"{seconds / 3600:.1f} h"
-    )
+def format_duration(seconds: float) -> str:
+    """A duration as text, such as "95 s", "3 min" or "1.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,13 +1,13 @@
-"""What is fitted to reproduce a system: which tracks and segments, with which options, measured where."""
+"""What is fitted to reproduce a system: tracks, segments and options, and the part on which it is evaluated."""
 
 import ast
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from genreflow.audit.faults import Audit
 from genreflow.errors import ParameterError
@@ -20,28 +20,29 @@ from genreflow.splits.params import SplitParams
 from genreflow.splits.split import Split
 from genreflow.training.options import FitOptions
 
+# The two protocols: that of the authors, and the group-disjoint split of the project.
 Kind = Literal["own", "honest"]
 KINDS: tuple[Kind, ...] = ("own", "honest")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
-    """The data of a project and its options, as the stages before left them.
+class ProjectData:
+    """Data and options of a project.
 
     Parameters
     ----------
     manifest : Manifest
     audit : Audit
     split : Split
-        Of the honest protocol.
+        Group-disjoint.
     store : Path
-        Folder of the feature store.
+        Directory of the feature store.
     feature_key : str
         `FeatureSpec.key` of that store.
     options : FitOptions
-        What systems of our own are fitted with; its seed is everyone's.
+        For our own systems; published ones take only the seed.
     seed : int >= 0
-        Of the authors' splits.
+        Of the splits under the authors' protocols.
 
     Raises
     ------
@@ -55,26 +56,41 @@ class Material:
     store: Path
     feature_key: str
     options: FitOptions
-    seed: int = 1
-    _splits: dict = field(default_factory=dict, init=False, repr=False, compare=False)
+    seed: int
+    _splits: dict[tuple[Any, ...], tuple[Manifest, Split]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.split.leaking:
             raise ParameterError(
-                f"split.method is {self.split.method}, which leaks here: nothing honest can be measured with it; set "
-                "split.method = group (or published or kfold, where they keep artists apart) and run `dvc repro split`."
+                "params.yaml: split.method must be group, or published or kfold where they keep groups apart, for an "
+                f"evaluation without leakage; got {self.split.method}. Change it and run `dvc repro split`."
             )
 
     @property
     def hashes(self) -> dict[str, str]:
+        """Hashes of manifest and split, and the key of the features."""
         return {
             "manifest_hash": self.manifest.hash,
             "split_hash": self.split.hash,
             "feature_key": self.feature_key,
         }
 
-    def of(self, protocol: TrainingProtocol) -> tuple[Manifest, Split]:
-        """The tracks of the genres that `protocol` has, divided as it says."""
+    def split_as_published(self, protocol: TrainingProtocol) -> tuple[Manifest, Split]:
+        """Choose the genres of a protocol and split their tracks as it says.
+
+        Returns
+        -------
+        manifest : Manifest
+            Tracks of the chosen genres.
+        split : Split
+
+        Raises
+        ------
+        ParameterError
+            There are too few tracks.
+        """
         key = protocol.genres, protocol.by, protocol.train_share
         if key not in self._splits:
             genres = self.manifest.genres[: protocol.genres]
@@ -96,16 +112,16 @@ class Task:
     system : str
         Key of `genreflow.models.MODELS`.
     kind : {"own", "honest"}
-        The protocol: its authors' (segments or tracks at random), or the project's split.
+        Protocol: that of its authors (segments or tracks split at random), or the group-disjoint split of the project.
     manifest : Manifest
-        Of the tracks and genres that take part.
+        Of the tracks and genres of the protocol.
     split : Split
     options : FitOptions
-        As published; `minutes` may cut them short.
-    minutes : float > 0 or None
-        That the fit may take.
+        As published, without a time limit.
+    minutes : float > 0 or None [min]
+        Time limit of the fit.
     data : dict of str to str
-        Hashes of the project's data, of which the table is.
+        Hashes of the project's data.
     feature_key : str
     """
 
@@ -119,31 +135,32 @@ class Task:
     feature_key: str
 
     @property
-    def row(self) -> Architecture:
+    def architecture(self) -> Architecture:
+        """The system's row in the registry."""
         return get_architecture(self.system)
 
     @property
     def part(self) -> Part:
-        """Where the figure is measured."""
+        """Part on which the system is evaluated."""
         return self.split.evaluation_part
 
     @property
-    def title(self) -> str:
-        """A name for people; it says where figures flatter."""
+    def run_name(self) -> str:
+        """Name of the MLflow run; it starts with "leaking" if the split leaks."""
         return self.split.prefixed(f"{self.system} {self.kind}", sep=" ")
 
     @property
-    def in_words(self) -> str:
-        """The protocol as a phrase."""
-        protocol = self.row.protocol
+    def summary(self) -> str:
+        """System, protocol, segments and split, for log messages."""
+        protocol = self.architecture.protocol
         segments = f"{len(self.manifest.genres)} genres, segments of {protocol.seconds:g} s"
-        divided = f"{protocol.by}s at random" if self.kind == "own" else f"split by {self.split.method}"
-        return f"{self.kind} protocol: {segments}, {divided}{', leaking' if self.split.leaking else ''}"
+        split = f"{protocol.by}s split at random" if self.kind == "own" else f"split by {self.split.method}"
+        return f"{self.system}, {self.kind} protocol: {segments}, {split}{', leaking' if self.split.leaking else ''}"
 
     @property
     def key(self) -> str:
-        """Sixteen hex digits that name everything that decides the outcome, machine and libraries apart."""
-        row = self.row
+        """Sixteen hex digits that identify all that determines the result, except for machine and libraries."""
+        architecture = self.architecture
         content = [
             self.system,
             self.kind,
@@ -152,36 +169,39 @@ class Task:
             self.split.hash,
             self.feature_key,
             self.options.model_dump(),
-            asdict(replace(row.protocol, chosen="")),
-            {name: dimension.default for name, dimension in row.space.items()},
-            [row.image, row.coefficients, structure_hash(row.build)],
+            asdict(replace(architecture.protocol, chosen="")),
+            {name: dimension.default for name, dimension in architecture.space.items()},
+            [architecture.image, architecture.coefficients, structure_hash(architecture.build)],
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def make_task(
-    material: Material, system: str, kind: Kind, *, minutes: float | None = None, epochs: int | None = None
+    data: ProjectData, system: str, kind: Kind, *, minutes: float | None = None, epochs: int | None = None
 ) -> Task:
-    """The fit of a system under one of the two protocols.
+    """Make the task of a system under one of the two protocols.
 
     Parameters
     ----------
-    material : Material
+    data : ProjectData
     system : str
+        Key of `genreflow.models.MODELS`.
     kind : {"own", "honest"}
-    minutes : float > 0 or None
-        For this fit.
+    minutes : float > 0 or None [min]
+        Time limit of the fit.
     epochs : int > 0 or None
-        At most; None: as published.
+        Maximum; None: as published.
 
     Raises
     ------
     ParameterError
-        The tracks cannot be divided as the protocol wants it.
+        Unknown system, or too few tracks for the split of the protocol.
     """
-    row = get_architecture(system)
-    manifest, split = (material.manifest, material.split) if kind == "honest" else material.of(row.protocol)
-    options = fit_options(row, material.options)
+    architecture = get_architecture(system)
+    manifest, split = (
+        (data.manifest, data.split) if kind == "honest" else data.split_as_published(architecture.protocol)
+    )
+    options = fit_options(architecture, data.options)
     if epochs is not None and epochs < options.epochs:
         options = options.model_copy(update={"epochs": epochs})
     return Task(
@@ -191,36 +211,68 @@ def make_task(
         split=split,
         options=options,
         minutes=minutes,
-        data=material.hashes,
-        feature_key=material.feature_key,
+        data=data.hashes,
+        feature_key=data.feature_key,
     )
 
 
-def fit_options(row: Architecture, ours: FitOptions) -> FitOptions:
-    """What a system is fitted with: a published one plainly and for as long as its authors did, our own as `ours`."""
-    if row.published:
-        options = FitOptions.unregularised(**{"patience": 10_000, "seed": ours.seed, **row.protocol.options})
+def fit_options(architecture: Architecture, project: FitOptions) -> FitOptions:
+    """Options that a system is fitted with.
+
+    A published system is fitted without regularisation but that of its protocol, and without early stopping. Our own
+    are fitted with the options of the project, replaced by those of their protocol.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    project : FitOptions
+
+    Returns
+    -------
+    FitOptions
+        Resolved for the architecture.
+    """
+    published = architecture.protocol.options
+    if architecture.published:
+        options = FitOptions.unregularised(**{"patience": 10_000, "seed": project.seed, **published})
     else:
-        options = FitOptions(**{**ours.model_dump(), **row.protocol.options})
-    return options.resolve(row.name)
+        options = FitOptions(**{**project.model_dump(), **published})
+    return options.resolve(architecture.name)
 
 
-def structure_hash(build: Callable) -> str:
-    """Name the code of a structure: its module without rows, imports, comments and docstrings."""
-    tree = ast.parse(inspect.getsource(inspect.getmodule(build)))
-    kept = [node for node in tree.body if not _is_text(node) and "ARCHITECTURES" not in _names(node)]
-    for node in kept:
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.FunctionDef) and _is_text(inner.body[0]) and len(inner.body) > 1:
-                del inner.body[0]
-    text = "\n".join(ast.dump(node) for node in kept if not isinstance(node, (ast.Import, ast.ImportFrom)))
+def structure_hash(build: Callable[..., Any]) -> str:
+    """Hash the code of an architecture: its module without registry rows, imports, comments, docstrings and types.
+
+    Parameters
+    ----------
+    build : callable
+        A function of the module.
+
+    Returns
+    -------
+    str
+        Sixteen hex digits.
+    """
+    tree = ast.parse(Path(inspect.getfile(build)).read_text(encoding="utf-8"))
+    statements = [node for node in tree.body if not _is_ignored(node)]
+    for statement in statements:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.FunctionDef):
+                node.returns = None
+                if _is_docstring(node.body[0]) and len(node.body) > 1:
+                    del node.body[0]
+            elif isinstance(node, ast.arg):
+                node.annotation = None
+    text = "\n".join(ast.dump(statement) for statement in statements)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _is_text(node: ast.stmt) -> bool:
+def _is_ignored(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Assign):
+        return any(isinstance(target, ast.Name) and target.id == "ARCHITECTURES" for target in node.targets)
+    is_type_import = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return is_type_import or isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _names(node: ast.stmt) -> Iterable[str]:
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    return [target.id for target in targets if isinstance(target, ast.Name)]

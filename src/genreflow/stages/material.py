@@ -3,12 +3,12 @@
 from genreflow.audit.faults import Audit
 from genreflow.errors import ParameterError
 from genreflow.params import load_params
-from genreflow.reproduction import Material
+from genreflow.reproduction import ProjectData
 from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT
 from genreflow.stages.inputs import Data
 
 
-def load_material() -> Material:
+def load_material() -> ProjectData:
     """Read manifest, audit, split and features of the project in the current folder.
 
     Raises
@@ -21,7 +21,7 @@ def load_material() -> Material:
     if missing:
         raise ParameterError(f"{missing[0]}: must exist; run `dvc repro split` first.")
     data = Data.load()
-    return Material(
+    return ProjectData(
         manifest=data.manifest,
         audit=Audit.load(AUDIT),
         split=data.split,
