@@ -1,4 +1,4 @@
-"""Each part trains and is measured on its own segments, also where the segments of a track are dealt to all parts."""
+"""Each part of a split has its own segments, even where the segments of one track are assigned to several parts."""
 
 import subprocess
 import sys
@@ -28,11 +28,11 @@ from serving_toy import write_toy_bundle
 BANDS = 4
 SPEC = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=400, n_mels=BANDS, fmin=0.0, fmax=4000.0, clip_seconds=6.0)
 LENGTH = HOP = 10
-EXACT = (0.6, 0.2, 0.2)
+FRACTIONS = (0.6, 0.2, 0.2)
 
 
 def numbered(sizes: list[int]) -> list[np.ndarray]:
-    """Pieces of a track in which the number of a frame, over all of them, can be read off every band."""
+    """Pieces of a track whose levels are the frame numbers, counted over all pieces."""
     frames = np.repeat(np.arange(sum(sizes), dtype="uint8")[:, None], BANDS, axis=1)
     return np.split(frames, np.cumsum(sizes)[:-1])
 
@@ -70,33 +70,33 @@ def split_by(manifest: Manifest, method: str) -> Split:
     return make_split(manifest, Audit((), {}, {}), SplitParams(method=method))
 
 
-def frames_of(data, crops: bool = False) -> dict[int, set[int]]:
-    """Which frames of each track a segment set can ever show."""
+def frames_of(data, random_crop: bool = False) -> dict[int, set[int]]:
+    """The frames of each track that a segment set gives to a model."""
     seen = {track: set() for track in range(data.n_tracks)}
     rng, options = np.random.default_rng(0), FitOptions.unregularised(random_crop=True, stretch=0.3)
-    for _ in range(30 if crops else 1):
+    for _ in range(30 if random_crop else 1):
         indices = np.arange(data.n_segments)
-        x = data.augmented_batch(indices, rng, options, classes=8)[0] if crops else data.segments(indices)
+        x = data.augmented_batch(indices, rng, options, classes=8)[0] if random_crop else data.segments(indices)
         for track, frames in zip(data.track, np.rint(x[:, :, 0] * 255).astype(int), strict=True):
             seen[track] |= set(frames.tolist())
     return seen
 
 
-def test_parts_by_group_have_all_segments_of_their_tracks(store, manifest):
+def test_a_group_split_has_all_segments_of_its_tracks(store, manifest):
     split = split_by(manifest, "group")
     data = load_training_data(store, manifest, split, SegmentParams(seconds=0.5, hop_seconds=0.5))
     assert (data.length, data.hop) == (LENGTH, HOP)
-    heard = [track for track in split.train if track not in ("t8", "t9")]
-    assert data.train.n_segments == 14 * len(heard) + ("t8" in split.train)
+    whole = [track for track in split.train if track not in ("t8", "t9")]
+    assert data.train.n_segments == 14 * len(whole) + ("t8" in split.train)
 
 
-def test_dealt_segments_never_show_a_frame_of_another_part(store, manifest):
+def test_a_segment_split_never_gives_frames_of_another_part(store, manifest):
     split = split_by(manifest, "segment")
     sets = {part: load_segment_set(store, manifest, split, part, length=LENGTH, hop=HOP) for part in PARTS}
     assert sum(data.n_segments for data in sets.values()) == 8 * 14 + 1
     by_part = {}
     for part, data in sets.items():
-        plain, cropped = frames_of(data), frames_of(data, crops=True)
+        plain, cropped = frames_of(data), frames_of(data, random_crop=True)
         assert all(cropped[track] <= plain[track] for track in plain)
         by_part[part] = plain
     for track in range(8):
@@ -104,7 +104,7 @@ def test_dealt_segments_never_show_a_frame_of_another_part(store, manifest):
         assert sum(map(len, frames)) == len(set().union(*frames)) == 140
 
 
-def test_statistics_are_of_the_training_segments_alone(store, manifest):
+def test_band_statistics_of_a_segment_split_use_training_segments_only(store, manifest):
     split = split_by(manifest, "segment")
     train = load_segment_set(store, manifest, split, "train", length=LENGTH, hop=HOP)
     values = train.segments(np.arange(train.n_segments))
@@ -116,55 +116,46 @@ def test_statistics_are_of_the_training_segments_alone(store, manifest):
     )
 
 
-def test_a_part_without_any_segment_is_named(store, manifest):
-    split = split_by(manifest, "segment")
-    with pytest.raises(GenreflowError, match=r"split\.json: the test part"):
-        load_segment_set(_Empty(store), manifest, split, "test", length=LENGTH, hop=HOP)
-
-
-class _Empty:
-    """A store that has nothing."""
-
-    def __init__(self, store):
-        self.spec = store.spec
-
-    def __contains__(self, key):
-        return False
+def test_a_part_without_features_is_named(tmp_path, manifest):
+    stores.update(tmp_path, SPEC, [], numbered, n_jobs=1, progress=False)
+    with pytest.raises(GenreflowError, match="test"):
+        load_segment_set(
+            stores.FeatureStore.open(tmp_path), manifest, split_by(manifest, "segment"), "test", length=LENGTH, hop=HOP
+        )
 
 
 @given(n=st.integers(0, 40), seed=st.integers(0, 99), key=st.text(max_size=8))
 @settings(max_examples=200, deadline=None)
-def test_parts_of_a_track_are_disjoint_complete_and_right_to_one_segment(n, seed, key):
-    deal = SegmentParts(fractions=EXACT, seed=seed)
-    masks = [deal.mask(part, key, n) for part in PARTS]
+def test_parts_of_a_track_are_disjoint_and_complete_and_their_sizes_exact_to_one_segment(n, seed, key):
+    parts = SegmentParts(fractions=FRACTIONS, seed=seed)
+    masks = [parts.mask(part, key, n) for part in PARTS]
     assert (np.sum(masks, axis=0) == 1).all()
-    for mask, share in zip(masks, EXACT, strict=True):
+    for mask, share in zip(masks, FRACTIONS, strict=True):
         assert abs(mask.sum() - share * n) < 1 + 1e-9
 
 
-def test_shares_are_exact_over_many_tracks_and_chance_within_one():
-    deal = SegmentParts(fractions=EXACT, seed=3)
-    parts = np.array([[deal.mask(part, f"track {i}", 7) for part in PARTS] for i in range(3000)])
-    np.testing.assert_allclose(parts.mean(axis=(0, 2)), EXACT, atol=0.005)
-    # No place in the track belongs to a part more than another.
-    np.testing.assert_allclose(parts.mean(axis=0), np.repeat(np.array(EXACT)[:, None], 7, axis=1), atol=0.035)
-    # A single segment is in each part as often as its share says.
-    alone = np.array([[deal.mask(part, f"track {i}", 1)[0] for part in PARTS] for i in range(3000)])
-    np.testing.assert_allclose(alone.mean(axis=0), EXACT, atol=0.03)
+def test_shares_are_exact_over_many_tracks_and_independent_of_the_position():
+    parts = SegmentParts(fractions=FRACTIONS, seed=3)
+    masks = np.array([[parts.mask(part, f"track {i}", 7) for part in PARTS] for i in range(3000)])
+    np.testing.assert_allclose(masks.mean(axis=(0, 2)), FRACTIONS, atol=0.005)
+    np.testing.assert_allclose(masks.mean(axis=0), np.repeat(np.array(FRACTIONS)[:, None], 7, axis=1), atol=0.035)
+    # So are those of tracks with a single segment.
+    single = np.array([[parts.mask(part, f"track {i}", 1)[0] for part in PARTS] for i in range(3000)])
+    np.testing.assert_allclose(single.mean(axis=0), FRACTIONS, atol=0.03)
 
 
-def test_another_process_deals_the_same_and_another_seed_does_not():
+def test_the_assignment_depends_on_the_seed_and_not_on_the_process():
     code = (
         "from genreflow.splits.segment_parts import SegmentParts\n"
-        f"deal = SegmentParts(fractions={EXACT}, seed=5)\n"
-        "print([int(i) for i in deal.mask('test', 'abc', 30).nonzero()[0]])\n"
+        f"parts = SegmentParts(fractions={FRACTIONS}, seed=5)\n"
+        "print([int(i) for i in parts.mask('test', 'abc', 30).nonzero()[0]])\n"
     )
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    here = SegmentParts(fractions=EXACT, seed=5).mask("test", "abc", 30)
-    assert there.strip() == str(here.nonzero()[0].tolist())
-    # Written down, so that another release of NumPy or Python, or another machine, would be noticed.
-    assert here.nonzero()[0].tolist() == [1, 2, 6, 16, 22, 23]
-    assert (here != SegmentParts(fractions=EXACT, seed=6).mask("test", "abc", 30)).any()
+    other_process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    mask = SegmentParts(fractions=FRACTIONS, seed=5).mask("test", "abc", 30)
+    assert other_process.strip() == str(mask.nonzero()[0].tolist())
+    # Golden values: another release of NumPy or Python, or another machine, must not change them.
+    assert mask.nonzero()[0].tolist() == [1, 2, 6, 16, 22, 23]
+    assert (mask != SegmentParts(fractions=FRACTIONS, seed=6).mask("test", "abc", 30)).any()
 
 
 def test_predictions_use_the_masked_segments_only(tmp_path):
@@ -173,16 +164,16 @@ def test_predictions_use_the_masked_segments_only(tmp_path):
     rng = np.random.default_rng(0)
     frames = bundle.segment_frames + 5 * bundle.segment_hop
     tracks = {key: rng.integers(0, 256, (frames, TOY_SPEC.n_mels), dtype="uint8") for key in ("x", "y")}
-    stores.update(tmp_path / "store", TOY_SPEC, tracks.items(), _alone, n_jobs=1, progress=False)
+    stores.update(tmp_path / "store", TOY_SPEC, tracks.items(), as_single_piece, n_jobs=1, progress=False)
     store = stores.FeatureStore.open(tmp_path / "store")
-    every = predict_tracks(predictor, store, ["x", "y"])
-    deal = SegmentParts(fractions=EXACT, seed=1)
-    some = predict_tracks(predictor, store, ["x", "y"], segment_mask=lambda key, n: deal.mask("train", key, n))
-    mask = np.concatenate([deal.mask("train", key, 6) for key in ("x", "y")])
-    np.testing.assert_array_equal(some.by_segment, every.by_segment[mask])
-    np.testing.assert_array_equal(some.track_index, every.track_index[mask])
-    np.testing.assert_allclose(some.by_track[1], every.by_segment[6:][mask[6:]].mean(axis=0))
+    all_segments = predict_tracks(predictor, store, ["x", "y"])
+    parts = SegmentParts(fractions=FRACTIONS, seed=1)
+    masked = predict_tracks(predictor, store, ["x", "y"], segment_mask=lambda key, n: parts.mask("train", key, n))
+    mask = np.concatenate([parts.mask("train", key, 6) for key in ("x", "y")])
+    np.testing.assert_array_equal(masked.by_segment, all_segments.by_segment[mask])
+    np.testing.assert_array_equal(masked.track_index, all_segments.track_index[mask])
+    np.testing.assert_allclose(masked.by_track[1], all_segments.by_segment[6:][mask[6:]].mean(axis=0))
 
 
-def _alone(piece):
+def as_single_piece(piece):
     return [piece]
