@@ -61,7 +61,7 @@ def write_tables(folder: Path, records: Sequence[Mapping[str, Any]], data: Proje
     ----------
     folder : Path
     records : sequence of mapping
-        See `genreflow.reproduction.fits.make_record`, and failed ones; all of the same data.
+        See `genreflow.reproduction.fit_record.make_record`, and failed ones; all of the same data.
     data : ProjectData
     """
     rows = _rows(records)

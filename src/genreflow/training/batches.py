@@ -21,7 +21,7 @@ T = TypeVar("T")
 class TrainingBatches:
     """Shuffled and augmented batches.
 
-    Their randomness depends on (seed, pass over the segments, batch) alone, not on which thread makes a batch, or when.
+    Random numbers depend on (seed, pass over the segments, batch) alone, not on the thread that makes a batch.
 
     Parameters
     ----------

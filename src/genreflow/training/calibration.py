@@ -22,7 +22,7 @@ PARITY_SEGMENTS = 64
 
 @dataclass(frozen=True)
 class Calibration:
-    """How logits become answers.
+    """How logits become probabilities and predictions.
 
     Parameters
     ----------
