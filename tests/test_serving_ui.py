@@ -280,7 +280,7 @@ def test_a_file_that_the_browser_cannot_decode_is_uploaded_unchanged(visit, serv
     genres = page.locator("#regions td:nth-child(3)").all_text_contents()
     assert (genres[0], genres[-1]) == ("bass", "whistle")
     expect(page, "#genre-bar .region").to_have_text(genres)
-    boxes = [stretch.bounding_box() for stretch in page.locator("#genre-bar .region").all()]
+    boxes = [region.bounding_box() for region in page.locator("#genre-bar .region").all()]
     bar = page.locator("#genre-bar").bounding_box()
     ends = [float(text.removeprefix("0:")) for text in page.locator("#regions td:nth-child(2)").all_text_contents()]
     drawn_ends = [(box["x"] + box["width"] - bar["x"]) / bar["width"] for box in boxes]
