@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 
 from chromium import expect, horizontal_overflow, is_dark, launch, needs_chromium, sync_api, unnamed_elements, visits
 from genreflow.costs.service_process import served
-from genreflow.serving.ui import page as ui
+from genreflow.serving import ui
 from serving_toy import write_tone
 
 pytestmark = needs_chromium
@@ -104,8 +104,9 @@ def test_examples_and_schemas_are_those_of_the_document(visit, service):
         examples = response["content"]["application/json"]["examples"].values()
         shown = [json.loads(text) for text in details.locator("pre").all_text_contents()]
         assert shown == [example["value"] for example in examples]
-    fields = page.get_by_role("list", name="Properties of SegmentAnswer").get_by_role("listitem")
-    schema = document["components"]["schemas"]["SegmentAnswer"]
+    schemas = document["components"]["schemas"]
+    [(name, schema)] = [(name, each) for name, each in schemas.items() if "start" in each.get("properties", {})]
+    fields = page.get_by_role("list", name=f"Properties of {name}").get_by_role("listitem")
     sync_api.expect(fields.locator(".field-name")).to_have_text(list(schema["properties"]))
     sync_api.expect(fields.filter(has_text="confidence")).to_contain_text("number, ≥ 0, ≤ 1, required")
     targets = page.locator("main a[href^='#']").evaluate_all("links => links.map(link => link.hash.slice(1))")
@@ -246,12 +247,12 @@ DOCUMENT = {
 
 @pytest.fixture(scope="module")
 def prefixed_server():
-    """The application of the pages below a path prefix, with `DOCUMENT` as OpenAPI document."""
+    """The pages under a path prefix, with `DOCUMENT` as OpenAPI document."""
 
     async def docs_json(request: Request) -> JSONResponse:
         return JSONResponse(DOCUMENT)
 
-    app = Starlette(routes=[Mount("/music", Starlette(routes=[Route("/docs.json", docs_json), Mount("/", ui)]))])
+    app = Starlette(routes=[Mount("/music", routes=[Route("/docs.json", docs_json), *ui.routes])])
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -5,16 +5,16 @@ from typing import TypeVar
 import bentoml
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from genreflow.serving import ui
 from genreflow.serving.bentoml_patches import replace_timeout_middleware
 from genreflow.serving.middleware import AdmissionMiddleware
 from genreflow.serving.openapi import describe
 from genreflow.serving.schema import UploadInput
 from genreflow.serving.settings import settings
-from genreflow.serving.ui import page
 
 T = TypeVar("T")
 
@@ -35,14 +35,9 @@ class GuardedService(bentoml.Service[T]):
         async def openapi(request: Request) -> Response:
             return JSONResponse(document)
 
-        pages = Starlette(routes=[Route("/", _redirect_to_page), Route("/docs.json", openapi), *page.routes])
+        pages = Starlette(routes=[Route("/docs.json", openapi), *ui.routes])
         routes = {
             method.route: method.input_spec.form(limits) if issubclass(method.input_spec, UploadInput) else None
             for method in self.apis.values()
         }
         return AdmissionMiddleware(app, pages=pages, routes=routes, settings=limits)
-
-
-async def _redirect_to_page(request: Request) -> Response:
-    # Relative, so that it is right behind a proxy that serves everything under a path.
-    return RedirectResponse("ui", headers={"Cache-Control": "no-cache"})

@@ -1,21 +1,21 @@
 """The web pages of the service: the classifier at ``/ui`` and the API documentation at ``/docs``.
 
-Both are static files without a build step. `page` is the ASGI application that the service mounts at ``/``.
+Both are static files without a build step; ``/`` redirects to the classifier. The API page shows ``/docs.json``, which
+the service provides.
 """
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from genreflow.serving.settings import settings
 
-__all__ = ["page"]
+__all__ = ["routes"]
 
 _FOLDER = Path(__file__).parent
 
@@ -77,12 +77,11 @@ async def _limits(request: Request) -> Response:
     return JSONResponse({"max_seconds": limits.max_seconds, "max_bytes": limits.max_bytes}, headers=_HEADERS)
 
 
-page = Starlette(
-    routes=[
-        Route("/ui", _redirect_to("ui/")),
-        Route("/ui/limits.json", _limits),
-        Mount("/ui", _Files()),
-        Route("/docs", _docs),
-        Route("/docs/", _redirect_to("../docs")),
-    ]
-)
+routes: list[BaseRoute] = [
+    Route("/", _redirect_to("ui")),
+    Route("/ui", _redirect_to("ui/")),
+    Route("/ui/limits.json", _limits),
+    Mount("/ui", _Files()),
+    Route("/docs", _docs),
+    Route("/docs/", _redirect_to("../docs")),
+]
