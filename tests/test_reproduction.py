@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from genreflow.features.spec import FeatureSpec
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 from genreflow.models import MODELS
+from genreflow.reproduction.fits import limit_options, load_segments
 from genreflow.reproduction.reproduce import plan_tasks
 from genreflow.reproduction.tasks import KINDS, fit_options, make_task, structure_hash
 from genreflow.reproduction.time_budget import MIN_EPOCHS, Schedule, Workload, plan_epochs
@@ -348,6 +350,22 @@ def test_the_structure_hash_depends_on_code_and_not_on_words_or_types(tmp_path):
     first = hash_of("structure_a", filters=3, text="words", imported="KerasTensor")
     assert hash_of("structure_b", filters=3, text="other words", imported="Variable") == first
     assert hash_of("structure_c", filters=4, text="words", imported="KerasTensor") != first
+
+
+def test_a_time_limit_reduces_the_epochs(project):
+    data, store = load_material(), stores.FeatureStore.open(FEATURES)
+    unlimited = make_task(data, "parallel_cnn", "own")
+    segments = load_segments(unlimited, store)
+    assert segments.test is None
+    assert segments.evaluated is segments.data.valid
+    assert limit_options(unlimited, segments, begin=time.perf_counter()) == (unlimited.options, None)
+    limited = make_task(data, "parallel_cnn", "own", minutes=0.05)
+    options, throughput = limit_options(limited, segments, begin=time.perf_counter())
+    assert throughput > 0
+    n = segments.counts["train"]
+    assert 0 < options.epochs * (options.segments_per_epoch or n) < 50 * n
+    changed = {"epochs", "segments_per_epoch"}
+    assert options.model_dump(exclude=changed) == limited.options.model_dump(exclude=changed)
 
 
 @given(
