@@ -43,7 +43,20 @@ def unit_and_range(schema: Schema) -> str:
 
 
 def expected(schema: Schema, definitions: Schema) -> str:
-    """Return the type and range that a field accepts, such as ``"an integer >= 1, or null"``."""
+    """Return the type and range that a field accepts.
+
+    Parameters
+    ----------
+    schema : dict
+        JSON schema of a field.
+    definitions : dict
+        ``$defs`` of the model's JSON schema.
+
+    Returns
+    -------
+    text : str
+        For example ``"an integer >= 1, or null"``.
+    """
     return _joined(_kind(each, definitions) for each in _alternatives(schema, definitions))
 
 
@@ -57,6 +70,11 @@ def messages(error: ValidationError, model: type[BaseModel], *, source: str) -> 
     model : type
     source : str
         The file that was read, such as ``"params.yaml"``.
+
+    Returns
+    -------
+    list of str
+        In the order of the model's fields.
     """
     root = model.model_json_schema()
     # A value that fits no type of a union has a fault for each of them, and the same sentence.
@@ -65,10 +83,10 @@ def messages(error: ValidationError, model: type[BaseModel], *, source: str) -> 
 
 def _sentence(fault: dict[str, Any], root: Schema) -> str:
     definitions, loc, kind = root.get("$defs", {}), fault["loc"], fault["type"]
-    missing = kind in ("missing", "missing_argument")
+    missing = kind == "missing"
     if missing and isinstance(loc[-1], int):  # a list that is too short
         missing, loc = False, loc[:-1]
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+    if kind == "extra_forbidden":
         where, schema = _locate(loc[:-1], root, definitions)
         known = ", ".join(name for each in _alternatives(schema, definitions) for name in each.get("properties", ()))
         prefix = f"{where}." if where else ""
