@@ -1,9 +1,9 @@
-"""What the service does in the long run, and under ten times the load it can bear.
+"""The service under load for minutes, and under ten times the load.
 
     python benchmarks/bench_load.py [--bundle DIR] [--minutes 1]
 
-Eight clients keep it busy for so many minutes: a row a minute, its throughput and memory against the first one's. Then
-ten times as many, for ten seconds, of which most should be turned away quickly; then one client, as before.
+Eight clients keep it busy: a row for each minute with throughput and memory, relative to the first. Then ten times as
+many clients for ten seconds, most of which should be refused quickly; then one client, as before.
 """
 
 import argparse
@@ -16,30 +16,30 @@ from pathlib import Path
 
 from bench_service import ROOT, Client, latencies, load, make_clips
 
-from genreflow.costs.service_process import Served, served
+from genreflow.costs.service_process import ServiceProcess, served
 
-CLIENTS, TIMES, OVERLOAD_SECONDS = 8, 10, 10.0
+CLIENTS, OVERLOAD_FACTOR, OVERLOAD_SECONDS = 8, 10, 10.0
 
 
 def overload(port: int, clip: bytes) -> dict[int, list[float]]:
-    """Milliseconds until each answer, by its status; 0 for a connection that was broken off."""
-    end, waits = time.perf_counter() + OVERLOAD_SECONDS, defaultdict(list)
+    """Return the times of responses by status [ms]; status 0 are connections that were closed."""
+    deadline, times = time.perf_counter() + OVERLOAD_SECONDS, defaultdict(list)
 
     def repeat(_: int) -> None:
         client = Client(port, "wav", clip)
-        while (begin := time.perf_counter()) < end:
+        while (begin := time.perf_counter()) < deadline:
             try:
-                status = client.ask()[0]
+                status = client.send()[0]
             except (OSError, http.client.HTTPException):
                 client, status = Client(port, "wav", clip), 0
-            waits[status].append(1000 * (time.perf_counter() - begin))
+            times[status].append(1000 * (time.perf_counter() - begin))
 
-    with ThreadPoolExecutor(CLIENTS * TIMES) as pool:
-        list(pool.map(repeat, range(CLIENTS * TIMES)))
-    return waits
+    with ThreadPoolExecutor(CLIENTS * OVERLOAD_FACTOR) as pool:
+        list(pool.map(repeat, range(CLIENTS * OVERLOAD_FACTOR)))
+    return times
 
 
-def soak(service: Served, clip: bytes, minutes: int) -> None:
+def soak(service: ServiceProcess, clip: bytes, minutes: int) -> None:
     first = None
     for minute in range(1, minutes + 1):
         rate, memory = load(service.port, clip, CLIENTS, 60.0), sum(service.memory().values())
@@ -59,14 +59,14 @@ def main() -> None:
         print(f"{CLIENTS} clients")
         soak(service, clip, options.minutes)
         peak = service.peak
-        print(f"{CLIENTS * TIMES} clients for {OVERLOAD_SECONDS:g} s")
-        for status, waits in sorted(overload(service.port, clip).items()):
-            waits.sort()
-            share = f"p50 {statistics.median(waits):6.0f} ms, p99 {waits[int(0.99 * len(waits))]:6.0f} ms"
-            print(f"  {status or 'broken off'}: {len(waits):6} answers, {share}")
+        print(f"{CLIENTS * OVERLOAD_FACTOR} clients for {OVERLOAD_SECONDS:g} s")
+        for status, times in sorted(overload(service.port, clip).items()):
+            times.sort()
+            percentiles = f"p50 {statistics.median(times):6.0f} ms, p99 {times[int(0.99 * len(times))]:6.0f} ms"
+            print(f"  {status or 'closed'}: {len(times):6} responses, {percentiles}")
         after = statistics.median(latencies(service.port, "wav", clip, 50))
-        print(f"one client afterwards: p50 {after:.1f} ms, {before:.1f} before")
-        print(f"memory: peak {peak:.0f} MiB, under the overload {service.peak:.0f} MiB")
+        print(f"one client afterwards: p50 {after:.1f} ms; before: {before:.1f} ms")
+        print(f"memory: peak {peak:.0f} MiB, with the overload {service.peak:.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The usual way to serve such a model, which `bench_service.py` compares with: Flask, librosa, Keras' `model.predict`.
+"""The baseline of `bench_service.py`, a plain service: Flask, librosa and Keras' `model.predict`.
 
 python benchmarks/plain_service.py BUNDLE PORT
 """

@@ -49,7 +49,7 @@ def test_counting_parameters_needs_no_export(data, monkeypatch):
 
 def test_the_measured_bundle_holds_this_model(data, monkeypatch):
     measured_on = []
-    monkeypatch.setattr("genreflow.costs.measure.LOAD_SECONDS", 0.5)
+    monkeypatch.setattr("genreflow.costs.memory.LOAD_SECONDS", 0.5)
 
     def also(function):
         def call(directory):

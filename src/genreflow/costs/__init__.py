@@ -1,1 +1,1 @@
-"""What a bundle costs where it is served: latency and memory of the real service."""
+"""What a bundle costs to serve: its latency, and the memory of the real service."""

@@ -1,4 +1,7 @@
-"""The service as people run it, `bentoml serve` in processes of its own: started, watched and ended again."""
+"""`bentoml serve` as a child process: started, watched and stopped.
+
+The measurements of `genreflow.costs`, the benchmarks and the tests of the service all run it through `served`.
+"""
 
 import http.client
 import os
@@ -19,10 +22,10 @@ from genreflow.errors import GenreflowError
 SERVICE = "genreflow.serving.service:GenreClassifier"
 SAMPLE_SECONDS = 0.05
 READY_SECONDS = 120.0
-END_SECONDS = 20.0
-# What the worker says before the supervisor starts another one, and another.
+STOP_SECONDS = 20.0
+# A worker logs this before the supervisor starts another one, again and again.
 _WORKER_FAILED = "Application startup failed"
-# Asks Linux to end the service when this process dies, however it dies, and becomes `bentoml`.
+# Has Linux stop the service when this process dies, even if it is killed, and becomes `bentoml`.
 _BECOME_BENTOML = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
@@ -31,31 +34,32 @@ os.execv(sys.executable, [sys.executable, "-m", "bentoml", *sys.argv[1:]])
 """
 
 
-class Served:
-    """A service that runs.
+class ServiceProcess:
+    """A running service.
 
     Parameters
     ----------
     process : subprocess.Popen
         Its supervisor.
     port : int
-        Of 127.0.0.1.
+        On 127.0.0.1.
     log : Path
-        What it printed.
+        The file that receives its output; its directory belongs to the service.
+    watch : bool
+        Whether to sample the memory.
 
     Attributes
     ----------
     ready_seconds : float [s]
-        From its start until it answered that it was ready.
+        Time from the start until it was ready.
     peak : float [MiB]
-        The highest `memory` so far, looked at every `SAMPLE_SECONDS` from the start on.
+        Maximum of `memory` over all samples, from the start on.
     """
 
-    def __init__(self, process: subprocess.Popen, port: int, log: Path, *, watch: bool = True) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path, *, watch: bool) -> None:
         self.process, self.port, self.log = process, port, log
         self.ready_seconds, self.peak = 0.0, 0.0
-        self._seen: set[psutil.Process] = set()
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
         if watch:
             self._sampler.start()
@@ -65,8 +69,11 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     def memory(self) -> dict[int, float]:
-        """Proportional set size of every process of the service [MiB], by its id; where the system counts none (it is
-        Linux that does), the unique set size."""
+        """Return the memory of each process of the service [MiB], by process ID.
+
+        It is the proportional set size, which counts shared pages once; on systems other than Linux the unique set
+        size.
+        """
         sizes = {}
         with suppress(psutil.NoSuchProcess):
             root = psutil.Process(self.process.pid)
@@ -74,38 +81,62 @@ class Served:
                 with suppress(psutil.Error):
                     info = process.memory_full_info()
                     sizes[process.pid] = getattr(info, "pss", info.uss) / 2**20
-                    self._seen.add(process)
         return sizes
 
-    def check(self) -> None:
-        """Raise GenreflowError, with what it printed last, if the service has ended."""
+    def raise_if_ended(self) -> None:
+        """Raise GenreflowError if the service has ended."""
         if self.process.poll() is not None:
-            raise self.failed(f"The service ended with exit code {self.process.returncode}")
+            raise self.error(f"The service ended with exit code {self.process.returncode}")
 
-    def failed(self, what: str) -> GenreflowError:
-        """An exception that says `what`, and what the service printed last."""
-        return GenreflowError("\n".join([f"{what}; the last it said:", *self._said().strip().splitlines()[-15:]]))
+    def error(self, message: str) -> GenreflowError:
+        """Return an exception with a message and the last lines that the service printed."""
+        return GenreflowError("\n".join([f"{message}; its last output:", *self._output().strip().splitlines()[-15:]]))
 
-    def _said(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
+    def wait_until_ready(self) -> None:
+        """Wait until the service is ready.
 
-    def _sample(self) -> None:
-        while not self._stop.wait(SAMPLE_SECONDS):
-            self.peak = max(self.peak, sum(self.memory().values()))
-
-    def _wait(self) -> None:
+        Raises
+        ------
+        GenreflowError
+            It ends, its workers fail to start, or it is not ready after `READY_SECONDS`.
+        """
         begin = time.perf_counter()
         while not self._is_ready():
-            self.check()
-            if _WORKER_FAILED in self._said():
-                raise self.failed("The service did not start")
+            self.raise_if_ended()
+            if _WORKER_FAILED in self._output():
+                raise self.error("The service does not start")
             if time.perf_counter() - begin > READY_SECONDS:
-                raise self.failed(f"The service was not ready after {READY_SECONDS:g} s")
+                raise self.error(f"The service is not ready after {READY_SECONDS:g} s")
             time.sleep(0.05)
         self.ready_seconds = time.perf_counter() - begin
 
+    def stop(self) -> None:
+        """Stop the service and wait for the end of all its processes."""
+        self._stopping.set()
+        if self._sampler.is_alive():
+            self._sampler.join()
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_SECONDS)
+        self.process.kill()
+        self.process.wait()
+        # A supervisor that was killed, or was just starting a worker, leaves workers behind: in sessions of their own,
+        # without a parent, but with our BENTOML_HOME.
+        while remaining := [process for process in psutil.process_iter() if self._owns(process)]:
+            for process in remaining:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(remaining, timeout=1)
+
+    def _output(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def _sample(self) -> None:
+        while not self._stopping.wait(SAMPLE_SECONDS):
+            self.peak = max(self.peak, sum(self.memory().values()))
+
     def _is_ready(self) -> bool:
-        # The socket is there before the service, and takes connections that a failed one never answers.
+        # The socket listens before the workers run, so that a connection alone proves nothing.
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             connection.request("GET", "/readyz")
@@ -115,29 +146,10 @@ class Served:
         finally:
             connection.close()
 
-    def _end(self) -> None:
-        self._stop.set()
-        if self._sampler.is_alive():
-            self._sampler.join()
-        self.memory()  # who is there: workers are in sessions of their own, so that no signal to a group reaches them
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(END_SECONDS)
-        for process in self._seen:
-            with suppress(psutil.NoSuchProcess):  # which it also says of an id that another process has by now
-                process.kill()
-        self.process.wait()
-        # A supervisor that is just starting a worker again may leave it behind; it has our home, and no parent.
-        while left := [process for process in psutil.process_iter() if self._is_ours(process)]:
-            for process in left:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(left, timeout=1)
-
-    def _is_ours(self, process: psutil.Process) -> bool:
+    def _owns(self, process: psutil.Process) -> bool:
         try:
-            gone = process.status() == psutil.STATUS_ZOMBIE
-            return not gone and process.environ().get("BENTOML_HOME") == str(self.log.parent / "bentoml")
+            ended = process.status() == psutil.STATUS_ZOMBIE
+            return not ended and process.environ().get("BENTOML_HOME") == str(self.log.parent / "bentoml")
         except psutil.Error:
             return False
 
@@ -149,51 +161,52 @@ def served(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     watch: bool = True,
-) -> Iterator[Served]:
-    """Run `bentoml serve`, ready when the block begins and without any trace when it ends, also by an exception.
+) -> Iterator[ServiceProcess]:
+    """Run `bentoml serve` while a block runs: ready at its beginning, gone without a trace at its end.
 
     Parameters
     ----------
     target : str
-        What ``bentoml serve`` takes.
+        The argument of ``bentoml serve``.
     cwd : Path, optional
-        Where it runs; by default in an empty folder.
+        Working directory; by default an empty one.
     environment : mapping of str to str, optional
-        Beside the caller's variables, of which those that set up BentoML and the service are left out.
-        ``BENTOML_HOME`` is where bentos are looked for; the service still has a home of its own, since one that
-        starts empties the figures of another in the same home.
+        Environment variables in addition to those of this process, except its variables of BentoML and genreflow.
+        ``BENTOML_HOME`` is where bentos are read from; the service has a home of its own all the same, since a service
+        deletes the metrics of others in its home when it starts.
     watch : bool
-        Whether to look for its peak of memory, which takes some time from it.
+        Whether to sample its memory for `ServiceProcess.peak`, which takes processor time.
 
     Raises
     ------
     GenreflowError
         The service does not start.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENTOML_", "GENREFLOW_"))}
-    given = dict(environment or {})
-    store = given.pop("BENTOML_HOME", None)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BENTOML_", "GENREFLOW_"))}
+    variables = dict(environment or {})
+    store = variables.pop("BENTOML_HOME", None)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="genreflow-", ignore_cleanup_errors=True) as folder:
-        home, empty, log = Path(folder, "bentoml"), Path(folder, "empty"), Path(folder, "log")
+    with tempfile.TemporaryDirectory(prefix="genreflow-", ignore_cleanup_errors=True) as directory:
+        home, empty, log = Path(directory, "bentoml"), Path(directory, "empty"), Path(directory, "log")
         for path in (home, empty):
             path.mkdir()
         if store:
             (home / "bentos").symlink_to(Path(store, "bentos").resolve(), target_is_directory=True)
+        own = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "TMPDIR": directory}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-c", _BECOME_BENTOML, "serve", target, "--host", "127.0.0.1", "--port", str(port)],
                 cwd=cwd or empty,
-                env=kept | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "TMPDIR": folder} | given,
+                env=inherited | own | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # the terminal's Ctrl-C is for us, and we end the service
+                start_new_session=True,  # Ctrl-C in the terminal reaches this process, which stops the service
             )
-        service = Served(process, port, log, watch=watch)
+        service = ServiceProcess(process, port, log, watch=watch)
         try:
-            service._wait()
+            service.wait_until_ready()
             yield service
         finally:
-            service._end()
+            service.stop()

@@ -33,13 +33,15 @@ class TimeoutMiddleware:
             await self.app(scope, receive, send)
             return
 
+        timer = asyncio.timeout(self.timeout)
+
         async def send_and_stop_timer(message: Message) -> None:
             if not timer.expired():
                 timer.reschedule(None)
             await send(message)
 
         try:
-            async with asyncio.timeout(self.timeout) as timer:
+            async with timer:
                 await self.app(scope, receive, send_and_stop_timer)
         except TimeoutError:
             if not timer.expired():

@@ -34,10 +34,10 @@ from genreflow.serving.upload import MAX_REQUEST_SECONDS
     description="Classifies the genre of music, as a whole and over time.",
     service_class=GuardedService,
     workers=settings().processes,
-    threads=1,
+    threads=1,  # more wait for each other, and for the event loop, at the Python lock
     traffic={"timeout": MAX_REQUEST_SECONDS},
     logging={"access": {"enabled": False}},
-    tracing={"excluded_urls": ".*"},
+    tracing={"excluded_urls": ".*"},  # it costs 0.3 ms a request, also without an exporter
     envs=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()],
 )
 class GenreClassifier:

@@ -6,7 +6,8 @@ from pathlib import Path
 import keras
 
 from genreflow.bundle import write_bundle
-from genreflow.costs.measure import latency_ms, memory_mib
+from genreflow.costs.latency import latency_ms
+from genreflow.costs.memory import memory_mib
 from genreflow.export.keras_to_onnx import export_onnx
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.training.data import TrainingData
@@ -35,7 +36,7 @@ def measure_costs(
     -------
     costs : dict of str to float
         ``parameters``, trainable or not, those of the front end included; ``latency_ms`` [ms], see
-        `genreflow.costs.measure.latency_ms`; ``memory_mb`` [MiB], see `genreflow.costs.measure.memory_mib`.
+        `genreflow.costs.latency.latency_ms`; ``memory_mb`` [MiB], see `genreflow.costs.memory.memory_mib`.
 
     Raises
     ------
