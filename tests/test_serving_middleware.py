@@ -15,10 +15,11 @@ from starlette.routing import Route
 
 from genreflow.costs.service_process import served
 from genreflow.errors import ParameterError
-from genreflow.serving import schema
+from genreflow.serving import schema, upload
 from genreflow.serving.bentoml_patches import TimeoutMiddleware
 from genreflow.serving.middleware import AdmissionMiddleware
 from genreflow.serving.settings import Settings
+from genreflow.serving.upload import UploadForm
 from serving_toy import wait_for, write_tone
 
 TOKEN = "s3cret-T0ken"
@@ -261,3 +262,25 @@ def test_the_patch_leaves_no_timers_where_bentoml_leaves_one_for_each_request(mi
     responses, left = post_behind_middleware(middleware, immediate, requests=20, timeout=300)
     assert {response.status_code for response in responses} == {200}
     assert left == timers
+
+
+def test_an_upload_that_is_steady_but_takes_too_long_is_answered_with_408(monkeypatch):
+    monkeypatch.setattr(upload, "MAX_REQUEST_SECONDS", 0.5)
+    part = b'--x\r\nContent-Disposition: form-data; name="audio"; filename="a.wav"\r\n\r\n'
+
+    async def steady():  # a megabyte each second, for 10 s
+        yield part
+        for _ in range(1000):
+            await asyncio.sleep(0.01)
+            yield bytes(10_000)
+
+    async def post():
+        middleware = AdmissionMiddleware(
+            Starlette(), pages=Starlette(), routes={"/classify": UploadForm("audio", 1)}, settings=Settings()
+        )
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(middleware), base_url="http://test") as client:
+            headers = {"content-type": "multipart/form-data; boundary=x"}
+            return await client.post("/classify", content=steady(), headers=headers)
+
+    response = asyncio.run(post())
+    assert (response.status_code, response.json()["error"]["code"]) == (408, "timeout")
