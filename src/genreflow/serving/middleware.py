@@ -99,8 +99,8 @@ class AdmissionMiddleware:
         else:
             self._authenticate(Headers(scope=scope))
             with self._slot():
-                # A client whose next request would wait here connects again, and often reaches an idle worker. The worker
-                # that accepts the first connection tends to accept the next ones too: otherwise two clients share it.
+                # A worker that accepted one connection tends to accept the next ones too. A client whose next request
+                # would wait connects again instead, and often reaches an idle worker.
                 response.close = self.settings.processes > 1 and self.requests_in_progress > 1
                 await self._call_api(self.routes[path], scope, body, response)
 
