@@ -107,7 +107,7 @@ def test_a_token_that_is_no_header_value_is_refused_without_repeating_it(token, 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "nan", "inf"])
 def test_a_setting_out_of_range_is_refused(name, value, monkeypatch):
     monkeypatch.setenv(f"GENREFLOW_{name}", value)
-    with pytest.raises(ParameterError, match=f"GENREFLOW_{name}: .*got '{value}'"):
+    with pytest.raises(ParameterError, match=f"GENREFLOW_{name} must be .*got '{value}'"):
         Settings.from_environment()
 
 

@@ -5,13 +5,14 @@ from functools import cache
 
 from pydantic import Field, ValidationError, field_validator
 
+from genreflow.constraints import expected
 from genreflow.errors import ParameterError
 from genreflow.frozen import FrozenModel
 
 PREFIX = "GENREFLOW_"
 
 
-class Settings(FrozenModel, allow_inf_nan=False, hide_input_in_errors=True):
+class Settings(FrozenModel):
     """Limits of the service and the bundle that it serves.
 
     A field is set by the environment variable of its name, such as ``GENREFLOW_MAX_FILES``.
@@ -33,7 +34,7 @@ class Settings(FrozenModel, allow_inf_nan=False, hide_input_in_errors=True):
     @classmethod
     def _is_a_header_value(cls, token: str) -> str:
         if not token.isascii() or any(not letter.isprintable() or letter.isspace() for letter in token):
-            raise ValueError("must consist of printable ASCII characters without spaces")
+            raise ValueError("must be printable ASCII characters without spaces")
         return token
 
     @property
@@ -62,10 +63,12 @@ class Settings(FrozenModel, allow_inf_nan=False, hide_input_in_errors=True):
         try:
             return cls.model_validate({name: value for name, value in variables.items() if value})
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = str(first["loc"][0])
-            found = "" if name == "token" else f"; got {variables[name]!r}"
-            raise ParameterError(f"{PREFIX}{name.upper()}: {first['msg']}{found}.") from None
+            name = str(error.errors()[0]["loc"][0])
+            variable = PREFIX + name.upper()
+            if name == "token":  # its value must not be in a log
+                raise ParameterError(f"{variable} must be printable ASCII characters without spaces.") from None
+            wanted = expected(cls.model_json_schema()["properties"][name], {})
+            raise ParameterError(f"{variable} must be {wanted}; got {variables[name]!r}.") from None
 
 
 @cache
