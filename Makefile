@@ -37,10 +37,11 @@ serve: $(STAMP) ## serve models/champion on http://127.0.0.1:3000
 	bentoml serve
 
 .PHONY: test
-test: $(STAMP) ## lint and run the fast tests
+test: $(STAMP) ## lint, check types and run the fast tests
 	ruff check .
 	ruff format --check .
 	lint-imports
+	mypy
 	pytest -m "not slow"
 
 .PHONY: test-slow
