@@ -1,6 +1,7 @@
 """A project whose study takes seconds, and what tests read from its Optuna storage and MLflow store."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -33,6 +34,11 @@ def storage_of(url: str):
     return open_storage(url)
 
 
+def study_names(project: Project) -> set[str]:
+    """Return the names of all studies."""
+    return set(optuna.get_all_study_names(storage_of(f"sqlite:///{project.folder / 'optuna.db'}")))
+
+
 def study_of(project: Project, url: str | None = None) -> optuna.Study:
     """Return the only study, or the latest one."""
     storage = storage_of(url or f"sqlite:///{project.folder / 'optuna.db'}")
@@ -61,6 +67,8 @@ def start(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            # A shell that runs the tests in the background makes them ignore SIGINT.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 

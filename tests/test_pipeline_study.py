@@ -10,7 +10,7 @@ from genreflow.tracking.store import open_client
 from genreflow.tuning.results import count_trials
 from genreflow.tuning.trial_states import retry_of
 from pipeline import Project
-from study_project import STUDY, running_trials, runs, start, study_of, study_project, wait_until
+from study_project import STUDY, running_trials, runs, start, study_names, study_of, study_project, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -59,10 +59,10 @@ def test_dvc_repro_resumes_a_killed_study(project):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_study_stopped_by_a_signal_marks_its_trial_at_once(project, signum, tmp_path):
     """The signal goes to the process of the stage, as from a batch system; DVC ends with it."""
-    project.set(train={"gain": 0.04 if signum == signal.SIGINT else 0.05})
-    before = study_of(project).study_name
+    project.set(train={"gain": 0.06 if signum == signal.SIGINT else 0.07})
+    before = study_names(project)
     process = start(project, "dvc", "repro", "tune", log=tmp_path / "log")
-    wait_until(lambda: study_of(project).study_name != before and running_trials(study_of(project)), process)
+    wait_until(lambda: study_names(project) != before and running_trials(study_of(project)), process)
     ((pid, number),) = running_trials(study_of(project)).items()
     os.kill(pid, signum)
     process.wait(120)

@@ -140,7 +140,7 @@ def test_three_workers_on_postgresql_and_an_mlflow_server_one_of_them_killed(pro
                 check=False,
             )
             assert done.returncode == 0, done.stdout + done.stderr
-            assert "6 finished, 1 interrupted" in done.stdout
+            assert "6 finished, 1 interrupted" in done.stdout, done.stdout
             client = MlflowClient(tracking_uri=mlflow_server.uri)
             parent, *children = runs(client, study().study_name)
             ended = Counter((run.data.tags["genreflow.trial"], run.info.status) for run in children)
