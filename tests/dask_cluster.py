@@ -27,6 +27,13 @@ class Cluster:
         # Without a nanny, this process is the one that computes.
         return self._start("worker", "--no-nanny", "--nthreads", "1", "--no-dashboard", *options)
 
+    def wait_for_workers(self, number: int) -> None:
+        """Wait longer than `run_jobs` does: on a busy machine, a worker may take that long to start."""
+        from distributed import Client
+
+        with Client(self.address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(number, timeout=60)
+
     def _start(self, kind: str, *options: str, **environment: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "dask", kind, "--host", "127.0.0.1", "--scheduler-file", self._file, *options]
         log = (self._folder / "log.txt").open("a")
@@ -35,7 +42,7 @@ class Cluster:
         return process
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -51,6 +58,8 @@ def running(folder: Path, *, workers: int = 0, **environment: str) -> Iterator[C
         started.start_scheduler(**environment)
         for _ in range(workers):
             started.start_worker()
+        if workers:
+            started.wait_for_workers(workers)
         yield started
     finally:
         for process in started.processes:
