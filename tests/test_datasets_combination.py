@@ -77,7 +77,7 @@ def test_components_have_prefixes_and_a_common_artist_is_one_group(music, combin
     assert (manifest.source, manifest.genres) == ("combination", ("jazz", "metal"))
     assert sorted(contents(tmp_path / "data/raw")) == sorted(track.path for track in manifest.tracks)
     (note,) = manifest.notes
-    assert note.startswith("fma: 1 tracks ")
+    assert note.startswith("fma: 1 track ")
 
 
 def test_only_selected_tracks_are_copied_and_decoded(music, combine, tmp_path):

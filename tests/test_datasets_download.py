@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import socket
+import stat
 import tarfile
 import threading
 import zipfile
@@ -220,7 +221,7 @@ def test_too_little_disk_space_is_reported_before_writing(server, target, monkey
     assert list(target.parent.iterdir()) == []
 
 
-def make_archive(path, members: dict[str, bytes], *, links: dict[str, str] | None = None):
+def make_archive(path, members: dict[str, bytes], *, links: dict[str, str] | None = None, kind=tarfile.SYMTYPE):
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in members.items():
@@ -233,7 +234,7 @@ def make_archive(path, members: dict[str, bytes], *, links: dict[str, str] | Non
             archive.addfile(member, io.BytesIO(content))
         for name, where in (links or {}).items():
             member = tarfile.TarInfo(name)
-            member.type, member.linkname = tarfile.SYMTYPE, where
+            member.type, member.linkname = kind, where
             archive.addfile(member)
     return path
 
@@ -256,6 +257,9 @@ def test_archive_or_one_of_its_folders_is_unpacked(tmp_path, name):
         ("set.zip", "set/../../escaped"),
         ("set.tar.gz", "../escaped"),
         ("set.tar.gz", "set/../../escaped"),
+        ("set.tar.gz", "/escaped"),
+        ("set.tar.gz", "//escaped"),
+        ("set.zip", "C:\\..\\..\\escaped"),
     ],
 )
 def test_member_outside_of_the_folder_is_refused(tmp_path, name, member):
@@ -268,11 +272,39 @@ def test_member_outside_of_the_folder_is_refused(tmp_path, name, member):
     assert [file.name for file in folder.iterdir()] == [name]
 
 
-def test_link_to_outside_of_the_folder_is_refused(tmp_path):
-    archive = make_archive(tmp_path / "set.tar.gz", {}, links={"set": "/etc"})
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"set": "/etc"},
+        {"set/a": "../../etc"},
+        {"set/a": ".."},
+        {"set/a": "b/../../../etc"},
+        {"set": ".", "set/below": "x"},  # a member below a link
+    ],
+)
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_link_to_outside_of_the_folder_is_refused(tmp_path, links, kind):
+    archive = make_archive(tmp_path / "set.tar.gz", {}, links=links, kind=kind)
     with pytest.raises(ParameterError, match="must be an intact archive"):
-        unpack(archive, tmp_path / "out", progress=False)
-    assert not (tmp_path / "out").exists()
+        unpack(archive, tmp_path / "out", member="set", progress=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["set.tar.gz"]
+
+
+def test_link_inside_of_the_folder_is_unpacked(tmp_path):
+    archive = make_archive(tmp_path / "set.tar.gz", {"set/x/1": b"one"}, links={"set/y": "x/1", "set/x/z": "../x/1"})
+    unpack(archive, tmp_path / "out", member="set", progress=False)
+    assert (tmp_path / "out/y").read_bytes() == (tmp_path / "out/x/z").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
+def test_links_and_devices_in_zip_files_are_refused(tmp_path, kind):
+    member = zipfile.ZipInfo("set/x.wav")
+    member.external_attr = (kind | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr(member, "/etc/passwd")
+    with pytest.raises(ParameterError, match="must be an intact archive"):
+        unpack(tmp_path / "set.zip", tmp_path / "out", progress=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["set.zip"]
 
 
 @pytest.mark.parametrize("name", ["set.zip", "set.tar.gz"])

@@ -93,7 +93,7 @@ def test_tracks_without_clip_or_with_several_genres_are_noted(run, tmp_path):
     assert "001/001040" not in genres_of(manifest)
     without_clip, several_genres = manifest.notes
     assert without_clip.startswith("2 tracks of fma_large have no clip")
-    assert several_genres.startswith("1 tracks with several genres")
+    assert several_genres.startswith("1 track with several genres")
 
 
 def test_undecodable_clip_is_a_track_with_an_error(run, tmp_path):

@@ -140,7 +140,7 @@ def test_other_files_are_ignored_and_noted(copy, run):
     others, duplicates = (note for note in manifest.notes if "ignored" in note)
     assert others.startswith("2 files ")
     assert others.endswith(": blues/blues.00001.mf, blues/song.au.")
-    assert duplicates.startswith("1 files ")
+    assert duplicates.startswith("1 file was ")
     assert duplicates.endswith(": blues/blues.00000.wav.")
 
 

@@ -51,7 +51,7 @@ def test_row_may_name_its_track_in_several_ways(tmp_path, name):
     rows, notes = table.match(["a/e\u0301 one.wav", "a/two.wav"], root=Path("/r"))
     assert rows == {"a/e\u0301 one.wav": Row(genre="g")}
     (note,) = notes
-    assert "1 tracks" in note
+    assert "1 track," in note
     assert "a/two.wav" in note
 
 
@@ -62,7 +62,7 @@ def test_table_that_does_not_match_the_tracks(tmp_path):
     with pytest.raises(ParameterError, match=r"tracks\.csv: .* got none"):
         table.match(["a/three.wav"], root=tmp_path)
     (note,) = table.match(["a/one.wav"], root=tmp_path)[1]
-    assert note.startswith("1 rows of tracks.csv ")
+    assert note.startswith("1 row of tracks.csv ")
     assert "other" in note
 
 
@@ -71,3 +71,28 @@ def test_names_are_normalised():
     assert genre_key("R&B") == "rb"
     assert artist_key("  The   BAND ") == artist_key("the band") == "the band"
     assert [artist_key(name) for name in ("", None, "Various Artists", "unknown", " - ")] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", None, " ", "-", "???", "V.A.", "V/A", "VA", "v.a", "VVAA", "VV.AA.", "AA.VV.", "[unknown]", "<unknown>",
+        "(Unknown)", "Unknown Artist", "UNKNOWN  ARTIST", "[Unknown Artist]", "Artist Unknown", "Various",
+        "Various Artists", "Varios Artistas", "Vários Artistas", "Artisti vari", "Verschiedene Interpreten",
+        "Unbekannter Künstler", "Artiste inconnu", "Разные исполнители", "Неизвестный исполнитель",
+        "ヴァリアス・アーティスト", "群星", "Artist", "[no artist]", "n/a", "None", "Compilations",
+    ],
+)  # fmt: skip
+def test_placeholders_are_no_artists(name):
+    assert artist_key(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "!!!", "+/-", "The Artist", "Various Production", "Anonymous 4", "The Unknown", "Vaya Con Dios", "[spunge]",
+        "V.A.S.T.", "Artist of the Year", "Nana", "Default", "Noname", "The Band", "X", "10cc",
+    ],
+)  # fmt: skip
+def test_similar_names_are_artists(name):
+    assert artist_key(name) == name.casefold()

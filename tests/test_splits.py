@@ -218,7 +218,7 @@ def test_published_split_that_leaks_is_marked():
     assert (overlap["groups"], overlap["group_share"]) == (1, 1)
     assert overlap["duplicate_share"] == overlap["same_share"] == 0
     assert overlap["examples"]["groups"] == ["same"]
-    assert "test in train, 1 groups (same)" in split.notes[-1]
+    assert "test in train, 1 group (same)" in split.notes[-1]
 
 
 @pytest.mark.parametrize("parts", [{"-": 4}, {"train": 4}, {"valid": 2, "test": 2}])

@@ -22,6 +22,8 @@ _TYPES = {
     "null": "null",
 }
 _LONGEST_VALUE = 100  # characters of a refused value that a message repeats
+# Raised where a JSON file is damaged, or its value is not what the code that reads it expects.
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
 def unit_and_range(schema: Schema) -> str:
@@ -79,6 +81,16 @@ def messages(error: ValidationError, model: type[BaseModel], *, source: str) -> 
     root = model.model_json_schema()
     # A value that fits no type of a union has a fault for each of them, and the same sentence.
     return list(dict.fromkeys(f"{source}: {_sentence(dict(fault), root)}." for fault in error.errors()))
+
+
+def describe_damage(error: Exception) -> str:
+    """Return what one of `DAMAGED`, a validation error among them, reports about a file."""
+    if isinstance(error, ValidationError):
+        fault = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"no {error}" if isinstance(error, LookupError) else str(error)
 
 
 def _sentence(fault: dict[str, Any], root: Schema) -> str:

@@ -13,6 +13,19 @@ class ParameterError(GenreflowError):
     """A parameter, an option or an input is unknown, out of range or inconsistent with another one."""
 
 
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """Return a number with its noun: ``1 file``, ``2 files``.
+
+    Parameters
+    ----------
+    number : int >= 0
+    singular : str
+    plural : str, optional
+        By default `singular` with an ``s``.
+    """
+    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
+
+
 class AudioError(GenreflowError):
     """A file that cannot be classified.
 

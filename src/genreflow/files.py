@@ -5,17 +5,31 @@ leaves is hidden and ends in ``.tmp`` and the suffix of its target; `remove_left
 """
 
 import csv
+import errno
 import glob
 import hashlib
 import io
 import json
 import os
+import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+# Not the fault of one file: no other can be written, or opened, either.
+_RESOURCE_ERRORS = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+})  # fmt: skip
+# Lone surrogates: by them Python represents the bytes of a file name that are not UTF-8 (PEP 383).
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Control characters, line separators, and characters that change the direction of the text after them.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Ends of lines for str.splitlines and some readers of text that JSON need not escape.
+_UNICODE_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 @contextmanager
@@ -123,18 +137,105 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def json_line(value: object) -> str:
+    """Return `value` as JSON that is one line also for readers that split lines at U+0085 and U+2028."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNICODE_LINE_ENDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def read_json(path: Path) -> Any:
-    """Return the value that a JSON file holds."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Return the value that a JSON file holds.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is not JSON in UTF-8, or is nested too deeply to be read.
+    """
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text; ValueError if it is none, or is nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+
+
+class TextWriter(Protocol):
+    """Has the `write` of a text file."""
+
+    def write(self, text: str, /) -> object: ...
+
+
+def csv_writer(file: TextWriter, columns: Sequence[str]) -> "csv.DictWriter[str]":
+    """Return a writer of CSV rows that end in a newline; missing values are empty, keys without a column ignored."""
+    return csv.DictWriter(_UnixLines(file), fieldnames=columns, restval="", extrasaction="ignore")
+
+
+class _UnixLines:
+    """Ends rows in a newline, while the csv module believes that they end in CR LF.
+
+    It quotes the characters of the line end alone, so that an unquoted CR in a cell would end the row for pandas.
+    """
+
+    def __init__(self, file: TextWriter) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Write `rows` under a header of `columns`, atomically; missing values are empty, keys without a column ignored."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer = csv_writer(text, columns)
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def utf8_name(name: str) -> str:
+    """Return a file name as text that can be encoded: its bytes that are not UTF-8 become ``\\xNN``."""
+
+    def escape(match: re.Match[str]) -> str:
+        code = ord(match[0])
+        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+    return _SURROGATE.sub(escape, name)
+
+
+def name_from_utf8(text: str) -> str:
+    """Return the file name that `utf8_name` turned into `text`."""
+    return re.sub(r"\\x([89a-f][0-9a-f])", lambda match: chr(0xDC00 + int(match[1], 16)), text)
+
+
+def one_line(text: str) -> str:
+    """Return a text that a terminal shows on one line: with control characters and invalid bytes escaped."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), utf8_name(text))
+
+
+def require_regular(path: Path) -> os.stat_result:
+    """Return the status of a regular file; symbolic links are followed.
+
+    Raises
+    ------
+    OSError
+        `path` does not exist, or is something else: a directory, or a named pipe or a device, whose reading may never
+        end.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        kind = "Is a directory" if stat.S_ISDIR(status.st_mode) else "Is not a regular file"
+        raise OSError(errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL, kind, os.fspath(path))
+    return status
+
+
+def is_resource_error(error: OSError) -> bool:
+    """Return whether an error concerns no file alone: the disk is full, or this process has no more descriptors."""
+    return error.errno in _RESOURCE_ERRORS
 
 
 def sha256(path: Path) -> str:

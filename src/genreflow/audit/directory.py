@@ -83,6 +83,6 @@ def _read_manifest(
 def _is_spectrograms(path: Path) -> bool:
     if not path.is_dir():
         return path.is_file()
-    if find_files(path, AUDIO_SUFFIXES)[0]:
+    if find_files(path, AUDIO_SUFFIXES).names:
         return False
-    return bool(any(path.glob("*.npz")) or find_files(path, {".png"})[0])
+    return bool(any(path.glob("*.npz")) or find_files(path, {".png"}).names)

@@ -1,13 +1,16 @@
 """Results of an audit, as written to audit.json."""
 
-import json
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from genreflow.audit.duplicates import NearDuplicate
+from genreflow.constraints import DAMAGED, describe_damage
 from genreflow.errors import ParameterError
-from genreflow.files import write_json
+from genreflow.files import read_json, write_json
 
 Seen = Literal["found", "in part", "not found", ""]
 
@@ -81,6 +84,8 @@ class Audit:
         Published faults of those tracks that belong to GTZAN.
     compared : bool
         Whether near-duplicates were searched for.
+    notes : tuple of str
+        Those of the manifest: what was ignored, assumed or is unknown.
     """
 
     faults: tuple[Fault, ...]
@@ -90,6 +95,7 @@ class Audit:
     pairs: tuple[NearDuplicate, ...] = ()
     published: tuple[PublishedFaultCheck, ...] = ()
     compared: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -125,6 +131,7 @@ class Audit:
             "clusters": self.clusters,
             "near_duplicates": [asdict(pair) for pair in self.pairs],
             "published": [asdict(fault) for fault in self.published],
+            "notes": self.notes,
         }
 
     def save(self, path: Path) -> None:
@@ -141,19 +148,13 @@ class Audit:
             The file is missing or is not an audit.
         """
         try:
-            fields = json.loads(Path(path).read_text("utf-8"))
-            return cls(
-                faults=tuple(Fault(**fault) for fault in fields["faults"]),
-                counts=fields["counts"],
-                genres=fields["genres"],
-                clusters=tuple(tuple(cluster) for cluster in fields["clusters"]),
-                pairs=tuple(NearDuplicate(**pair) for pair in fields["near_duplicates"]),
-                published=tuple(
-                    PublishedFaultCheck(**{**fault, "tracks": tuple(fault["tracks"])}) for fault in fields["published"]
-                ),
-                compared=fields["near_duplicates_compared"],
-            )
+            fields = read_json(Path(path))
+            names = {"pairs": "near_duplicates", "compared": "near_duplicates_compared"}
+            content = {field.name: fields[names.get(field.name, field.name)] for field in dataclass_fields(cls)}
+            return TypeAdapter(cls).validate_python(content)
         except FileNotFoundError:
             raise ParameterError(f"{path}: must be an audit, but does not exist. Run `dvc repro audit`.") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ParameterError(f"{path}: must be an audit; got {error!r}. Run `dvc repro audit`.") from None
+        except DAMAGED as error:
+            raise ParameterError(
+                f"{path}: must be an audit; got {describe_damage(error)}. Run `dvc repro audit`."
+            ) from None

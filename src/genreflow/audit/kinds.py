@@ -26,7 +26,12 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "undecodable": Kind("Undecodable", True, "No decoder reads the file: it is empty, damaged, or not audio."),
+    "undecodable": Kind(
+        "Undecodable",
+        True,
+        "The file cannot be read: it is empty, damaged, not audio or not a regular file, it is a link that leaves the "
+        "folder, or its name is not UTF-8.",
+    ),
     "unusable": Kind("Unusable", True, "There are no samples, samples that are not finite, or only one level."),
     "too_long": Kind("Too long", True, "The file is longer than the limit."),
     "no_features": Kind("No features", True, "The file decodes, but no spectrogram could be computed from it."),

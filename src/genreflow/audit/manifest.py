@@ -84,6 +84,7 @@ def audit_manifest(
         pairs=tuple(pairs),
         published=check_published_faults(manifest.tracks, clusters, damaged),
         compared=store is not None and params.near_duplicates,
+        notes=manifest.notes,
     )
 
 

@@ -4,6 +4,8 @@ from collections import defaultdict
 
 from genreflow.audit.faults import Audit
 from genreflow.audit.kinds import KINDS
+from genreflow.errors import counted
+from genreflow.files import one_line
 
 _SHOWN = 10
 
@@ -33,20 +35,19 @@ def format_audit(audit: Audit, *, shown: int = _SHOWN, more: str) -> str:
             distinct = list(dict.fromkeys(messages[code]))  # tracks of one recording share a message
             rest = [f"… and {len(distinct) - shown} more; {more}"] if len(distinct) > shown else []
             first, *others = [*distinct[:shown], *rest]
-            lines.append(f"  {KINDS[code].title:<{width}}  {len(messages[code]):>5}  {first}")
-            lines += [f"  {'':<{width}}  {'':>5}  {message}" for message in others]
+            lines.append(f"  {KINDS[code].title:<{width}}  {len(messages[code]):>5}  {one_line(first)}")
+            lines += [f"  {'':<{width}}  {'':>5}  {one_line(message)}" for message in others]
         lines.append("")
-    return "\n".join([*lines, *_genre_table(audit)])
+    return "\n".join([*lines, *_genre_table(audit), *(f"note: {one_line(note)}" for note in audit.notes)])
 
 
 def _genre_table(audit: Audit) -> list[str]:
-    width = max(len("genre"), *map(len, audit.genres))
+    genres = {one_line(genre): counts for genre, counts in audit.genres.items()}
+    width = max(len("genre"), *map(len, genres))
     lines = [f"{'genre':<{width}}  tracks  usable"]
-    lines += [
-        f"{genre:<{width}}  {counts['tracks']:>6}  {counts['usable']:>6}" for genre, counts in audit.genres.items()
-    ]
+    lines += [f"{genre:<{width}}  {counts['tracks']:>6}  {counts['usable']:>6}" for genre, counts in genres.items()]
     lines.append(f"{'all':<{width}}  {audit.tracks:>6}  {audit.usable:>6}")
     left_out = audit.tracks - audit.usable
     faults = f"{left_out} left out, {audit.flagged} flagged" if audit.faults else "no faults"
     skipped = "" if audit.compared else "; near-duplicates were not searched for"
-    return [*lines, "", f"{audit.tracks} tracks, {audit.usable} usable: {faults}{skipped}"]
+    return [*lines, "", f"{counted(audit.tracks, 'track')}, {audit.usable} usable: {faults}{skipped}"]

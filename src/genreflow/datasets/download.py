@@ -55,6 +55,8 @@ def download_file(url: str, target: Path, *, checksum: str, size: int | None = N
     """
     target = Path(target)
     if target.exists():
+        if not target.is_file():
+            raise ParameterError(f"{target}: must be a file; move what is there away to download {url}.")
         found = checksum_of(target, like=checksum, progress=progress)
         if found == checksum:
             return target

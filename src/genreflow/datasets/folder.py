@@ -6,17 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from joblib import Parallel, delayed
-from tinytag import TinyTag, TinyTagException
+from tinytag import TinyTag
 from tqdm import tqdm
 
 from genreflow.audio.properties import inspect
 from genreflow.audio.readers import AUDIO_SUFFIXES
 from genreflow.datasets.importing import import_file, require_folder
-from genreflow.datasets.labels import with_artist
-from genreflow.datasets.layout import find_files, tracks_from_paths
+from genreflow.datasets.labels import artist_key, with_artist
+from genreflow.datasets.layout import find_files, is_inside, tracks_from_paths
 from genreflow.datasets.options import IngestOptions
 from genreflow.datasets.selection import select_tracks
-from genreflow.errors import AudioError, ParameterError
+from genreflow.errors import AudioError, GenreflowError, ParameterError
+from genreflow.files import is_resource_error, require_regular
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 
@@ -47,22 +48,21 @@ def folder(path: Path, destination: Path, options: IngestOptions) -> Manifest:
 
 def list_tracks(path: Path, options: IngestOptions) -> tuple[list[Track], list[str]]:
     """Return all tracks below `path`, not yet decoded, and messages for users."""
-    names, notes = find_files(path, AUDIO_SUFFIXES)
-    if not names:
+    found = find_files(path, AUDIO_SUFFIXES)
+    if not (found.names or found.refused):
         raise ParameterError(f"data.path: must hold {LAYOUT}; got {path}, which has no audio files.")
     table, table_notes = options.table_or(path / "tracks.csv")
-    tracks, track_notes = tracks_from_paths(names, table, root=path)
+    tracks, track_notes = tracks_from_paths(found, table, root=path)
     if not tracks:
-        raise ParameterError(
-            f"data.path: must hold {LAYOUT}; got {path}, whose {len(names)} audio files are in no genre's folder."
-        )
-    return tracks, [*notes, *table_notes, *track_notes]
+        raise ParameterError(f"data.path: must hold {LAYOUT}; got {path}, whose audio files are in no genre's folder.")
+    return tracks, [*found.notes, *table_notes, *track_notes]
 
 
 def import_tracks(tracks: Iterable[Track], path: Path, destination: Path, options: IngestOptions) -> list[Track]:
     """Copy the files of tracks from `path` to `destination` and measure them.
 
-    A file that has not changed since the previous ingest is neither copied nor decoded again.
+    A file that has not changed since the previous ingest is neither copied nor decoded again. What does not decode,
+    and links that leave `path`, are not kept.
 
     Returns
     -------
@@ -73,6 +73,8 @@ def import_tracks(tracks: Iterable[Track], path: Path, destination: Path, option
     ------
     ParameterError
         No file can be decoded.
+    GenreflowError
+        The disk is full.
     """
     jobs = [delayed(_import_track)(track, path, destination, options) for track in tracks]
     return _run(jobs, path, options)
@@ -80,7 +82,7 @@ def import_tracks(tracks: Iterable[Track], path: Path, destination: Path, option
 
 def measure_tracks(tracks: Iterable[Track], path: Path, options: IngestOptions) -> list[Track]:
     """Measure tracks whose files stay below `path`; see `import_tracks`."""
-    return _run([delayed(_measure)(track, path / track.path) for track in tracks], path, options)
+    return _run([delayed(_measure)(track, path) for track in tracks], path, options)
 
 
 def _run(jobs: list, path: Path, options: IngestOptions) -> list[Track]:
@@ -100,18 +102,46 @@ def _run(jobs: list, path: Path, options: IngestOptions) -> list[Track]:
 
 def _import_track(track: Track, path: Path, destination: Path, options: IngestOptions) -> Track:
     original, copy = path / track.path, destination / track.path
+    if refused := _refuse(track, path):
+        return refused
     try:
         cached = options.cache.lookup(track.path, original)
         previous, facts = cached or (None, {})
         if import_file(original, copy, previous=previous):
             return _with_tag_artist(replace(track, **facts), copy)
     except OSError as error:
-        message = f"{track.path}: must be readable; got {error.strerror or error}."
+        return _unreadable(track, error)
+    measured = _measure(track, destination)
+    if measured.error:
+        copy.unlink()
+    return measured
+
+
+def _refuse(track: Track, folder: Path) -> Track | None:
+    """Return a track with the reason why its file in `folder` must not be read; None if there is none."""
+    if track.error:
+        return track
+    if not is_inside(folder / track.path, folder):
+        message = f"{track.path}: must not be a link that leaves the folder; copy what it leads to."
         return replace(track, error={"code": "undecodable", "message": message})
-    return _measure(track, copy)
+    try:
+        require_regular(folder / track.path)
+    except OSError as error:
+        return _unreadable(track, error)
+    return None
 
 
-def _measure(track: Track, file: Path) -> Track:
+def _unreadable(track: Track, error: OSError) -> Track:
+    if is_resource_error(error):  # not the fault of this file
+        raise GenreflowError(f"{track.path}: must be imported completely; got {error.strerror}.") from error
+    message = f"{track.path}: must be readable; got {error.strerror or error}."
+    return replace(track, error={"code": "undecodable", "message": message})
+
+
+def _measure(track: Track, folder: Path) -> Track:
+    if refused := _refuse(track, folder):
+        return refused
+    file = folder / track.path
     track = _with_tag_artist(track, file)
     try:
         facts = inspect(file)
@@ -140,6 +170,6 @@ def _with_tag_artist(track: Track, file: Path) -> Track:
         return track
     try:
         tags = TinyTag.get(os.fspath(file), duration=False)
-    except (TinyTagException, OSError, ValueError):
+    except Exception:  # whatever a damaged file makes the parser raise: the audio decides whether the file is usable
         return track
-    return with_artist(track, tags.artist or tags.albumartist, "tag")
+    return with_artist(track, tags.artist if artist_key(tags.artist) else tags.albumartist, "tag")

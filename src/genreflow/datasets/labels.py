@@ -5,28 +5,24 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from importlib import resources
 
 from genreflow.errors import ParameterError
 from genreflow.manifest.track import GroupSource, Track, singleton_group
 
-# Placeholders for an unknown artist in tables and tags; as artists they would group unrelated tracks.
-_NO_ARTIST = frozenset(
-    (
-        "",
-        "-",
-        "?",
-        "n/a",
-        "na",
-        "none",
-        "null",
-        "unknown",
-        "unknown artist",
-        "artist",
-        "va",
-        "various",
-        "various artists",
-    )
-)
+
+def _letters(text: str) -> str:
+    """Return letters and digits without accents, so that "V.A.", "[va]" and "Vários", "varios" are equal."""
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text.casefold()) if letter.isalnum())
+
+
+def _read_placeholders() -> frozenset[str]:
+    """Return the names in no_artist.txt; as artists they would group unrelated tracks."""
+    text = resources.files(__package__).joinpath("no_artist.txt").read_text("utf-8")
+    return frozenset(_letters(line) for line in text.splitlines() if not line.startswith("#"))
+
+
+_NO_ARTIST = _read_placeholders()
 
 
 def genre_key(name: str) -> str:
@@ -37,7 +33,13 @@ def genre_key(name: str) -> str:
 def artist_key(name: str | None) -> str | None:
     """Normalise an artist name, case-folded and with single spaces; None for placeholders such as "unknown"."""
     text = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", name or "").casefold()).strip()
-    return None if text in _NO_ARTIST else text
+    return None if _is_placeholder(text) else text
+
+
+def _is_placeholder(text: str) -> bool:
+    letters = _letters(text)
+    # Without letters: "-", "???", "[ ]", "n/a" have no name in them; "!!!" and "+/-" are bands.
+    return letters in _NO_ARTIST if letters else not text.strip("-?_.–—<>[](){}*#/\\ ") and text != "+/-"
 
 
 def with_artist(track: Track, name: str | None, source: GroupSource) -> Track:

@@ -1,10 +1,15 @@
 """Spectrograms in ``.npz`` files."""
 
+import lzma
+import math
+import os
+import struct
 import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -15,10 +20,19 @@ from genreflow.datasets.spectrogram_shards import Shard, ShardsAndNotes, Spectro
 from genreflow.datasets.track_table import Row
 from genreflow.errors import ParameterError
 from genreflow.features.spec import LevelReference
+from genreflow.files import require_regular, utf8_name
 from genreflow.manifest.track import Track, singleton_group
 
 # Dynamic range of imported decibels [dB]; lower levels become 0.
 TOP_DB = 80.0
+# Larger arrays than this must not take more than so many times their bytes in the file: spectrograms of music are
+# compressed to a half, not to a hundredth.
+_SMALL_BYTES, _MAX_RATIO = 2**28, 50
+# What zipfile and NumPy raise for damaged files.
+_DAMAGED = (
+    OSError, EOFError, TypeError, KeyError, NotImplementedError, RuntimeError, SyntaxError, struct.error,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 _KEYS = ("spectrogram", "track", "genre")
 
 Scale = Callable[[np.ndarray], np.ndarray]
@@ -98,13 +112,22 @@ def _labels(path: Path) -> tuple[list[str], list[str]]:
 def _array(path: Path, key: str) -> np.ndarray:
     """Return an array of an ``.npz``; pickled objects are not loaded, since they can execute code."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            existing = getattr(arrays, "files", ())
+        require_regular(path)
+        with zipfile.ZipFile(path) as archive:
+            existing = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             if set(_KEYS) - set(existing):
                 raise ParameterError(
                     f"{path}: must hold the arrays {', '.join(_KEYS)}; got {', '.join(existing) or 'none'}."
                 )
-            return arrays[key]
+            for name in _KEYS:  # all of them, before any is read
+                _check_size(archive.getinfo(f"{name}.npy"), path, name)
+            member = archive.getinfo(f"{key}.npy")
+            with archive.open(member) as file:
+                _check_header(file, member, path, key)
+            with archive.open(member) as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
+    except MemoryError:
+        raise ParameterError(f"{path}: {key} must fit into memory. Divide it into several files.") from None
     except ValueError as error:
         if "Object arrays" not in str(error):
             raise ParameterError(
@@ -114,16 +137,48 @@ def _array(path: Path, key: str) -> np.ndarray:
             f"{path}: {key} must not hold Python objects, which can execute code when loaded. Write text as "
             "np.array(..., dtype=str), and spectrograms of different widths to different files."
         ) from None
-    except (OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ParameterError(f"{path}: must be an .npz file; got {error}.") from None
+    except _DAMAGED as error:
+        raise ParameterError(f"{path}: must be an intact .npz file; got {_reason(error)}.") from None
+
+
+def _check_size(member: zipfile.ZipInfo, path: Path, key: str) -> None:
+    """Refuse an array that is much larger than its file, before it is read."""
+    limit = min(max(_SMALL_BYTES, _MAX_RATIO * member.compress_size), _memory_bytes() // 2)
+    if member.file_size > limit:
+        raise ParameterError(
+            f"{path}: {key} must take <= {limit / 2**20:,.0f} MiB of memory; got {member.file_size / 2**20:,.0f} MiB, "
+            f"from {member.compress_size / 2**20:,.1f} MiB in the file. Divide it into several files."
+        )
+
+
+def _check_header(file: IO[bytes], member: zipfile.ZipInfo, path: Path, key: str) -> None:
+    """Check that an array has the size that its header declares, for which NumPy allocates memory before it reads."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ParameterError(f"{path}: {key} must be in version 1 or 2 of NumPy's format; got version {version[0]}.")
+    shape, _, dtype = readers[version](file)
+    declared = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and declared > member.file_size:
+        raise ParameterError(
+            f"{path}: {key} must hold the {declared:,} bytes that it declares; got {member.file_size:,}."
+        )
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _texts(array: np.ndarray, key: str, path: Path) -> list[str]:
     if array.ndim != 1:
         raise ParameterError(f"{path}: {key} must have the shape (entries,); got {array.shape}.")
     if array.dtype.kind == "S":
-        return [name.decode("utf-8", "replace").strip() for name in array.tolist()]
-    return [str(name).strip() for name in array.tolist()]
+        return [utf8_name(name.decode("utf-8", "surrogateescape")).strip() for name in array.tolist()]
+    return [utf8_name(str(name)).strip() for name in array.tolist()]
 
 
 def _spectrograms(path: Path, count: int) -> tuple[np.ndarray, Scale, LevelReference]:

@@ -1,22 +1,24 @@
 """Precomputed log-mel spectrograms, in ``.npz`` files or greyscale PNG images."""
 
 import hashlib
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
 from genreflow.datasets.importing import require_folder
-from genreflow.datasets.layout import find_files
+from genreflow.datasets.layout import find_files, is_inside
 from genreflow.datasets.npz import TOP_DB, open_npz
 from genreflow.datasets.options import IngestOptions
 from genreflow.datasets.png import open_png
 from genreflow.datasets.spectrogram_shards import Shard, ShardsAndNotes, Spectrogram
 from genreflow.errors import ParameterError
 from genreflow.features.spec import FeatureSpec
+from genreflow.files import utf8_name
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 
@@ -98,14 +100,19 @@ def _open(path: Path, options: IngestOptions) -> ShardsAndNotes:
         return open_npz([path], path.parent, options)
     require_folder(path, layout=LAYOUT)
     files = sorted(file for file in path.glob("*.npz") if not file.name.startswith("."))
-    names, ignored = find_files(path, {".png"})
-    if bool(files) == bool(names):
+    for file in files:
+        if not is_inside(file, path):
+            raise ParameterError(f"{file}: must not be a link that leaves the folder; copy the file into it.")
+        if utf8_name(file.name) != file.name:
+            raise ParameterError(f"{utf8_name(str(file))}: must have a name in UTF-8; rename it.")
+    found_png = find_files(path, {".png"})
+    if bool(files) == bool(found_png.names):
         found = "both .npz and .png files" if files else "no spectrograms"
         raise ParameterError(f"data.path: must be {LAYOUT}; got {path}, which has {found}.")
     if files:
         return open_npz(files, path, options)
-    shards, notes = open_png(names, path, options)
-    return shards, [*ignored, *notes]
+    shards, notes = open_png(found_png, path, options)
+    return shards, [*found_png.notes, *notes]
 
 
 def _check_compatible(first: Shard, shard: Shard) -> None:
@@ -119,22 +126,26 @@ def _check_compatible(first: Shard, shard: Shard) -> None:
 def _write(file: Path, spectrograms: list[Spectrogram], n_mels: int) -> list[Track]:
     """Write the pieces of a shard one after the other; return its tracks with their row ranges."""
     total = sum(len(piece) for spectrogram in spectrograms for piece in spectrogram.pieces)
-    rows: np.ndarray = np.zeros((0, n_mels), np.uint8)
-    if total:
-        rows = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(total, n_mels))
-    return list(_write_rows(rows, file.name, spectrograms))
+    if not total:
+        return list(_write_rows(io.BytesIO(), file.name, spectrograms))
+    # Not a memory map, in which a full disk would be a bus error.
+    with file.open("wb") as rows:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (total, n_mels)}
+        np.lib.format.write_array_header_1_0(rows, header)
+        return list(_write_rows(rows, file.name, spectrograms))
 
 
-def _write_rows(rows: np.ndarray, name: str, spectrograms: list[Spectrogram]) -> Iterator[Track]:
+def _write_rows(rows: BinaryIO, name: str, spectrograms: list[Spectrogram]) -> Iterator[Track]:
     stop = 0
     for spectrogram in spectrograms:
         digest, entries = hashlib.sha256(), []
         for piece in spectrogram.pieces:
             start, stop = stop, stop + len(piece)
-            rows[start:stop] = piece
+            data = np.ascontiguousarray(piece).data
+            rows.write(data)
             entries.append((start, stop))
             digest.update(repr(piece.shape).encode())
-            digest.update(rows[start:stop].data)
+            digest.update(data)
         track = replace(spectrogram.track, path=name)
         if spectrogram.error:
             track = replace(track, error={"code": "unusable", "message": f"{track.id}: {spectrogram.error}."})

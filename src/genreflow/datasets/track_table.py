@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genreflow.errors import ParameterError
+from genreflow.errors import ParameterError, counted
+from genreflow.files import require_regular
 from genreflow.manifest.track import PARTS, Part
 
 # Accepted names of each column, preferred first. Only path is required.
@@ -56,6 +57,7 @@ class TrackTable:
         """
         path = Path(path)
         try:
+            require_regular(path)
             with open(path, encoding="utf-8-sig", newline="") as file:
                 header = file.readline()
                 file.seek(0)
@@ -64,7 +66,8 @@ class TrackTable:
         except FileNotFoundError:
             raise ParameterError(f"data.tracks: must be a CSV file; got {path}, which does not exist.") from None
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ParameterError(f"{path}: must be a CSV file in UTF-8; got {error}.") from None
+            found = error.strerror if isinstance(error, OSError) else error
+            raise ParameterError(f"{path}: must be a CSV file in UTF-8; got {found}.") from None
 
     def match(self, names: Iterable[str], *, root: Path) -> tuple[dict[str, Row], list[str]]:
         """Find the row of each track.
@@ -95,7 +98,9 @@ class TrackTable:
         names = list(names)
         prefix = f"{os.path.abspath(root)}/"
         rows = {name.removeprefix(prefix).removeprefix("./"): row for name, row in self.rows.items()}
-        keys = {name: _keys(name) for name in names}
+        # The whole path of one file may be that of another one without suffix, as of song.mp3 and song.mp3.wav.
+        paths = {_normalize(name) for name in names}
+        keys = {name: [key for key in _keys(name) if key == _normalize(name) or key not in paths] for name in names}
         uses = Counter(key for own in keys.values() for key in own)
         matched: dict[str, Row] = {}
         used: set[str] = set()
@@ -118,9 +123,11 @@ class TrackTable:
             )
         notes = []
         if unused := [key for key in rows if key not in used]:
-            notes.append(f"{len(unused)} rows of {self.path.name} match no track, for example {unused[0]}.")
+            number = counted(len(unused), f"row of {self.path.name} matches", f"rows of {self.path.name} match")
+            notes.append(f"{number} no track, for example {unused[0]}.")
         if missing := [name for name in names if name not in matched]:
-            notes.append(f"{self.path.name} does not list {len(missing)} tracks, for example {missing[0]}.")
+            number = counted(len(missing), "track")
+            notes.append(f"{self.path.name} does not list {number}, for example {missing[0]}.")
         return matched, notes
 
 

@@ -1,6 +1,8 @@
 """Unpack archives of published datasets, atomically, and never outside of the target folder."""
 
 import os
+import posixpath
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -45,7 +47,10 @@ def unpack(archive: Path, target: Path, *, member: str | None = None, progress: 
     with temporary_path(target) as unpacked:
         try:
             unpacked.mkdir()
-            (_unzip if zipfile.is_zipfile(archive) else _untar)(archive, unpacked, progress)
+            if zipfile.is_zipfile(archive):
+                _unzip(archive, unpacked, progress)
+            else:
+                _untar(archive, unpacked, member, progress)
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise ParameterError(f"{target.parent}: must be writable; got {error.strerror}.") from None
@@ -63,17 +68,40 @@ def _unzip(archive: Path, folder: Path, progress: bool) -> None:
         members = content.infolist()
         check_disk_space(sum(member.file_size for member in members), folder, what=f"the content of {archive}")
         for member in tqdm(members, desc=f"unpack {archive.name}", unit="file", disable=not progress):
-            # zipfile would write such a member elsewhere inside the folder; the archive is not trustworthy.
-            path = PurePosixPath(member.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts:
-                raise zipfile.BadZipFile(f"the member {member.filename!r} outside of the folder")
+            _check_name(member.filename.replace("\\", "/"))
+            # zipfile would write the target of a link, or an empty file for a device.
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise zipfile.BadZipFile(f"{member.filename!r}, which is neither a file nor a folder")
             content.extract(member, folder)
 
 
-def _untar(archive: Path, folder: Path, progress: bool) -> None:
+def _check_name(name: str) -> None:
+    """Refuse a member outside of the folder: zipfile and tarfile would write it elsewhere inside."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise tarfile.ReadError(f"the member {name!r} outside of the folder")
+
+
+def _check_link(member: tarfile.TarInfo, folder: str) -> None:
+    """Refuse a link that leaves `folder`, which alone will be left of the archive."""
+    start = "" if member.islnk() else posixpath.dirname(member.name)
+    target = PurePosixPath(posixpath.normpath(posixpath.join(start, member.linkname)))
+    if target.is_absolute() or ".." in target.parts or not target.is_relative_to(folder):
+        raise tarfile.ReadError(f"the member {member.name!r}, a link out of the folder")
+
+
+def _untar(archive: Path, folder: Path, kept: str | None, progress: bool) -> None:
+    links: set[PurePosixPath] = set()
     with tarfile.open(archive) as content:
         for member in tqdm(content, desc=f"unpack {archive.name}", unit="file", disable=not progress):
-            content.extract(member, folder, filter="data")  # refuses members and links outside, and devices
+            _check_name(member.name)
+            if not links.isdisjoint(PurePosixPath(member.name).parents):
+                raise tarfile.ReadError(f"the member {member.name!r} below a link")
+            if member.islnk() or member.issym():
+                _check_link(member, kept or ".")
+                links.add(PurePosixPath(member.name))
+            content.extract(member, folder, filter="data")  # refuses devices
         stream = content.fileobj
         while stream is not None and stream.read(_CHUNK):  # to the end of the compressed stream, where its CRC is
             pass

@@ -9,8 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genreflow.errors import ParameterError
-from genreflow.files import write_text
+from pydantic import TypeAdapter
+
+from genreflow.constraints import DAMAGED, describe_damage
+from genreflow.errors import ParameterError, counted
+from genreflow.files import json_line, read_json, write_text
 from genreflow.manifest.track import Track
 
 # Increase it when the facts of a track are measured differently: older manifests are then not reused.
@@ -59,18 +62,19 @@ class Manifest:
     ) -> "Manifest":
         """Build a manifest; `genres` and `groups_known` are derived from the tracks."""
         tracks = sorted(tracks, key=lambda track: track.id)
+        if len({track.id for track in tracks}) < len(tracks):
+            raise RuntimeError("tracks must have different ids")
         ungrouped = sum(track.group_source == "track" for track in tracks)
         known = ungrouped <= MAX_UNGROUPED * len(tracks)
         messages = list(notes)
+        unknown = f"The artists of {ungrouped} of {counted(len(tracks), 'track')} are unknown"
         if not known:
             messages.append(
-                f"The artists of {ungrouped} of {len(tracks)} tracks are unknown: an artist may be in train and test, "
-                "and metrics may be optimistically biased. Name the artists in the column group of tracks.csv."
+                f"{unknown}: an artist may be in train and test, and metrics may be optimistically biased. Name the "
+                "artists in the column group of tracks.csv."
             )
         elif ungrouped:
-            messages.append(
-                f"The artists of {ungrouped} of {len(tracks)} tracks are unknown; each such track is its own group."
-            )
+            messages.append(f"{unknown}; each such track is its own group.")
         return cls(
             source=source,
             genres=tuple(sorted({track.genre for track in tracks})),
@@ -107,7 +111,7 @@ class Manifest:
             "notes": self.notes,
             "genres": self.tracks_per_genre,
         }
-        lines = ",\n".join("    " + json.dumps(track.to_dict(), ensure_ascii=False) for track in self.tracks)
+        lines = ",\n".join("    " + json_line(track.to_dict()) for track in self.tracks)
         opening = json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}")
         write_text(path, f'{opening},\n  "tracks": [\n{lines}\n  ]\n}}\n')
 
@@ -121,21 +125,21 @@ class Manifest:
             The file is missing, is not a manifest, or has another version.
         """
         try:
-            fields = json.loads(Path(path).read_text("utf-8"))
+            fields = read_json(Path(path))
             version = fields["version"]
             if version != MANIFEST_VERSION:
                 raise ParameterError(
                     f"{path}: version must be {MANIFEST_VERSION}; got {version}. Run `dvc repro ingest`."
                 )
-            return cls(
-                source=fields["source"],
-                genres=tuple(fields["genres"]),
-                tracks=tuple(Track.from_dict(track) for track in fields["tracks"]),
-                groups_known=fields["groups_known"],
-                spec_hints=fields["spec_hints"],
-                notes=tuple(fields["notes"]),
-            )
+            names = ("source", "genres", "tracks", "groups_known", "spec_hints", "notes")
+            content = {name: fields[name] for name in names} | {"genres": list(fields["genres"])}
+            manifest = TypeAdapter(cls).validate_python(content)
+            if manifest.hash != fields["hash"]:
+                raise ValueError(f"hash {fields['hash']} for a content with hash {manifest.hash}")
+            return manifest
         except FileNotFoundError:
             raise ParameterError(f"{path}: must be a manifest, but does not exist. Run `dvc repro ingest`.") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ParameterError(f"{path}: must be a manifest; got {error!r}. Run `dvc repro ingest`.") from None
+        except DAMAGED as error:
+            raise ParameterError(
+                f"{path}: must be a manifest; got {describe_damage(error)}. Run `dvc repro ingest`."
+            ) from None

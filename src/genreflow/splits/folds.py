@@ -1,6 +1,5 @@
 """Pooled evaluation of the experiments of a k-fold split, in which every track is tested once."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from genreflow.errors import ParameterError
 from genreflow.evaluation.intervals import bootstrap_interval, wilson
 from genreflow.evaluation.metrics import confusion_matrix, per_class
+from genreflow.files import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +55,15 @@ def read_folds(root: Path | str, names: Sequence[str], *, split: Path, predictio
 
     def read(path: Path, name: str) -> Any:
         try:
-            return json.loads(dvc.api.read(path.as_posix(), repo=str(root), rev=name, encoding="utf-8"))
+            return parse_json(dvc.api.read(path.as_posix(), repo=str(root), rev=name, encoding="utf-8"))
         except (DvcException, SCMError, OSError) as error:
             raise ParameterError(
                 f"{name}: must be an experiment, branch or commit with {path} in DVC's cache "
                 f"({' '.join(str(error).split())}); `dvc exp show` lists the experiments."
             ) from None
+
+        except ValueError as error:
+            raise ParameterError(f"{name}: {path} must be JSON in UTF-8; got {error}.") from None
 
     shown = dvc.api.exp_show(repo=str(root))
     finished = [row["Experiment"] for row in shown if row.get("Experiment") and row.get("State") in (None, "Success")]

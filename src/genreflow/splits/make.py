@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genreflow.audit.faults import Audit
-from genreflow.errors import ParameterError
+from genreflow.errors import ParameterError, counted
 from genreflow.manifest.groups import merged_groups, recording_of
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import PARTS, Part, Track
@@ -114,9 +114,7 @@ def check_genres(tracks: Sequence[Track], parts: Mapping[Part, Sequence[str]], g
         ids = {track.id for track in tracks if track.genre == genre}
         n_groups = len({groups[track_id] for track_id in ids})
         missing = [part for part in PARTS if members[part] and not members[part] & ids]
-        total = (
-            f"{len(ids)} {'track' if len(ids) == 1 else 'tracks'} by {n_groups} group{'s' * (n_groups != 1)} (artists)"
-        )
+        total = f"{counted(len(ids), 'track')} by {counted(n_groups, 'group')} (artists)"
         if "train" in missing:
             raise ParameterError(f"Genre {genre}: must have at least one track in train; got none of {total}.")
         if missing:
@@ -159,5 +157,6 @@ def _describe_leakage(leakage: Mapping[str, Mapping[str, Any]]) -> str:
     examples = ", ".join(worst["examples"]["groups"][:3])
     return (
         "The split leaks: metrics are optimistically biased and are marked as leaking. Worst overlap: "
-        f"{pair}, {worst['groups']} groups{f' ({examples})' if examples else ''} and {worst['duplicates']} duplicates."
+        f"{pair}, {counted(worst['groups'], 'group')}{f' ({examples})' if examples else ''} and "
+        f"{counted(worst['duplicates'], 'duplicate')}."
     )

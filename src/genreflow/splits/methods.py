@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from genreflow.errors import ParameterError
+from genreflow.errors import ParameterError, counted
 from genreflow.manifest.track import PARTS, Part, Track
 from genreflow.splits.assign import assign_folds, assign_groups
 from genreflow.splits.params import Fractions, Method, SplitParams
@@ -26,15 +26,15 @@ def _published(tracks: Sequence[Track], groups: Mapping[str, str], params: Split
         )
     notes = []
     if unassigned := sum(track.split is None for track in tracks):
-        notes.append(f"{unassigned} tracks are in no part of the published split and were left out.")
+        number = counted(unassigned, "track is", "tracks are")
+        left_out = "was" if unassigned == 1 else "were"
+        notes.append(f"{number} in no part of the published split and {left_out} left out.")
     if not parts["valid"]:
         training = [track for track in tracks if track.split == "train"]
         train, valid, _ = params.fractions
         parts |= _assign(training, groups, (train, valid, 0.0), params.seed) | {"test": parts["test"]}
-        notes.append(
-            f"The published split has no validation part; {len(parts['valid'])} tracks were moved from train to valid, "
-            "by group."
-        )
+        number = counted(len(parts["valid"]), "track was", "tracks were")
+        notes.append(f"The published split has no validation part; {number} moved from train to valid, by group.")
     return parts, notes
 
 
@@ -62,9 +62,8 @@ def _check_folds(fold_of: Sequence[int], groups: Sequence[str], genres: Sequence
                 "or use split.method = group."
             )
     if empty := set(range(folds)) - set(fold_of):
-        raise ParameterError(
-            f"split.folds: must be <= {folds - len(empty)} for {len(set(groups))} groups (artists); got {folds}."
-        )
+        number = counted(len(set(groups)), "group")
+        raise ParameterError(f"split.folds: must be <= {folds - len(empty)} for {number} (artists); got {folds}.")
 
 
 def _held_out_folds(fold: int, folds: int) -> tuple[int, int]:

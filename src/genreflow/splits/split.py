@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from genreflow.constraints import DAMAGED, describe_damage
 from genreflow.errors import ParameterError
-from genreflow.files import write_json
+from genreflow.files import read_json, write_json
 from genreflow.manifest.track import PARTS, Part
 from genreflow.splits.segment_parts import SegmentParts
 
@@ -118,15 +120,15 @@ class Split:
             The file is missing or is not a split.
         """
         try:
-            fields: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
-            del fields["hash"]
-            if fields["segments"] is not None:
-                fractions = tuple(fields["segments"].pop("fractions"))
-                fields["segments"] = SegmentParts(fractions=fractions, **fields["segments"])
-            for name in (*PARTS, "notes"):
-                fields[name] = tuple(fields[name])
-            return cls(**fields)
+            fields: dict[str, Any] = read_json(Path(path))
+            recorded = fields.pop("hash")
+            split = TypeAdapter(cls).validate_python(fields)
+            if split.hash != recorded:
+                raise ValueError(f"hash {recorded} for a content with hash {split.hash}")
+            return split
         except FileNotFoundError:
             raise ParameterError(f"{path}: must be a split, but does not exist. Run `dvc repro split`.") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ParameterError(f"{path}: must be a split; got {error!r}. Run `dvc repro split`.") from None
+        except DAMAGED as error:
+            raise ParameterError(
+                f"{path}: must be a split; got {describe_damage(error)}. Run `dvc repro split`."
+            ) from None

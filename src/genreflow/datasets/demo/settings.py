@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from genreflow.constraints import messages
 from genreflow.errors import ParameterError
+from genreflow.files import require_regular
 from genreflow.frozen import FrozenModel
 
 
@@ -33,10 +34,15 @@ def load_settings(path: Path) -> Settings:
     """
     expected = f"must be a YAML mapping with {', '.join(Settings.model_fields)}"
     try:
+        require_regular(path)
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise ParameterError(f"data.path: {expected}; got {path}, which is not a file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ParameterError(f"data.path: {expected}; got {path}: {error.strerror}.") from None
+    except RecursionError:
+        raise ParameterError(f"{path}: {expected}; got YAML that is nested too deeply.") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise ParameterError(f"{path}: {expected}; got {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict):
         raise ParameterError(f"{path}: {expected}; got {type(content).__name__}.")

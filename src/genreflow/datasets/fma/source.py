@@ -13,7 +13,7 @@ from genreflow.datasets.folder import import_tracks
 from genreflow.datasets.labels import artist_key
 from genreflow.datasets.options import IngestOptions
 from genreflow.datasets.selection import select_tracks
-from genreflow.errors import ParameterError
+from genreflow.errors import ParameterError, counted
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Part, Track, singleton_group
 
@@ -75,7 +75,7 @@ def find_tracks(
         A table is invalid, a selected genre does not exist, or there is no clip.
     """
     genre_of = make_labeller(read_genres(metadata / "genres.csv"), options, genres_file=metadata / "genres.csv")
-    files = _clip_files(clips)
+    files, notes = _clip_files(clips)
     subsets = SUBSETS[: SUBSETS.index(subset) + 1] if subset else SUBSETS
     tracks = []
     groups: dict[str, str | None] = {}
@@ -98,12 +98,14 @@ def find_tracks(
         raise ParameterError(
             f"data.path: must hold {LAYOUT}; got {clips}, which has no clip of the tracks in tracks.csv."
         )
-    notes = []
     if subset and without_clip:
-        notes.append(f"{without_clip} tracks of fma_{subset} have no clip in {clips.name}.")
-    notes += [
-        f"{unlabelled[reason]} tracks with {reason.value} were left out." for reason in Unlabelled if unlabelled[reason]
-    ]
+        tracks_have = counted(without_clip, f"track of fma_{subset} has", f"tracks of fma_{subset} have")
+        notes.append(f"{tracks_have} no clip in {clips.name}.")
+    for reason in Unlabelled:
+        if number := unlabelled[reason]:
+            notes.append(
+                counted(number, f"track with {reason.value} was", f"tracks with {reason.value} were") + " left out."
+            )
     return tracks, notes
 
 
@@ -165,12 +167,20 @@ def _missing_archive(name: str, folder: Path) -> str:
     )
 
 
-def _clip_files(clips: Path) -> dict[int, str]:
-    """Return the clips by track; listing 156 folders is faster than testing every clip."""
-    return {
-        int(file.stem): f"{folder.name}/{file.name}"
+def _clip_files(clips: Path) -> tuple[dict[int, str], list[str]]:
+    """Return the clips by track, and messages; listing 156 folders is faster than testing every clip."""
+    found = sorted(
+        f"{folder.name}/{file.name}"
         for folder in clips.iterdir()
-        if re.fullmatch(r"\d{3}", folder.name) and folder.is_dir()
+        if re.fullmatch(r"[0-9]{3}", folder.name) and folder.is_dir()
         for file in folder.iterdir()
-        if re.fullmatch(r"\d{6}", file.stem) and file.suffix.lower() in AUDIO_SUFFIXES
-    }
+        if re.fullmatch(r"[0-9]{6}", file.stem) and file.suffix.lower() in AUDIO_SUFFIXES
+    )
+    files: dict[int, str] = {}
+    for name in found:
+        files.setdefault(int(Path(name).stem), name)
+    others = sorted(set(found) - set(files.values()))
+    if not others:
+        return files, []
+    number = counted(len(others), "file was", "files were")
+    return files, [f"{number} ignored, of tracks that have another clip, for example {others[0]}."]

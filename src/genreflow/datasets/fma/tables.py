@@ -1,7 +1,6 @@
 """The tables of the FMA: tracks.csv and genres.csv."""
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 from genreflow.datasets.fma import archives
 from genreflow.errors import ParameterError
+from genreflow.files import parse_json, require_regular
 
 _COLUMNS = (
     ("track", "genre_top"), ("track", "genres"), ("artist", "id"), ("artist", "name"), ("set", "split"),
@@ -39,11 +39,12 @@ def read_tracks(file: Path) -> Iterator[Row]:
     """
     before = csv.field_size_limit(_FIELD_LIMIT)
     try:
+        require_regular(file)
         with open(file, encoding="utf-8", newline="") as stream:
             reader = csv.reader(stream)
             try:
                 yield from _parse_rows(reader, file)
-            except (csv.Error, UnicodeDecodeError, ValueError) as error:
+            except (csv.Error, ValueError, TypeError) as error:
                 raise ParameterError(
                     f"{file}, line {reader.line_num}: must be a valid row; got {error}; {_hint()}"
                 ) from None
@@ -63,7 +64,7 @@ def _parse_rows(reader: Iterator[list[str]], file: Path) -> Iterator[Row]:
             continue
         if len(cells) < len(header):
             raise ValueError("a truncated row")
-        own = tuple(json.loads(cells[genres] or "[]"))
+        own = tuple(parse_json(cells[genres] or "[]"))
         yield Row(int(cells[0]), cells[top], own, cells[artist_id], cells[artist], cells[split], cells[subset])
 
 
@@ -100,6 +101,7 @@ def read_genres(file: Path) -> Genres:
         The file cannot be read, or is invalid.
     """
     try:
+        require_regular(file)
         with open(file, encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         ids = [int(row["genre_id"]) for row in rows]

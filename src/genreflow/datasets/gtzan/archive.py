@@ -1,7 +1,6 @@
 """The published archive of GTZAN: its download, and the comparison of a copy with the published checksums."""
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from joblib import Parallel, delayed
 from genreflow.datasets.download import checksum_of, download_file
 from genreflow.datasets.unpack import unpack
 from genreflow.errors import ParameterError
+from genreflow.files import read_json, require_regular
 
 _MEMBER = "genres"  # folder in the archive that holds those of the genres
 
@@ -88,7 +88,7 @@ def published_checksums(archive: Archive, folder: Path) -> Mapping[str, str]:
     if path is None:
         return {}
     try:
-        files = [track["audio"] for track in json.loads(path.read_text("utf-8"))["tracks"].values()]
+        files = [track["audio"] for track in read_json(path)["tracks"].values()]
         return {Path(name).name: f"md5:{digest}" for name, digest in files}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ParameterError(
@@ -101,6 +101,7 @@ def mismatching_files(files: Sequence[Path], checksums: Mapping[str, str], *, n_
 
     def mismatches(file: Path) -> bool:
         try:
+            require_regular(file)
             return checksum_of(file, like="md5:") != checksums[file.name]
         except OSError:  # reported when the file is decoded
             return True

@@ -14,7 +14,8 @@ from genreflow.datasets.labels import with_artist
 from genreflow.datasets.options import IngestOptions
 from genreflow.datasets.selection import select_tracks
 from genreflow.datasets.track_table import Row
-from genreflow.errors import ParameterError
+from genreflow.errors import ParameterError, counted
+from genreflow.files import utf8_name
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Part, Track, singleton_group
 
@@ -67,7 +68,8 @@ def gtzan(path: Path, destination: Path, options: IngestOptions, *, archive: Arc
 def missing_tracks(files: Mapping[str, str]) -> list[str]:
     """Return a message that lists the missing tracks of GTZAN, if any; `files` has track ids as keys."""
     missing = [track_id for track_id in TRACK_IDS if track_id not in files]
-    return [f"{len(missing)} of the {len(TRACK_IDS):,} tracks are missing: {_join(missing)}."] if missing else []
+    are = "is" if len(missing) == 1 else "are"
+    return [f"{len(missing)} of the {len(TRACK_IDS):,} tracks {are} missing: {_join(missing)}."] if missing else []
 
 
 def corrupt_files(files: Sequence[Path], path: Path, archive: Archive | None, *, n_jobs: int) -> list[str]:
@@ -86,7 +88,9 @@ def corrupt_files(files: Sequence[Path], path: Path, archive: Archive | None, *,
             f"to {archive.index.name} in data.path."
         ]
     names = mismatching_files(files, checksums, n_jobs=n_jobs)
-    return [f"{len(names)} of {len(files):,} files differ from the published ones: {_join(names)}."] if names else []
+    differ = "differs" if len(names) == 1 else "differ"
+    total = counted(len(files), "file")
+    return [f"{len(names)} of {total} {differ} from the published ones: {_join(names)}."] if names else []
 
 
 def _find_root(path: Path) -> Path | None:
@@ -117,9 +121,13 @@ def _list_excerpts(root: Path) -> tuple[dict[str, str], list[str]]:
                 files[track_id] = f"{genre}/{name}"
     notes = []
     if others:
-        notes.append(f"{len(others)} files that are not excerpts of GTZAN were ignored: {_join(others)}.")
+        number = counted(
+            len(others), "file that is not an excerpt of GTZAN was", "files that are not excerpts of GTZAN were"
+        )
+        notes.append(f"{number} ignored: {_join(others)}.")
     if duplicates:
-        notes.append(f"{len(duplicates)} files were ignored, of excerpts that have another file: {_join(duplicates)}.")
+        number = counted(len(duplicates), "file was", "files were")
+        notes.append(f"{number} ignored, of excerpts that have another file: {_join(duplicates)}.")
     return files, notes
 
 
@@ -180,4 +188,4 @@ def _make_tracks(
 
 def _join(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(name.encode("utf-8", "replace").decode() for name in names[:_MAX_NAMED]) + more
+    return ", ".join(map(utf8_name, names[:_MAX_NAMED])) + more
