@@ -2,14 +2,17 @@
 
 import csv
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import pandas
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
@@ -149,11 +152,120 @@ def test_the_error_names_an_invalid_list(tmp_path, name, content):
 def test_file_names_that_are_not_utf8_give_valid_tables(songs, bundle, tmp_path):
     path = tmp_path / "na\udcffme.wav"
     path.write_bytes((songs / "b" / "bass.wav").read_bytes())
-    for suffix in ("csv", "jsonl", "parquet"):
-        classify_files([path], bundle, output=tmp_path / f"out.{suffix}", progress=False)
-    assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["file"] == str(path)
-    assert "na" in pyarrow.parquet.read_table(tmp_path / "out.parquet")["file"].to_pylist()[0]
-    assert b"na\xffme.wav" in (tmp_path / "out.csv").read_bytes()
+    broken = tmp_path / "\udcffbroken.wav"
+    broken.write_bytes(b"no music")
+    rows = {suffix: write_and_read([path, broken], bundle, tmp_path / f"out.{suffix}") for suffix in READERS}
+    for table in rows.values():
+        assert list(table["file"]) == [f"{tmp_path}/na\\xffme.wav", f"{tmp_path}/\\xffbroken.wav"]
+        assert list(table["genre"]) == ["bass", None]
+    assert rows["csv"]["message"][1].startswith(f"{tmp_path}/\\xffbroken.wav: ")
+    assert find_audio([tmp_path / "out.csv"]) == [path, broken]
+
+
+# Of names that break a line for some reader of text, and of other special ones.
+SPECIAL = (
+    "new\nline", "carriage\rreturn", "both\r\n", "next\x85line", "line\u2028separator", "paragraph\u2029",
+    "\x1c\x0b\x0c",
+    "escape\x1b[31m", "tab\t", " spaces ", 'quo"te', "com,ma", "#comment", "back\\slash", "\\x41\\xe9", "ＮＦＫＣ ﬁ",
+    "🎵", "NA", " ",
+)  # fmt: skip
+READERS = {
+    "csv": lambda path: pandas.read_csv(path, keep_default_na=False, na_values={"genre": [""]}),
+    "jsonl": lambda path: pandas.read_json(path, lines=True),
+    "parquet": pandas.read_parquet,
+}
+
+
+def write_and_read(files, bundle, output):
+    classify_files(files, bundle, output=output, progress=False)
+    return READERS[output.suffix[1:]](output).replace({float("nan"): None})
+
+
+def test_special_file_names_survive_every_table_and_list(songs, bundle, tmp_path):
+    files = [tmp_path / "music" / f"{name}.wav" for name in SPECIAL]
+    files[0].parent.mkdir()
+    for file in files:
+        file.write_bytes((songs / "b" / "bass.wav").read_bytes())
+    files.append(tmp_path / "music" / "missing\n\r\x85.wav")
+    for suffix in READERS:
+        table = write_and_read(files, bundle, tmp_path / f"out.{suffix}")
+        assert list(table["file"]) == list(map(str, files))
+        assert list(table["genre"]) == ["bass"] * len(SPECIAL) + [None]
+    assert len((tmp_path / "out.jsonl").read_text("utf-8").splitlines()) == len(files)
+    assert find_audio([tmp_path / "out.csv"]) == files
+    one_line = [file for file in files if not set("\n\r") & set(file.name)]
+    (tmp_path / "list.txt").write_text("".join(f"{file}\r\n" for file in one_line), encoding="utf-8")
+    assert find_audio([tmp_path / "list.txt"]) == one_line
+    names = ["#EXTM3U", "# one", *(file.name for file in one_line)]
+    (tmp_path / "music/relative.m3u").write_text("".join(f"{name}\n" for name in names), "utf-8")
+    assert find_audio([tmp_path / "music/relative.m3u"]) == one_line
+    assert sorted(find_audio([tmp_path / "music"])) == sorted(files[:-1])
+
+
+@pytest.mark.parametrize(
+    "locale", [{"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "latin-1:strict"}]
+)
+def test_any_file_name_is_printed_in_one_line(songs, bundle, tmp_path, locale):
+    names = ["na\udcffme.wav", "Ünï🎵.wav", "new\nline.wav", "escape\x1b[31m.wav", "next\x85.wav"]
+    for name in names:
+        (tmp_path / name).write_bytes((songs / "b" / "bass.wav").read_bytes())
+        (tmp_path / f"broken {name}").write_bytes(b"no music")
+    for arguments in ([], ["--json"]):
+        done = subprocess.run(
+            [*CLASSIFY, tmp_path, "--bundle", bundle, *arguments],
+            capture_output=True,
+            env=os.environ | locale,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert b"Traceback" not in done.stderr
+        assert b"\x1b" not in done.stdout + done.stderr
+        lines = done.stdout.decode("utf-8", "replace").splitlines()
+        assert len(lines) == (10 if arguments else 5)
+        if arguments:
+            assert sum("error" in json.loads(line) for line in lines) == 5
+        else:
+            assert len(done.stderr.splitlines()) == 5
+
+
+CLASSIFY = (sys.executable, "-c", "from genreflow.cli import main; main()", "classify")
+
+
+def test_pipes_sockets_and_devices_are_failed_files(songs, bundle, tmp_path):
+    folder = tmp_path / "music"
+    (folder / "folder.wav").mkdir(parents=True)
+    (folder / "folder.wav/bass.wav").symlink_to(songs / "b" / "bass.wav")
+    os.mkfifo(folder / "pipe.wav")
+    os.mkfifo(folder / "pipe.mp3")
+    (folder / "loop.wav").symlink_to("loop.wav")
+    (folder / "gone.wav").symlink_to("nowhere.wav")
+    (folder / "zero.wav").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(os.path.relpath(folder / "socket.wav"))
+    arguments = [folder, folder / "pipe.wav", "/dev/zero", "/dev/null", "--bundle", bundle, "-o", tmp_path / "out.csv"]
+    done = subprocess.run([*CLASSIFY, *arguments], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = {os.path.relpath(row["file"], folder): row["error"] for row in csv.DictReader(file)}
+    assert rows.pop("folder.wav/bass.wav") == ""
+    assert len(rows) == 8
+    assert set(rows.values()) <= {"undecodable", "unreadable"}
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.csv", "list.m3u"])
+def test_a_pipe_is_no_list_of_files(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ParameterError, match=re.escape(name)):
+        find_audio([tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "x/" * 3000 + "y.wav", "nul\0.wav", "loop.wav"], ids=["name", "path", "NUL", "loop"]
+)
+def test_a_path_that_cannot_exist_is_refused(tmp_path, name):
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    with pytest.raises(ParameterError, match="path without file"):
+        find_audio([tmp_path / name])
 
 
 @pytest.mark.parametrize("n_jobs", [1, 3])

@@ -198,7 +198,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
 
 
 def utf8_name(name: str) -> str:
-    """Return a file name as text that can be encoded: its bytes that are not UTF-8 become ``\\xNN``."""
+    r"""Return a file name as text that can be encoded: its bytes that are not UTF-8 become ``\xNN``."""
 
     def escape(match: re.Match[str]) -> str:
         code = ord(match[0])

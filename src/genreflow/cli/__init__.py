@@ -11,18 +11,14 @@ from genreflow.cli.classify_command import classify
 from genreflow.cli.data_commands import audit, folds
 from genreflow.cli.registry_commands import registry
 from genreflow.cli.training_commands import models, reproduce, tune
-from genreflow.errors import GenreflowError
-from genreflow.logs import configure_logging
+from genreflow.logs import configure_logging, exit_with_errors
 
 
 def main() -> None:
-    """Run the command line; a `GenreflowError` is printed without a traceback, with exit code 2."""
+    """Run the command line; see `exit_with_errors`."""
     configure_logging(sys.stderr)
-    try:
+    with exit_with_errors():
         cli(prog_name="genreflow")
-    except GenreflowError as error:
-        print(f"genreflow: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

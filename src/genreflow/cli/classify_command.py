@@ -76,18 +76,22 @@ def classify(
 
 def _print_predictions(files: list[Path], bundle: Path, *, jobs: int | None, as_json: bool) -> int:
     """Print one line per file, and return the number of files that failed."""
+    from genreflow.files import one_line
     from genreflow.inference.batch import iter_results, outcome
+    from genreflow.inference.output import with_utf8_names
     from genreflow.inference.predictor import Predictor
 
     failed = 0
     for result in iter_results(files, Predictor(bundle), n_jobs=jobs):
         failed += outcome(result) == "failed"
+        result = with_utf8_names(result)
         if as_json:
             click.echo(json.dumps(result))
         elif "error" in result:
-            click.echo(f"{result['file']}: {result['error']['message']}", err=True)
+            click.echo(one_line(f"{result['file']}: {result['error']['message']}"), err=True)
         else:
-            click.echo(f"{result['genre'] or 'not sure':<16} {result['confidence']:6.1%}  {result['file']}")
+            line = f"{result['genre'] or 'not sure':<16} {result['confidence']:6.1%}  {result['file']}"
+            click.echo(one_line(line))
     return failed
 
 

@@ -1,12 +1,14 @@
 """The audio files of a batch: single files, folders, and lists of files."""
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from genreflow.audio.readers import AUDIO_SUFFIXES
 from genreflow.errors import ParameterError
+from genreflow.files import name_from_utf8, require_regular
 
 LIST_SUFFIXES = frozenset({".txt", ".m3u", ".m3u8", ".csv"})
 # Columns of a .csv with the paths, in order of preference; `genreflow classify` itself writes `file`.
@@ -35,14 +37,14 @@ def find_audio(paths: Iterable[Path | str]) -> list[Path]:
     given = [Path(path) for path in paths]
     found: dict[Path, None] = {}
     for path in given:
-        if path.is_dir():
+        if os.path.isdir(path):
             found |= dict.fromkeys(sorted(_iter_folder(path)))
-        elif not path.exists():
+        elif not _exists(path):
             raise ParameterError(
                 f"{path}: must be an audio file, a folder or a list of files; got a path without file."
             )
         elif path.suffix.lower() in LIST_SUFFIXES:
-            found |= dict.fromkeys(path.parent / name for name in _read_list(path))
+            found |= dict.fromkeys(_read_list(path))
         else:
             found[path] = None
     if not found:
@@ -51,6 +53,14 @@ def find_audio(paths: Iterable[Path | str]) -> list[Path]:
             "or .ogg; got none."
         )
     return list(found)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        os.stat(path)
+    except (OSError, ValueError):  # among others: too long, a loop of links, a NUL character
+        return False
+    return True
 
 
 def _iter_folder(folder: Path) -> Iterator[Path]:
@@ -68,22 +78,34 @@ def _iter_folder(folder: Path) -> Iterator[Path]:
                 yield Path(root, name)
 
 
-def _read_list(path: Path) -> list[str]:
+def _read_list(path: Path) -> list[Path]:
     try:
-        # File names may be arbitrary bytes.
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        require_regular(path)
+        # File names may be arbitrary bytes, and have characters at which `str.splitlines` divides them.
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
         if "\0" in text:
             raise ValueError("a NUL byte")
-        if path.suffix.lower() == ".csv":
-            return _read_column(path, text)
+        names = _read_column(path, text) if path.suffix.lower() == ".csv" else list(_read_lines(path, text))
     except (OSError, ValueError, csv.Error) as error:
-        raise ParameterError(f"{path}: must be a readable list of files; got {error}.") from None
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+        found = error.strerror if isinstance(error, OSError) else error
+        raise ParameterError(f"{path}: must be a readable list of files; got {found}.") from None
+    return [_existing(path.parent, name) for name in names]
+
+
+def _read_lines(path: Path, text: str) -> Iterator[str]:
+    end = "\n" if "\n" in text else "\r"  # as on the first Macs
+    for line in text.split(end):
+        name = line.removesuffix("\r")
+        stripped = name.strip(" \t")
+        if stripped != name and not os.path.lexists(path.parent / name):
+            name = stripped
+        # A file may be named as a comment begins.
+        if name and (not name.startswith("#") or os.path.lexists(path.parent / name)):
+            yield name
 
 
 def _read_column(path: Path, text: str) -> list[str]:
-    rows = csv.DictReader(text.splitlines())
+    rows = csv.DictReader(io.StringIO(text, newline=""))
     columns = rows.fieldnames or ()
     column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
@@ -91,3 +113,12 @@ def _read_column(path: Path, text: str) -> list[str]:
             f"{path}: must have a column {' or '.join(PATH_COLUMNS)}; got {', '.join(columns) or 'no columns'}."
         )
     return [row[column] for row in rows if row[column]]
+
+
+def _existing(folder: Path, name: str) -> Path:
+    """Return the path of a name in a list, which may be as `utf8_name` writes those that are not UTF-8."""
+    path = folder / name
+    if "\\x" in name and not os.path.lexists(path):
+        original = folder / name_from_utf8(name)
+        return original if os.path.lexists(original) else path
+    return path

@@ -1,7 +1,5 @@
 """The results of a batch as a CSV, JSON Lines or Parquet file."""
 
-import csv
-import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -9,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from genreflow.errors import ParameterError
-from genreflow.files import atomic_file, remove_leftovers
+from genreflow.files import atomic_file, csv_writer, json_line, remove_leftovers, utf8_name
 
 # Rows per row group of a Parquet file.
 ROW_GROUP = 1000
@@ -37,14 +35,14 @@ def check_output(output: Path) -> None:
 
 @contextmanager
 def open_output(output: Path, *, labels: tuple[str, ...]) -> Iterator[Write]:
-    """Write the results of `genreflow.inference.batch.iter_results` to a file, atomically.
+    r"""Write the results of `genreflow.inference.batch.iter_results` to a file, atomically.
 
     Parameters
     ----------
     output : Path
         ``.csv`` and ``.parquet`` have the columns file, genre, confidence, duration [s], short, error, message,
         leaking (the model was trained with a split that has train/test leakage) and ``p_<genre>`` for each genre.
-        ``.jsonl`` has the results as they are.
+        ``.jsonl`` has the results as they are. Bytes of file names that are not UTF-8 are written as ``\xNN``.
     labels : tuple of str
 
     Yields
@@ -60,7 +58,15 @@ def open_output(output: Path, *, labels: tuple[str, ...]) -> Iterator[Write]:
     check_output(output)
     remove_leftovers(output.parent, output.name)
     with atomic_file(output) as temporary, WRITERS[output.suffix.lower()](temporary, labels) as write:
-        yield write
+        yield lambda result: write(with_utf8_names(result))
+
+
+def with_utf8_names(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result whose file name and message can be encoded; see `utf8_name`."""
+    named = {**result, "file": utf8_name(result["file"])}
+    if "error" in result:
+        named["error"] = {**result["error"], "message": utf8_name(result["error"]["message"])}
+    return named
 
 
 def flatten(result: dict[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
@@ -76,8 +82,8 @@ def flatten(result: dict[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
 
 @contextmanager
 def _open_csv(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.DictWriter(file, list(flatten({}, labels)), lineterminator="\n")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv_writer(file, list(flatten({}, labels)))
         writer.writeheader()
         yield lambda result: writer.writerow(flatten(result, labels))
 
@@ -87,18 +93,9 @@ def _open_jsonl(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
     with path.open("w", encoding="utf-8") as file:
 
         def write(result: dict[str, Any]) -> None:
-            file.write(_to_json(result) + "\n")
+            file.write(json_line(result) + "\n")
 
         yield write
-
-
-def _to_json(result: dict[str, Any]) -> str:
-    line = json.dumps(result, ensure_ascii=False)
-    try:
-        line.encode()
-    except UnicodeEncodeError:  # a file name that is not UTF-8
-        line = json.dumps(result)
-    return line
 
 
 @contextmanager
@@ -120,17 +117,12 @@ def _open_parquet(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
             rows.clear()
 
         def write(result: dict[str, Any]) -> None:
-            rows.append({name: _to_utf8(value) for name, value in flatten(result, labels).items()})
+            rows.append(flatten(result, labels))
             if len(rows) >= ROW_GROUP:
                 flush()
 
         yield write
         flush()
-
-
-def _to_utf8(value: object) -> object:
-    """Replace the bytes of a file name that are not UTF-8."""
-    return value.encode(errors="surrogateescape").decode(errors="replace") if isinstance(value, str) else value
 
 
 def _import_pyarrow(path: Path) -> tuple[ModuleType, ModuleType]:

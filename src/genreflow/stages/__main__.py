@@ -3,18 +3,14 @@
 import importlib
 import sys
 
-from genreflow.errors import GenreflowError
-from genreflow.logs import configure_logging
+from genreflow.logs import configure_logging, exit_with_errors
 
 
 def main(name: str) -> None:
-    """Run a stage; a `GenreflowError` ends it with its message and exit code 2, without a traceback."""
+    """Run a stage; see `exit_with_errors`."""
     configure_logging()
-    try:
+    with exit_with_errors():
         importlib.import_module(f"genreflow.stages.{name.replace('-', '_')}").main()
-    except GenreflowError as error:
-        print(f"genreflow: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":
