@@ -1,6 +1,8 @@
 """Jobs on a Dask cluster: connect to its scheduler, check its workers, spread the jobs, gather their results."""
 
 import platform
+import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,6 +83,7 @@ def _connect(scheduler: str) -> Iterator["Client"]:
             "workers run."
         ) from error
     try:
+        _wait_for_port(scheduler)
         client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ParameterError(
@@ -108,6 +111,31 @@ def _connect(scheduler: str) -> Iterator["Client"]:
             raise GenreflowError(
                 f"Dask scheduler {scheduler}: the connection was lost; run the command again, finished jobs are reused."
             ) from error
+
+
+def _wait_for_port(scheduler: str) -> None:
+    """Wait until the port of a scheduler accepts connections.
+
+    A `Client` that fails to connect leaves the thread of its event loop behind. Its garbage collection then blocks any
+    thread for seconds, such as that of the next client.
+
+    Raises
+    ------
+    OSError, ValueError
+        It does not within `_CONNECT_SECONDS`, or `scheduler` is no address.
+    """
+    from distributed.comm import get_address_host_port, normalize_address
+
+    address = get_address_host_port(normalize_address(scheduler), strict=True)
+    end = time.monotonic() + _CONNECT_SECONDS
+    while True:
+        try:
+            socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def _versions() -> dict[str, object]:
