@@ -101,8 +101,9 @@ class TrainingBatches:
         object
             What `convert` returns.
         """
-        # A buffer goes from `free` to the thread, through `ready` to the caller, and back. None ends the thread.
-        free: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
+        # A buffer goes from `free` to the thread, through `ready` to the caller, and back. None ends the thread. The
+        # buffer that was freed last is used first, since it is still in the cache.
+        free: queue.LifoQueue[np.ndarray | None] = queue.LifoQueue()
         ready: queue.SimpleQueue[tuple[np.ndarray, T] | BaseException] = queue.SimpleQueue()
         for _ in range(PREFETCH + 2):  # one with the thread, one with the caller
             free.put(np.empty((self.size, self._data.length, self._data.n_mels), "float32"))
