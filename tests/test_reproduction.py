@@ -36,7 +36,7 @@ from genreflow.reproduction.time_budget import MIN_EPOCHS, Schedule, Workload, p
 from genreflow.splits.make import make_split
 from genreflow.splits.params import SplitParams
 from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT
-from genreflow.stages.material import load_material
+from genreflow.stages.project_data import load_project_data
 from genreflow.training.options import FitOptions
 from pipeline import ROOT
 
@@ -118,18 +118,18 @@ def test_two_systems_are_fitted_under_both_protocols_and_never_twice(project, ca
     assert any(record.name == "genreflow.reproduction.fits" for record in caplog.records)
     records = {(r["system"], r["protocol"]): r for r in json.loads(first.stdout)}
     assert list(records) == [(name, kind) for name in QUICK for kind in KINDS]
-    own, honest = (records["parallel_cnn", kind] for kind in KINDS)
+    own, disjoint = (records["parallel_cnn", kind] for kind in KINDS)
     assert own["genres"] == list("abcdefgh")
-    assert honest["genres"] == list(GENRES)
+    assert disjoint["genres"] == list(GENRES)
     assert own["leaking"]
     assert own["part"] == "valid"
     # 80 tracks of 6 s, which are three segments of 2 s; 80 % of the segments train.
     assert sum(own["segments"].values()) == 240
     assert abs(own["segments"]["train"] - 192) <= 10
     assert own["parameters"] == MODELS["parallel_cnn"].parameters
-    assert not honest["leaking"]
-    assert honest["part"] == "test"
-    assert honest["track_accuracy_low"] <= honest["track_accuracy"] <= honest["track_accuracy_high"]
+    assert not disjoint["leaking"]
+    assert disjoint["part"] == "test"
+    assert disjoint["track_accuracy_low"] <= disjoint["track_accuracy"] <= disjoint["track_accuracy_high"]
     by_track = records["rnn", "own"]
     assert by_track["leaking"]
     assert by_track["part"] == "test"
@@ -146,7 +146,7 @@ def test_two_systems_are_fitted_under_both_protocols_and_never_twice(project, ca
         assert record["epochs_done"] == pytest.approx(3 * trained / n, abs=1e-3)
     table = rows()
     assert list(table) == list(QUICK)
-    assert float(table["rnn"]["honest_track_accuracy"]) == records["rnn", "honest"]["track_accuracy"]
+    assert float(table["rnn"]["group_disjoint_track_accuracy"]) == records["rnn", "group_disjoint"]["track_accuracy"]
     assert float(table["rnn"]["leaking_own_segment_accuracy"]) == by_track["segment_accuracy"]
     assert not table["rnn"]["own_segment_accuracy"]
     page = TABLE.with_suffix(".md").read_text()
@@ -161,7 +161,7 @@ def test_two_systems_are_fitted_under_both_protocols_and_never_twice(project, ca
     ]
     assert [run.data.tags.get("leaking") for run in found] == ["true", None, "true", None]
     assert "leaking_valid_segment_accuracy" in found[0].data.metrics
-    assert found[1].data.metrics["test_track_accuracy"] == honest["track_accuracy"]
+    assert found[1].data.metrics["test_track_accuracy"] == disjoint["track_accuracy"]
     client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
     assert len(client.get_metric_history(found[1].info.run_id, "val_track_accuracy")) == 3
 
@@ -170,7 +170,7 @@ def test_two_systems_are_fitted_under_both_protocols_and_never_twice(project, ca
     assert json.loads(again.stdout) == json.loads(first.stdout)
     assert len(runs(project)) == 4
     # Other options are other fits.
-    plan = plan_tasks(["parallel_cnn"], load_material(), TABLE.parent, minutes=None, epochs=2)
+    plan = plan_tasks(["parallel_cnn"], load_project_data(), TABLE.parent, minutes=None, epochs=2)
     assert (plan.n_tasks, plan.records) == (2, {})
 
 
@@ -180,16 +180,19 @@ def read_records(system: str) -> dict[str, dict]:
 
 @pytest.mark.slow
 def test_a_failed_fit_is_recorded_and_repeated_by_the_next_call(project):
-    data = load_material()
+    data = load_project_data()
     test = set(data.split.test)
     write_store(data.manifest, set(data.manifest.by_id) - test)
     first = reproduce("parallel_cnn", "--minutes-per-system", "0.2")
     assert first.exit_code == 1
     failed = read_records("parallel_cnn")
-    assert {kind: record["status"] for kind, record in failed.items()} == {"own": "finished", "honest": "failed"}
-    assert "the test part" in failed["honest"]["reason"]
-    assert "`parallel_cnn`, honest: failed, " in TABLE.with_suffix(".md").read_text()
-    assert rows()["parallel_cnn"]["honest_status"] == "failed"
+    assert {kind: record["status"] for kind, record in failed.items()} == {
+        "own": "finished",
+        "group_disjoint": "failed",
+    }
+    assert "the test part" in failed["group_disjoint"]["reason"]
+    assert "`parallel_cnn`, group_disjoint: failed, " in TABLE.with_suffix(".md").read_text()
+    assert rows()["parallel_cnn"]["group_disjoint_status"] == "failed"
     assert [run.info.status for run in runs(project)] == ["FINISHED"]
     write_store(data.manifest, set(data.manifest.by_id))
     again = reproduce("parallel_cnn", "--minutes-per-system", "0.2")
@@ -200,7 +203,7 @@ def test_a_failed_fit_is_recorded_and_repeated_by_the_next_call(project):
         assert record["minutes"] == 0.1
         assert record["segments_per_second"] > 0
         assert 0 < record["epochs_done"] <= record["epochs_published"] == 50
-    assert rows()["parallel_cnn"]["honest_status"] == "finished"
+    assert rows()["parallel_cnn"]["group_disjoint_status"] == "finished"
 
 
 @pytest.mark.slow
@@ -242,12 +245,12 @@ def test_a_killed_process_costs_only_the_fit_that_it_was_running(project):
     assert process.returncode != 0
     assert not last.is_running()
     status = {path.stem: json.loads(path.read_text())["status"] for path in RECORDS.glob("*.json")}
-    assert status == {"parallel_cnn-own": "failed", "parallel_cnn-honest": "finished"}
+    assert status == {"parallel_cnn-own": "failed", "parallel_cnn-group_disjoint": "finished"}
     assert [run.info.status for run in runs(project)] == ["RUNNING", "FINISHED", "KILLED"]
-    finished = read_records("parallel_cnn")["honest"]
+    finished = read_records("parallel_cnn")["group_disjoint"]
     again = reproduce("parallel_cnn")
     assert again.exit_code == 0, again.output
-    assert read_records("parallel_cnn")["honest"] == finished
+    assert read_records("parallel_cnn")["group_disjoint"] == finished
     assert [run.info.status for run in runs(project)] == ["FAILED", "FINISHED", "KILLED", "FINISHED"]
 
 
@@ -267,7 +270,7 @@ def test_a_time_limit_must_be_positive(project):
 def test_missing_data_are_named(project):
     SPLIT.unlink()
     with pytest.raises(ParameterError, match=re.escape(str(SPLIT))):
-        load_material()
+        load_project_data()
 
 
 @pytest.mark.parametrize("method", ["segment", "track"])
@@ -275,11 +278,11 @@ def test_a_split_that_leaks_is_refused(project, method):
     manifest = Manifest.load(MANIFEST)
     make_split(manifest, Audit((), {}, {}), SplitParams(method=method)).save(SPLIT)
     with pytest.raises(ParameterError, match=r"split\.method"):
-        load_material()
+        load_project_data()
 
 
 def test_tracks_are_split_at_random_regardless_of_artists(project):
-    data = load_material()
+    data = load_project_data()
     manifest, split = data.split_as_published(MODELS["crnn"].protocol)
     assert manifest.genres == GENRES
     assert [len(split.parts[part]) for part in ("train", "valid", "test")] == [80, 10, 10]
@@ -310,15 +313,15 @@ def test_published_systems_have_published_options_and_ours_those_of_the_project(
 
 
 def test_each_task_has_a_key_of_its_own(project):
-    data = load_material()
+    data = load_project_data()
     tasks = [make_task(data, name, kind) for name in MODELS for kind in KINDS]
     assert len({task.key for task in tasks}) == len(tasks)
     assert [task.key for task in tasks] == [make_task(data, t.system, t.kind).key for t in tasks]
-    task = make_task(data, "rnn", "honest")
+    task = make_task(data, "rnn", "group_disjoint")
     for other in (
-        make_task(data, "rnn", "honest", minutes=3),
-        make_task(data, "rnn", "honest", epochs=3),
-        make_task(replace(data, feature_key="another"), "rnn", "honest"),
+        make_task(data, "rnn", "group_disjoint", minutes=3),
+        make_task(data, "rnn", "group_disjoint", epochs=3),
+        make_task(replace(data, feature_key="another"), "rnn", "group_disjoint"),
     ):
         assert other.key != task.key
     assert all(task.run_name.startswith("leaking ") == (task.kind == "own") for task in tasks)
@@ -353,7 +356,7 @@ def test_the_structure_hash_depends_on_code_and_not_on_words_or_types(tmp_path):
 
 
 def test_a_time_limit_reduces_the_epochs(project):
-    data, store = load_material(), stores.FeatureStore.open(FEATURES)
+    data, store = load_project_data(), stores.FeatureStore.open(FEATURES)
     unlimited = make_task(data, "parallel_cnn", "own")
     segments = load_segments(unlimited, store)
     assert segments.test is None

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -160,8 +161,14 @@ def is_overloaded(client):
 
 
 def test_requests_beyond_the_limit_are_answered_with_429_until_others_end(service, client, song):
-    with unfinished_upload(service), unfinished_upload(service):
-        wait_for(lambda: is_overloaded(client))
+    with ExitStack() as uploads:
+
+        def is_full():
+            # The request that asks takes a place too, so that an upload may be refused: another one follows it.
+            uploads.enter_context(unfinished_upload(service))
+            return is_overloaded(client)
+
+        wait_for(is_full)
         response = classify(client, song, **AUTHORIZED)
         assert response.status_code == 429
         assert response.json()["error"]["code"] == "overloaded"

@@ -293,7 +293,7 @@ def test_the_requirements_of_the_bento_are_the_lock(bento):
         assert versions[requirement.name] in requirement.specifier
     # Nothing that only training needs is in the lock.
     training = {Requirement(each).name for each in project["optional-dependencies"]["train"]}
-    heavy = {"tensorflow", "keras", "mlflow", "optuna", "librosa", "dvc", "numba", "scikit-learn", "matplotlib", "onnx"}
+    heavy = {"tensorflow", "keras", "mlflow", "optuna", "librosa", "dvc", "numba", "scikit-learn", "onnx"}
     assert heavy <= training | {"pandas"}
     assert not (heavy | {"pandas", "tensorflow-cpu"}) & set(versions)
 

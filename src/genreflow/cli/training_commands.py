@@ -90,9 +90,9 @@ def reproduce(
     project after `dvc repro split`. Finished fits are kept in the folder: a second call continues.
     """
     from genreflow.reproduction import reproduce
-    from genreflow.stages.material import load_material
+    from genreflow.stages.project_data import load_project_data
 
-    records = reproduce(names, load_material(), folder, minutes=minutes, epochs=epochs)
+    records = reproduce(names, load_project_data(), folder, minutes=minutes, epochs=epochs)
     if as_json:
         click.echo(json.dumps(records, indent=2))
     else:

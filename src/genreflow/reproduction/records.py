@@ -38,7 +38,7 @@ def failed_record(system: str, kind: Kind, reason: str, *, key: str, data: Mappi
     Parameters
     ----------
     system : str
-    kind : {"own", "honest"}
+    kind : {"own", "group_disjoint"}
     reason : str
     key : str
         Of the task; empty if there is none.

@@ -16,26 +16,26 @@ COLUMNS = (
     "reported",
     "leaking_own_segment_accuracy",
     "own_segment_accuracy",
-    "honest_segment_accuracy",
-    "honest_track_accuracy",
-    "honest_track_accuracy_low",
-    "honest_track_accuracy_high",
+    "group_disjoint_segment_accuracy",
+    "group_disjoint_track_accuracy",
+    "group_disjoint_track_accuracy_low",
+    "group_disjoint_track_accuracy_high",
     "seconds_per_epoch",
     "own_epochs_done",
-    "honest_epochs_done",
+    "group_disjoint_epochs_done",
     "epochs_published",
     "own_status",
-    "honest_status",
+    "group_disjoint_status",
 )
 HEADER = (
     "system",
     "parameters",
     "reported",
     "own protocol, segments (leaking)",
-    "honest, segments",
-    "honest, tracks (95 %)",
+    "group-disjoint, segments",
+    "group-disjoint, tracks (95 %)",
     "s per epoch",
-    "epochs done, own / honest",
+    "epochs done, own / group-disjoint",
 )
 LEFT_ALIGNED = ("system", "reported")
 NOTES = (
@@ -45,11 +45,12 @@ NOTES = (
     "random, as by its authors. Segments of one track, or tracks of one artist, are then in both the training and the "
     "evaluation part, and the accuracy is optimistically biased. Of segments it is that of the best epoch on the "
     "validation part; of tracks, that on the test part.",
-    "*honest*: accuracy [%] on a group-disjoint split: no artist of the evaluation part is in the training part. The "
+    "*group-disjoint*: accuracy [%] on a split in which no artist of the evaluation part is in the training part. The "
     "weights of published systems are those of the best epoch on validation, those of our own are of the last epoch; "
     "{part} is evaluated once. The prediction for a track is the mean of the probabilities of its segments; the "
     "interval is {interval}.",
-    "*s per epoch*: one pass over the training segments of the honest protocol and one validation, on this machine.",
+    "*s per epoch*: one pass over the training segments of the group-disjoint split and one validation, on this "
+    "machine.",
     "*epochs done*: passes over all training segments in the two fits; as many as published, unless time was limited.",
 )
 
@@ -83,21 +84,23 @@ def _rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         by_system.setdefault(record["system"], {})[record["protocol"]] = record
     rows = []
     for system in (name for name in MODELS if name in by_system):
-        own, honest = (by_system[system].get(kind, {}) for kind in ("own", "honest"))
+        own, disjoint = (by_system[system].get(kind, {}) for kind in ("own", "group_disjoint"))
         prefix = "leaking_" if own.get("leaking", True) else ""
         row = {
             "system": system,
-            "parameters": own.get("parameters", honest.get("parameters")),
-            "reported": (own or honest)["reported"],
+            "parameters": own.get("parameters", disjoint.get("parameters")),
+            "reported": (own or disjoint)["reported"],
             f"{prefix}own_segment_accuracy": own.get("segment_accuracy"),
-            **{f"honest_{name}": honest.get(name) for name in ("segment_accuracy", "track_accuracy")},
-            **{f"honest_track_accuracy_{end}": honest.get(f"track_accuracy_{end}") for end in ("low", "high")},
-            "seconds_per_epoch": honest.get("seconds_per_epoch"),
+            **{f"group_disjoint_{name}": disjoint.get(name) for name in ("segment_accuracy", "track_accuracy")},
+            **{
+                f"group_disjoint_track_accuracy_{end}": disjoint.get(f"track_accuracy_{end}") for end in ("low", "high")
+            },
+            "seconds_per_epoch": disjoint.get("seconds_per_epoch"),
             "own_epochs_done": own.get("epochs_done"),
-            "honest_epochs_done": honest.get("epochs_done"),
-            "epochs_published": own.get("epochs_published", honest.get("epochs_published")),
+            "group_disjoint_epochs_done": disjoint.get("epochs_done"),
+            "epochs_published": own.get("epochs_published", disjoint.get("epochs_published")),
             "own_status": own.get("status"),
-            "honest_status": honest.get("status"),
+            "group_disjoint_status": disjoint.get("status"),
         }
         rows.append({name: value for name, value in row.items() if value is not None})
     return rows
@@ -113,17 +116,19 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     own = percent("leaking_own_segment_accuracy")
     if "own_segment_accuracy" in row:
         own = f"{percent('own_segment_accuracy')} (does not leak here)"
-    tracks = percent("honest_track_accuracy")
-    if "honest_track_accuracy_low" in row:
-        tracks += f" ({percent('honest_track_accuracy_low')} to {percent('honest_track_accuracy_high')})"
-    done = [f"{row[name]:.3g}" if name in row else "-" for name in ("own_epochs_done", "honest_epochs_done")]
+    tracks = percent("group_disjoint_track_accuracy")
+    if "group_disjoint_track_accuracy_low" in row:
+        tracks += (
+            f" ({percent('group_disjoint_track_accuracy_low')} to {percent('group_disjoint_track_accuracy_high')})"
+        )
+    done = [f"{row[name]:.3g}" if name in row else "-" for name in ("own_epochs_done", "group_disjoint_epochs_done")]
     return [
         f"`{row['system']}`",
         f"{row['parameters']:,}" if "parameters" in row else "-",
         row.get("reported") or "-",
         unless_failed("own", own),
-        unless_failed("honest", percent("honest_segment_accuracy")),
-        unless_failed("honest", tracks),
+        unless_failed("group_disjoint", percent("group_disjoint_segment_accuracy")),
+        unless_failed("group_disjoint", tracks),
         f"{row['seconds_per_epoch']:.3g}" if "seconds_per_epoch" in row else "-",
         f"{' / '.join(done)} of {row['epochs_published']}" if "epochs_published" in row else "-",
     ]

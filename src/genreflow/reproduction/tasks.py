@@ -21,8 +21,8 @@ from genreflow.splits.split import Split
 from genreflow.training.options import FitOptions
 
 # The two protocols: that of the authors, and the group-disjoint split of the project.
-Kind = Literal["own", "honest"]
-KINDS: tuple[Kind, ...] = ("own", "honest")
+Kind = Literal["own", "group_disjoint"]
+KINDS: tuple[Kind, ...] = ("own", "group_disjoint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class Task:
     ----------
     system : str
         Key of `genreflow.models.MODELS`.
-    kind : {"own", "honest"}
+    kind : {"own", "group_disjoint"}
         Protocol: that of its authors (segments or tracks split at random), or the group-disjoint split of the project.
     manifest : Manifest
         Of the tracks and genres of the protocol.
@@ -186,7 +186,7 @@ def make_task(
     data : ProjectData
     system : str
         Key of `genreflow.models.MODELS`.
-    kind : {"own", "honest"}
+    kind : {"own", "group_disjoint"}
     minutes : float > 0 or None [min]
         Time limit of the fit.
     epochs : int > 0 or None
@@ -199,7 +199,7 @@ def make_task(
     """
     architecture = get_architecture(system)
     manifest, split = (
-        (data.manifest, data.split) if kind == "honest" else data.split_as_published(architecture.protocol)
+        (data.manifest, data.split) if kind == "group_disjoint" else data.split_as_published(architecture.protocol)
     )
     options = fit_options(architecture, data.options)
     if epochs is not None and epochs < options.epochs:

@@ -8,7 +8,7 @@ from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT
 from genreflow.stages.inputs import Data
 
 
-def load_material() -> ProjectData:
+def load_project_data() -> ProjectData:
     """Read manifest, audit, split and features of the project in the current folder.
 
     Raises
