@@ -23,8 +23,14 @@ $(STAMP): requirements.lock pyproject.toml
 .PHONY: install
 install: $(STAMP) ## create or update .venv from requirements.lock
 
+.PHONY: repository
+repository: # before the environment, which takes minutes
+	@git rev-parse --git-dir > /dev/null 2>&1 || { command -v git > /dev/null || { echo "make: git must be installed." >&2; exit 2; }; \
+	echo "make: this folder must be a git repository, as DVC requires; run: git init" >&2; exit 2; }
+
 .PHONY: run
-run: $(STAMP) ## run the pipeline on the data of params.yaml (at first: the built-in demo)
+run: repository $(STAMP) ## run the pipeline on the data of params.yaml (at first: the built-in demo)
+	@python -m genreflow.stages check # DVC itself reports a missing data.path as "Errno 2"
 	dvc repro
 
 .PHONY: ui

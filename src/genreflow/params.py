@@ -1,9 +1,9 @@
 """params.yaml as a frozen, validated model, composed of the parameter models that the packages own."""
 
+import shutil
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from genreflow.audit.params import AuditParams
@@ -12,6 +12,7 @@ from genreflow.datasets.params import DataParams
 from genreflow.errors import ParameterError
 from genreflow.export.params import BundleParams
 from genreflow.features.spec import FeatureSpec
+from genreflow.files import atomic_file
 from genreflow.frozen import FrozenModel
 from genreflow.models import MODELS
 from genreflow.registry.params import GateParams
@@ -20,6 +21,7 @@ from genreflow.training.options import FitOptions
 from genreflow.training.params import SegmentParams
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.search_space import searched_dimensions
+from genreflow.yaml_files import MAX_CHARACTERS, parse_yaml, replace_values
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -102,16 +104,71 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         The file is missing, is not a YAML mapping, or holds an unknown, missing or invalid parameter; each fault is
         reported on a line of its own.
     """
+    return parse_params(_parse(read_params_text(path), path), source=str(path))
+
+
+def read_params_text(path: Path = PARAMS_FILE) -> str:
+    """Return the text of params.yaml, with its line ends; exceptions are those of `load_params`."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():  # reading a named pipe would wait for ever
+            raise ParameterError(f"{path} must be a file; got {'a folder' if path.is_dir() else 'a special file'}.")
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read(MAX_CHARACTERS + 1)
     except FileNotFoundError:
         raise ParameterError(f"{path} does not exist; run genreflow in the project folder that holds it.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path} must be valid YAML; got {' '.join(str(error).split())}.") from None
+    except OSError as error:
+        raise ParameterError(f"{path} must be readable; got {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"{path} must be valid YAML in UTF-8; got {error}.") from None
+
+
+def use_source(source: str, data_path: str, *, tracks: str | None = None, path: Path = PARAMS_FILE) -> None:
+    """Write another source to the section `data` of params.yaml, atomically; comments and layout stay as they are.
+
+    Parameters
+    ----------
+    source : str
+        A name in `genreflow.datasets.sources.SOURCES`, apart from ``combination``.
+    data_path : str
+        Folder or file, absolute or relative to the project.
+    tracks : str, optional
+        The table of tracks; by default the one that is there stays.
+    path : Path
+
+    Raises
+    ------
+    ParameterError
+        As `load_params`, or the file has no such section, or cannot be written.
+    """
+    text = read_params_text(path)
+    section = _parse(text, path).get("data")
+    if not isinstance(section, dict):
+        raise ParameterError(f"{path}: data must be a mapping; got {_yaml_type(section)}.")
+    # A selection of genres, a subset or a combination belongs to the source that was there before.
+    values: dict[str, Any] = {"source": source, "path": data_path, "genres": [], "subset": None, "sources": []}
+    if tracks is not None:
+        values["tracks"] = tracks
+    try:
+        new = replace_values(text, "data", values)
+        target = path.resolve()  # of a link, so that it stays one
+        with atomic_file(target) as temporary:
+            temporary.write_text(new, encoding="utf-8", newline="")
+            shutil.copymode(target, temporary)
+    except ValueError as error:
+        raise ParameterError(f"{path} must be a file whose lines can be changed one by one; got {error}.") from None
+    except OSError as error:
+        raise ParameterError(f"{path} must be writable; got {error.strerror or error}.") from None
+
+
+def _parse(text: str, path: Path) -> dict:
+    try:
+        content = parse_yaml(text)
+    except ValueError as error:
+        raise ParameterError(f"{path} must be valid YAML; got {error}.") from None
     if not isinstance(content, dict):
         sections = ", ".join(Params.model_fields)
         raise ParameterError(f"{path} must be a mapping with the sections {sections}; got {_yaml_type(content)}.")
-    return parse_params(content, source=str(path))
+    return content
 
 
 def parse_params(content: dict, *, source: str = str(PARAMS_FILE)) -> Params:

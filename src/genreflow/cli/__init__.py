@@ -11,6 +11,7 @@ from genreflow.cli.classify_command import classify
 from genreflow.cli.data_commands import audit, folds
 from genreflow.cli.registry_commands import registry
 from genreflow.cli.training_commands import models, reproduce, tune
+from genreflow.cli.use_command import use
 from genreflow.logs import configure_logging, exit_with_errors
 
 
@@ -26,10 +27,10 @@ def main() -> None:
 def cli() -> None:
     """From a folder of music to a served genre classifier.
 
-    Run the pipeline with `dvc repro`, look at trials and models with `mlflow ui`, serve the champion with `bentoml
-    serve`. These commands do the rest.
+    Choose the music with `genreflow use DIR`, run the pipeline with `dvc repro`, look at trials and models with `mlflow
+    ui`, serve the champion with `bentoml serve`. These commands do the rest.
     """
 
 
-for command in (classify, audit, models, tune, reproduce, folds, registry):
+for command in (use, classify, audit, models, tune, reproduce, folds, registry):
     cli.add_command(command)

@@ -106,7 +106,7 @@ def ingest(
     """
     check_sources(data)
     raw_dir, manifest_path = Path(raw_dir), Path(manifest_path)
-    _check_apart(data.path, raw_dir)
+    check_apart(data.path, raw_dir)
     options = IngestOptions(
         n_jobs=n_jobs,
         progress=progress,
@@ -123,7 +123,7 @@ def ingest(
     return manifest
 
 
-def _check_apart(path: Path, raw_dir: Path) -> None:
+def check_apart(path: Path, raw_dir: Path) -> None:
     """Check that neither folder is inside the other."""
     inner, outer = sorted((os.path.realpath(path), os.path.realpath(raw_dir)), key=len, reverse=True)
     if f"{inner}/".startswith(f"{outer}/"):

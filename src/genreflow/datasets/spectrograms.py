@@ -49,7 +49,7 @@ def spectrograms(path: Path, destination: Path, options: IngestOptions) -> Manif
     ParameterError
         The files, their genres or tracks.csv are invalid, or no spectrogram is usable.
     """
-    shards, notes = _open(path, options)
+    shards, notes = open_spectrograms(path, options)
     tracks: list[Track] = []
     widths: set[int] = set()
     first: Shard | None = None
@@ -93,7 +93,8 @@ def spectrogram_pieces(track: Track, raw_dir: Path) -> list[np.ndarray]:
     return [np.array(rows[start:stop]) for start, stop in track.entries or ()]
 
 
-def _open(path: Path, options: IngestOptions) -> ShardsAndNotes:
+def open_spectrograms(path: Path, options: IngestOptions) -> ShardsAndNotes:
+    """Read names and genres; the spectrograms are read when the shards are iterated over. See `spectrograms`."""
     if path.is_file():
         if path.suffix.lower() != ".npz":
             raise ParameterError(f"data.path: must be {LAYOUT}; got {path}.")

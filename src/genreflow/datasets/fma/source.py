@@ -47,7 +47,7 @@ def fma(path: Path, destination: Path, options: IngestOptions) -> Manifest:
         notes.append("data.tracks was ignored: the FMA's own tables have genre, artist and split of its tracks.")
     if _is_empty(path, options.subset):
         archives.download(path, options.subset or "small", progress=options.progress)
-    metadata, clips, subset = _locate(path, options.subset)
+    metadata, clips, subset = locate(path, options.subset)
     tracks, track_notes = find_tracks(metadata, clips, subset, options)
     tracks = select_tracks(tracks, options, where=str(path))
     measured = import_tracks(tracks, clips, destination, options)
@@ -137,8 +137,20 @@ def _is_empty(path: Path, subset: str | None) -> bool:
     return all(file.name in ours or file.name.startswith(".") for file in path.iterdir())
 
 
-def _locate(path: Path, subset: str | None) -> tuple[Path, Path, str | None]:
-    """Return the folders of tables and clips, and the subset that the clips belong to."""
+def is_fma(path: Path) -> bool:
+    """Return whether a folder holds the tables of the FMA or the clips of a subset, or is a folder of such clips."""
+    clips = [f"fma_{subset}" for subset in SUBSETS]
+    return path.name in clips or any((path / name).is_dir() for name in ("fma_metadata", *clips))
+
+
+def locate(path: Path, subset: str | None) -> tuple[Path, Path, str | None]:
+    """Return the folders of tables and clips, and the subset that the clips belong to.
+
+    Raises
+    ------
+    ParameterError
+        One of the folders does not exist.
+    """
     if not path.is_dir():
         raise ParameterError(f"data.path: must be a folder with {LAYOUT}; got {path}.")
     # Clips of a larger subset include those of a smaller one; full tracks are used only if there are no clips.

@@ -93,6 +93,12 @@ def corrupt_files(files: Sequence[Path], path: Path, archive: Archive | None, *,
     return [f"{len(names)} of {total} {differ} from the published ones: {_join(names)}."] if names else []
 
 
+def find_copy(path: Path) -> dict[str, str] | None:
+    """Return the excerpts of a copy of GTZAN, ``<genre>/<file>`` by track ID; None if `path` is no copy."""
+    root = _find_root(path)
+    return _list_excerpts(root)[0] if root else None
+
+
 def _find_root(path: Path) -> Path | None:
     """Return the folder of a copy that holds the genre folders."""
     return next((path / root for root in _ROOTS if _list_excerpts(path / root)[0]), None)
