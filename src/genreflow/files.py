@@ -10,11 +10,15 @@ import glob
 import hashlib
 import io
 import json
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +28,11 @@ from typing import Any, Protocol
 _RESOURCE_ERRORS = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
 })  # fmt: skip
+# What zipfile and NumPy raise for a damaged ``.npz``.
+DAMAGED_NPZ = (
+    OSError, EOFError, ValueError, LookupError, TypeError, NotImplementedError, RuntimeError, SyntaxError, MemoryError,
+    struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 # Lone surrogates: by them Python represents the bytes of a file name that are not UTF-8 (PEP 383).
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Control characters, line separators, and characters that change the direction of the text after them.

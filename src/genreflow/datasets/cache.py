@@ -53,6 +53,8 @@ class IngestCache:
             signatures = read_json(signatures_path(manifest_path))
         except (OSError, ValueError):
             signatures = {}
+        if not isinstance(signatures, dict):
+            signatures = {}
         return cls(raw_dir=raw_dir, facts=facts, signatures=signatures)
 
     def lookup(self, path: str, original: Path) -> tuple[Path, dict[str, Any]] | None:

@@ -1,11 +1,11 @@
 """Filter bank and window of a feature spec; the only module that computes with librosa."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.files import DAMAGED_NPZ
 
 
 def make_filter_bank(spec: FeatureSpec) -> FilterBank:
@@ -41,6 +41,6 @@ def load_or_make_filter_bank(spec: FeatureSpec, path: Path) -> FilterBank:
         with np.load(path) as arrays:
             if str(arrays["key"]) == spec.key:
                 return FilterBank(mel=arrays["mel"], window=arrays["window"])
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except DAMAGED_NPZ:
         pass
     return make_filter_bank(spec)

@@ -1,11 +1,8 @@
 """Spectrograms in ``.npz`` files."""
 
-import lzma
 import math
 import os
-import struct
 import zipfile
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +17,7 @@ from genreflow.datasets.spectrogram_shards import Shard, ShardsAndNotes, Spectro
 from genreflow.datasets.track_table import Row
 from genreflow.errors import ParameterError
 from genreflow.features.spec import LevelReference
-from genreflow.files import require_regular, utf8_name
+from genreflow.files import DAMAGED_NPZ, require_regular, utf8_name
 from genreflow.manifest.track import Track, singleton_group
 
 # Dynamic range of imported decibels [dB]; lower levels become 0.
@@ -28,11 +25,6 @@ TOP_DB = 80.0
 # Larger arrays than this must not take more than so many times their bytes in the file: spectrograms of music are
 # compressed to a half, not to a hundredth.
 _SMALL_BYTES, _MAX_RATIO = 2**28, 50
-# What zipfile and NumPy raise for damaged files.
-_DAMAGED = (
-    OSError, EOFError, TypeError, KeyError, NotImplementedError, RuntimeError, SyntaxError, struct.error,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-)  # fmt: skip
 _KEYS = ("spectrogram", "track", "genre")
 
 Scale = Callable[[np.ndarray], np.ndarray]
@@ -137,7 +129,7 @@ def _array(path: Path, key: str) -> np.ndarray:
             f"{path}: {key} must not hold Python objects, which can execute code when loaded. Write text as "
             "np.array(..., dtype=str), and spectrograms of different widths to different files."
         ) from None
-    except _DAMAGED as error:
+    except DAMAGED_NPZ as error:
         raise ParameterError(f"{path}: must be an intact .npz file; got {_reason(error)}.") from None
 
 
