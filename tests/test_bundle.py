@@ -2,13 +2,15 @@
 
 import json
 import math
+import pickle
 import re
 import time
 
 import numpy as np
 import pytest
 
-from genreflow.bundle import Bundle, stamp, write_bundle
+from genreflow import bundle as bundle_module
+from genreflow.bundle import Bundle, BundleError, stamp, write_bundle
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
 
@@ -45,17 +47,21 @@ def test_round_trip(tmp_path):
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["bundle"]
 
 
-def test_the_hash_depends_on_the_content_but_neither_on_time_nor_on_the_keras_file(tmp_path):
+def test_the_hash_depends_on_model_and_training_tracks_but_neither_on_the_run_nor_on_the_keras_file(tmp_path):
     first = write(tmp_path / "first").hash
     time.sleep(2.1)  # zip archives hold times in steps of two seconds
     (tmp_path / "some.keras").write_bytes(b"weights and a timestamp")
     assert write(tmp_path / "second", keras_path=tmp_path / "some.keras").hash == first
+    run = {"lineage": {"manifest": "cd34", "mlflow_run": "1f", "git_revision": "c0ffee"}}
+    assert write(tmp_path / "another_run", **run).hash == first
+    assert Bundle.load(tmp_path / "another_run").content_hash != Bundle.load(tmp_path / "first").content_hash
     changes = [
         {"onnx": b"another model"},
         {"bank": FilterBank(mel=np.ones((16, 257), np.float32), window=np.ones(512, np.float32))},
         {"labels": ["hip hop", "blues", "jazz"]},
         {"temperature": 1.25},
-        {"lineage": {"manifest": "cd34"}},
+        {"lineage": {"train_tracks": ["ab"]}},
+        {"lineage": {"leaking": True}},
     ]
     hashes = {write(tmp_path / f"changed{i}", **change).hash for i, change in enumerate(changes)}
     assert len(hashes | {first}) == len(changes) + 1
@@ -67,7 +73,7 @@ def test_a_stamp_is_a_copy_with_the_same_hash(tmp_path):
     plain.onnx_path.chmod(0o444)  # as files that DVC linked from its cache
     stamped = stamp(tmp_path / "plain", tmp_path / "stamped", version="7", metrics={"accuracy": 0.8, "f1": math.nan})
     assert (stamped.version, stamped.metrics) == ("7", {"accuracy": 0.8, "f1": None})
-    assert stamped.hash == plain.hash
+    assert (stamped.hash, stamped.content_hash) == (plain.hash, plain.content_hash)
     assert stamped.keras_path.read_bytes() == b"weights"
     assert Bundle.load(tmp_path / "plain").version is None
     assert stamped.onnx_path.stat().st_ino != plain.onnx_path.stat().st_ino
@@ -101,7 +107,9 @@ def test_a_bundle_is_replaced_atomically(tmp_path):
         (lambda d: (d / "model.onnx").unlink(), "model.onnx"),
         (lambda d: (d / "model.onnx").write_bytes(b"truncated"), "model.onnx"),
         (lambda d: (d / "filters.npz").write_bytes(b"truncated"), "filters.npz"),
+        (lambda d: edit(d, format=1), "format"),
         (lambda d: edit(d, format=99), "format"),
+        (lambda d: (d / "bundle.json").write_text("[" * 100_000), "bundle.json"),
         (lambda d: edit(d, labels=["one"]), "labels"),
         (lambda d: edit(d, spec={"sample_rate": 8000, "colour": "blue"}), "colour"),
         (lambda d: edit(d, files={}), "model.onnx"),
@@ -116,8 +124,72 @@ def test_the_error_names_the_damaged_file_or_field(tmp_path, damage, named):
 
 
 def edit(directory, **changes):
-    path = directory / "bundle.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    """Change fields of ``bundle.json``, with a checksum that is right."""
+    metadata = json.loads((directory / "bundle.json").read_text()) | changes
+    del metadata["checksum"]
+    bundle_module._write_metadata(directory, metadata)
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "model.onnx", "filters.npz", "model.keras"])
+def test_a_flipped_bit_in_any_file_is_refused(tmp_path, name):
+    """Every 13th bit of ``bundle.json``, random ones of the others."""
+    (tmp_path / "some.keras").write_bytes(bytes(range(256)) * 4)
+    write(tmp_path / "plain", keras_path=tmp_path / "some.keras", temperature=1e-5, labels=["hip hop", "rock", "日本"])
+    directory = stamp(tmp_path / "plain", tmp_path / "bundle", version="7", metrics={"accuracy": 0.1}).directory
+    content = (directory / name).read_bytes()
+    bits = (
+        range(0, 8 * len(content), 13)
+        if name == "bundle.json"
+        else np.random.default_rng(5).integers(8 * len(content), size=100)
+    )
+    accepted, messages = [], []
+    for bit in bits:
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        (directory / name).write_bytes(damaged)
+        try:
+            Bundle.load(directory)
+            accepted.append(bit)
+        except BundleError as error:
+            messages.append(str(error))
+    assert accepted == []
+    assert all(message.startswith(f"{directory / name}: ") and "\n" not in message for message in messages)
+    (directory / name).write_bytes(content)
+    assert Bundle.load(directory).version == "7"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace('"blues",\n    "hip hop"', '"hip hop",\n    "blues"'),  # labels swapped
+        lambda text: text.replace("1.5", "1.6"),
+        lambda text: text.replace("deadbeef", "deadbeee"),
+        lambda text: text.replace('"version": null', '"version": "9"'),
+        lambda text: text + " ",
+        lambda text: "",
+        lambda text: text[: len(text) // 2],
+    ],
+)
+def test_a_changed_bundle_json_is_refused(tmp_path, damage):
+    path = write(tmp_path / "bundle").directory / "bundle.json"
+    text = path.read_text()
+    assert damage(text) != text
+    path.write_text(damage(text))
+    with pytest.raises(BundleError) as caught:
+        Bundle.load(tmp_path / "bundle")
+    assert caught.value.path == path
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.path) == (str(caught.value), path)
+
+
+def test_a_bundle_of_the_former_format_is_refused_in_one_sentence(tmp_path):
+    path = write(tmp_path / "bundle").directory / "bundle.json"
+    former = json.loads(path.read_text()) | {"format": 1}
+    del former["checksum"]
+    path.write_text(json.dumps(former, indent=2, sort_keys=True) + "\n")
+    with pytest.raises(BundleError, match="format must be 2; got 1") as caught:
+        Bundle.load(tmp_path / "bundle")
+    assert str(caught.value).count(". ") == 0
 
 
 @pytest.mark.parametrize(

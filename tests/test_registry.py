@@ -1,17 +1,22 @@
 """The registry in a real MLflow store: registering, downloading, promoting and rolling back bundles."""
 
+import dataclasses
 import itertools
+import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
+import markdown_it
 import mlflow.pyfunc
 import pandas as pd
 import pytest
 
-from genreflow.bundle import Bundle, write_bundle
+from genreflow.bundle import Bundle, BundleError, write_bundle
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.registry.gate import Evidence, decide
+from genreflow.registry.model_card import model_card
 from genreflow.registry.model_registry import NAME, Registry
 from genreflow.registry.pointer import read_pointer, write_pointer
 from genreflow.tracking.runs import start_run
@@ -69,6 +74,74 @@ def test_a_downloaded_bundle_is_the_registered_one(registry, bundles, tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["champion"]
     # The version that `fetch` adds does not change a bundle's identity.
     assert registry.register(target, metrics={}) == version
+
+
+def test_another_fit_with_the_same_weights_is_the_same_version(registry, tmp_path):
+    temperature = next(TEMPERATURES)
+    for name, run in (("first", "1f"), ("second", "2f")):
+        lineage = {"mlflow_run": run, "git_revision": run, "train_tracks": ["ab"]}
+        write_toy_bundle(tmp_path / name, temperature=temperature, lineage=lineage)
+    other = write_toy_bundle(tmp_path / "other", temperature=temperature, lineage={"train_tracks": ["cd"]})
+    version = registry.register(tmp_path / "first", metrics={"accuracy": 0.5})
+    registry.client.set_model_version_tag(NAME, version, "gated.same-weights", "not promoted")
+    assert registry.register(tmp_path / "second", metrics={"accuracy": 0.6}) == version
+    assert registry.times_split_used("same-weights", version) == 1
+    entry = next(entry for entry in registry.versions() if entry.version == version)
+    assert (entry.lineage["mlflow_run"], entry.metrics) == ("1f", {"accuracy": 0.6})
+    assert "1f" in registry.client.get_model_version(NAME, version).description
+    assert registry.fetch(version, tmp_path / "fetched").content_hash == Bundle.load(tmp_path / "first").content_hash
+    assert registry.register(other.directory, metrics={}) != version, "it was trained on other tracks"
+
+
+def artifact(registry, version):
+    """The directory of the bundle of a version in the store."""
+    source = registry.client.get_model_version_download_uri(NAME, version).removeprefix("file://")
+    (directory,) = Path(source).glob("data/*")
+    return directory
+
+
+def test_a_damaged_champion_in_the_registry_is_replaced_by_the_packaged_one(registry, bundles, tmp_path, caplog):
+    a, b, _ = bundles
+    version = registry.register(a, metrics={})
+    pointer = registry.promote(version, tmp_path / "champion.json")
+    packaged = registry.fetch_champion(pointer, tmp_path / "packaged").directory
+    model = artifact(registry, version) / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1])
+    with caplog.at_level("WARNING", logger="genreflow"):
+        found = registry.fetch_champion(pointer, tmp_path / "out", packaged=packaged)
+    assert (found.directory, found.hash) == (packaged, Bundle.load(a).hash)
+    assert str(model) in caplog.text
+    assert not (tmp_path / "out").exists()
+    for unusable in (None, b, tmp_path / "missing"):
+        with pytest.raises(BundleError) as caught:
+            registry.fetch_champion(pointer, tmp_path / "out", packaged=unusable)
+        assert caught.value.path == str(model)
+        assert "genreflow registry promote" in str(caught.value)
+    assert registry.promote(registry.register(b, metrics={}), tmp_path / "champion.json"), "the advice works"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_registry_refuses_another_lineage_of_the_same_model(registry, bundles, tmp_path):
+    version = registry.register(bundles[0], metrics={})
+    temperature = Bundle.load(bundles[0]).temperature
+    forged = write_toy_bundle(artifact(registry, version), temperature=temperature, lineage={"mlflow_run": "ff"})
+    assert forged.hash == Bundle.load(bundles[0]).hash
+    with pytest.raises(GenreflowError, match="changed"):
+        registry.fetch(version, tmp_path / "out")
+
+
+def test_a_model_card_shows_names_as_text(tmp_path):
+    names = ("<img src=x onerror=alert(1)>", "[link](javascript:alert(1))", "R&B *loud* `x`\n# heading", "a_b_c")
+    source = write_toy_bundle(tmp_path / "plain")
+    bundle = dataclasses.replace(source, labels=names, lineage={"source": "<b>folder</b>"})
+    card = model_card(bundle, {"test_track_accuracy": 0.5})
+    html = markdown_it.MarkdownIt("gfm-like", {"linkify": False}).render(card)
+    allowed = {"ul", "/ul", "li", "/li", "strong", "/strong", "p", "/p"}
+    assert set(re.findall(r"<(/?\w+)", html)) <= allowed
+    assert "<" not in card
+    assert "test_track_accuracy" in card
+    text = unescape(re.sub(r"<[^>]*>", "", html))
+    assert ", ".join(" ".join(name.split()) for name in names) in text
 
 
 def test_changed_or_missing_files_of_a_version_are_an_error(registry, bundles, tmp_path):

@@ -4,22 +4,56 @@ import hashlib
 import json
 import math
 import shutil
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
-from genreflow.files import atomic_directory, read_json, sha256
+from genreflow.files import atomic_directory, sha256
 
 # Name of the model in the registry and of the service.
 MODEL_NAME = "genre-classifier"
-# Increase it when earlier code would misread a bundle that is written now.
-FORMAT_VERSION = 1
+# Increase it when earlier code would misread a bundle that is written now, or when a field is added or removed.
+FORMAT_VERSION = 2
 
 ONNX_FILE, KERAS_FILE, FILTER_BANK_FILE, METADATA_FILE = "model.onnx", "model.keras", "filters.npz", "bundle.json"
-# Fields that `stamp` sets. They change no prediction, and the hash does not depend on them.
-STAMPED_FIELDS = ("version", "metrics")
+# What identifies a model besides its files: what decides its predictions, and the tracks that it has seen. The rest of
+# its provenance (run, revision, hashes of parameters and data) differs between two fits that give the same weights.
+IDENTITY_FIELDS = (
+    "format",
+    "name",
+    "architecture",
+    "labels",
+    "spec",
+    "segment_frames",
+    "segment_hop",
+    "temperature",
+    "abstain_below",
+)
+IDENTITY_LINEAGE = ("leaking", "train_tracks", "valid_tracks")
+
+
+class BundleError(GenreflowError):
+    """A bundle that is missing, damaged, or of another format.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file or directory at fault; a str if it is a URI.
+    problem : str
+        What it must be, and what it is.
+    advice : str
+        What to do.
+    """
+
+    def __init__(self, path: Path | str, problem: str, advice: str) -> None:
+        super().__init__(f"{path}: {problem}; {advice}.")
+        self.path, self.problem, self.advice = path, problem, advice
+
+    def __reduce__(self) -> tuple[type["BundleError"], tuple[Path | str, str, str]]:
+        return type(self), (self.path, self.problem, self.advice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +88,10 @@ class Bundle:
         Metrics of the evaluation; empty before registration.
     files : dict of str to str
         SHA-256 of each file but ``bundle.json``, by name.
+
+    Notes
+    -----
+    ``bundle.json`` also holds its own SHA-256, as ``checksum``. With `files` it covers every byte of the bundle.
 
     Raises
     ------
@@ -105,17 +143,25 @@ class Bundle:
 
     @property
     def hash(self) -> str:
-        """SHA-256, in hex, of everything but version, metrics and the Keras file.
+        """SHA-256, in hex, of what decides the predictions, and of the tracks that the model was trained on.
 
-        A ``.keras`` file contains the time at which it was written: the same weights saved twice have two hashes.
+        Two fits that give the same weights have the same hash, although their `lineage` and `content_hash` differ. It
+        does not depend on the Keras file either, which contains the time at which it was written.
         """
-        metadata = {key: value for key, value in _metadata(self).items() if key not in STAMPED_FIELDS}
-        metadata["files"] = {name: self.files[name] for name in (ONNX_FILE, FILTER_BANK_FILE)}
-        return hashlib.sha256(_to_json(metadata).encode()).hexdigest()
+        metadata = _metadata(self)
+        identity = {name: metadata[name] for name in IDENTITY_FIELDS}
+        identity["lineage"] = {name: self.lineage[name] for name in IDENTITY_LINEAGE if name in self.lineage}
+        identity["files"] = {name: self.files[name] for name in (ONNX_FILE, FILTER_BANK_FILE)}
+        return _sha256(_to_json(identity))
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256, in hex, of everything but `version` and `metrics`, which `stamp` sets."""
+        return _sha256(_to_json(_metadata(self) | {"version": None, "metrics": {}}))
 
     @classmethod
     def load(cls, directory: Path | str) -> "Bundle":
-        """Read a bundle, and verify the hashes of its files.
+        """Read a bundle, and verify every byte of it.
 
         Parameters
         ----------
@@ -127,36 +173,25 @@ class Bundle:
 
         Raises
         ------
-        GenreflowError
+        BundleError
             `directory` holds no bundle, it is damaged, or its format is not the one of this version of genreflow.
         """
         directory = Path(directory)
         path = directory / METADATA_FILE
-        if not path.is_file():
-            raise GenreflowError(
-                f"{directory}: must be a bundle; got no {METADATA_FILE}. `dvc repro` or `dvc pull` writes the champion."
-            )
-        try:
-            metadata = read_json(path)
-            found = metadata.pop("format")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _damaged(path, "must be a JSON object with a format", f"{type(error).__name__}: {error}") from error
-        if found != FORMAT_VERSION:
-            raise GenreflowError(
-                f"{path}: format must be {FORMAT_VERSION}; got {found}. Use the version of genreflow that wrote it, or "
-                "train again."
-            )
+        metadata = _read_metadata(path)
         try:
             for name in (ONNX_FILE, FILTER_BANK_FILE):
                 _check_file(directory / name, metadata["files"][name])
+            if (directory / KERAS_FILE).exists():  # it may be left out: the service does not load it
+                _check_file(directory / KERAS_FILE, metadata["files"][KERAS_FILE])
             metadata |= {
                 "labels": tuple(metadata["labels"]),
                 "spec": FeatureSpec(**metadata["spec"]),
                 "bank": FilterBank.load(directory / FILTER_BANK_FILE),
             }
             return cls(directory=directory, **metadata)
-        except (KeyError, TypeError, ValueError, OSError, ParameterError) as error:
-            raise _damaged(path, "must hold the fields of a bundle", f"{type(error).__name__}: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, OSError, zipfile.BadZipFile, ParameterError) as error:
+            raise _damaged(path, "must hold the fields of a bundle", _describe(error)) from error
 
 
 def write_bundle(
@@ -220,7 +255,7 @@ def write_bundle(
             metrics={},
             files={path.name: sha256(path) for path in sorted(temporary.iterdir())},
         )
-        (temporary / METADATA_FILE).write_text(_to_json(_metadata(bundle)), encoding="utf-8")
+        _write_metadata(temporary, _metadata(bundle))
     return Bundle.load(directory)
 
 
@@ -251,8 +286,7 @@ def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metri
             if (source.directory / file).exists():
                 # copyfile, not copy: files that DVC linked from its cache are read-only, the copies must not be.
                 shutil.copyfile(source.directory / file, temporary / file)
-        metadata = _metadata(source) | {"version": str(version), "metrics": metrics}
-        (temporary / METADATA_FILE).write_text(_to_json(metadata), encoding="utf-8")
+        _write_metadata(temporary, _metadata(source) | {"version": str(version), "metrics": metrics})
     return Bundle.load(target_dir)
 
 
@@ -272,6 +306,54 @@ def _metadata(bundle: Bundle) -> dict[str, Any]:
         "metrics": bundle.metrics,
         "files": bundle.files,
     }
+
+
+def _write_metadata(directory: Path, metadata: dict[str, Any]) -> None:
+    metadata = json.loads(_to_json(metadata))  # as it will be read: keys are text, tuples are lists
+    text = _to_json(metadata | {"checksum": _sha256(_to_json(metadata))})
+    (directory / METADATA_FILE).write_text(text, encoding="utf-8")
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """Return the fields of ``bundle.json`` without ``format`` and ``checksum``, which are verified."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        problem = f"must be a bundle; got no {METADATA_FILE}"
+        raise BundleError(path.parent, problem, "`dvc repro` or `dvc pull` writes the champion") from None
+    except OSError as error:
+        raise _damaged(path, "must be readable", _describe(error)) from error
+    try:
+        metadata = json.loads(content)
+        found = metadata["format"]
+        checksum = metadata.pop("checksum", None)
+        expected = _sha256(_to_json(metadata))
+        # The bytes are compared, too: other bytes can be the same JSON, for example 1E-5 and 1e-5.
+        intact = checksum == expected and content == _to_json(metadata | {"checksum": expected}).encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, "must be a JSON object with a format", _describe(error)) from error
+    if found != FORMAT_VERSION and not isinstance(found, bool) and isinstance(found, int):
+        raise BundleError(
+            path,
+            f"format must be {FORMAT_VERSION}; got {found}, of another version of genreflow",
+            "use that version, or run `dvc repro`, which trains and packages again",
+        )
+    if not intact:
+        raise _damaged(path, "checksum must be that of its content", _shorten(checksum))
+    del metadata["format"]
+    return metadata
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _shorten(value: object) -> str:
+    return str(value)[:64]
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _to_json(metadata: dict[str, Any]) -> str:
@@ -295,7 +377,6 @@ def _check_file(path: Path, expected: str) -> None:
         raise _damaged(path, f"SHA-256 must be {expected}", found)
 
 
-def _damaged(path: Path, expected: str, found: str) -> GenreflowError:
-    return GenreflowError(
-        f"{path}: {expected}; got {found.rstrip('.')}. The bundle is damaged; `dvc repro` or `dvc pull` restores it."
-    )
+def _damaged(path: Path, expected: str, found: str) -> BundleError:
+    problem = f"{expected}; got {found.rstrip('.')}: the bundle is damaged"
+    return BundleError(path, problem, "`dvc repro` restores it, or `dvc checkout --force` from DVC's cache")

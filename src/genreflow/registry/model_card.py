@@ -1,5 +1,6 @@
 """Descriptions in the MLflow model registry."""
 
+import re
 from collections.abc import Mapping
 
 from genreflow.bundle import Bundle
@@ -15,13 +16,22 @@ LEAKING = (
 )
 
 
-def model_card(bundle: Bundle, metrics: Mapping[str, float]) -> str:
+def scalar_lineage(bundle: Bundle) -> dict[str, str]:
+    """Return the lineage of a bundle as text, without its lists of tracks."""
+    return {name: str(value) for name, value in bundle.lineage.items() if isinstance(value, str | int | float)}
+
+
+def model_card(bundle: Bundle, metrics: Mapping[str, float], lineage: Mapping[str, str] | None = None) -> str:
     """Return a description in Markdown: architecture, genres, input, metrics and lineage.
+
+    The text of all values is escaped: the name of a genre is the name of a folder, and viewers render HTML.
 
     Parameters
     ----------
     bundle : Bundle
     metrics : mapping of str to float
+    lineage : mapping of str to str, optional
+        By default that of the bundle.
     """
     spec = bundle.spec
     seconds, hop = spec.seconds(bundle.segment_frames), spec.seconds(bundle.segment_hop)
@@ -34,8 +44,16 @@ def model_card(bundle: Bundle, metrics: Mapping[str, float]) -> str:
         ),
         "Confidence": f"temperature {bundle.temperature:.3g}; abstains below {bundle.abstain_below:.2f}",
         **{name: f"{value:.4g}" for name, value in metrics.items()},
-        **{name: str(value) for name, value in bundle.lineage.items() if isinstance(value, str | int | float)},
+        **(scalar_lineage(bundle) if lineage is None else lineage),
         "Bundle": bundle.hash,
     }
-    page = "\n".join(f"- **{name}**: {value}" for name, value in facts.items())
+    page = "\n".join(f"- **{_escape(name)}**: {_escape(value)}" for name, value in facts.items())
     return f"{LEAKING}\n\n{page}" if bundle.leaking else page
+
+
+def _escape(text: str) -> str:
+    """Return Markdown that shows `text` as it is, on one line: no HTML, link, image or emphasis."""
+    line = " ".join(text.split())
+    # Underscores inside words are text already, and names of metrics have many.
+    escaped = re.sub(r"([\\`*\[\]!#|~])|(?<!\w)(_)|(_)(?!\w)", lambda match: f"\\{match[0]}", line)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,7 +1,7 @@
 """The registry: bundles as versions of one registered MLflow model, one of them the champion."""
 
+import logging
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,14 +10,17 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from genreflow.bundle import Bundle, stamp
+from genreflow.bundle import Bundle, BundleError, stamp
 from genreflow.errors import GenreflowError, ParameterError
+from genreflow.files import temporary_path
 from genreflow.registry.flavour import find_bundle, log_bundle
 from genreflow.registry.gate import GateReport
-from genreflow.registry.model_card import DESCRIPTION, model_card
+from genreflow.registry.model_card import DESCRIPTION, model_card, scalar_lineage
 from genreflow.registry.pointer import Champion, Pointer, read_pointer, write_pointer
-from genreflow.registry.version import GATED, HASH, LINEAGE, METRIC, ROLLED_BACK, Version, read_version
-from genreflow.tracking.store import ensure_experiment, open_client, without_credentials
+from genreflow.registry.version import CONTENT, GATED, HASH, LINEAGE, METRIC, ROLLED_BACK, Version, read_version
+from genreflow.tracking.store import ensure_experiment, local_path, open_client, without_credentials
+
+logger = logging.getLogger(__name__)
 
 NAME = "genre-classifier"
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -50,7 +53,8 @@ class Registry:
     def register(self, bundle_dir: Path | str, *, metrics: Mapping[str, float]) -> str:
         """Register a bundle and give its version the alias ``candidate``.
 
-        A bundle is registered once: registering it again updates the metrics of its version.
+        A model is registered once: registering it again, or another fit with the same weights, updates the metrics of
+        its version.
 
         Parameters
         ----------
@@ -70,14 +74,21 @@ class Registry:
         bundle = Bundle.load(bundle_dir)
         tags = {f"{METRIC}{name}": f"{value:.6g}" for name, value in metrics.items() if math.isfinite(value)}
         if (version := self.find(bundle.hash)) is None:
-            tags |= {HASH: bundle.hash, "architecture": bundle.architecture, "labels": ", ".join(bundle.labels)}
-            lineage = {name: value for name, value in bundle.lineage.items() if isinstance(value, str | int | float)}
-            tags |= {f"{LINEAGE}{name}": str(value) for name, value in lineage.items()}
-            version = self._create(bundle, tags, model_card(bundle, metrics))
+            tags |= {
+                HASH: bundle.hash,
+                CONTENT: bundle.content_hash,
+                "architecture": bundle.architecture,
+                "labels": ", ".join(bundle.labels),
+            }
+            lineage = scalar_lineage(bundle)
+            tags |= {f"{LINEAGE}{name}": value for name, value in lineage.items()}
+            version = self._create(bundle, tags, model_card(bundle, metrics, lineage))
         else:
+            # Of two fits with the same weights, the version documents the first one, whose files it has.
+            lineage = read_version(self.client.get_model_version(NAME, version)).lineage
             for key, value in tags.items():
                 self.client.set_model_version_tag(NAME, version, key, value)
-            self.client.update_model_version(NAME, version, model_card(bundle, metrics))
+            self.client.update_model_version(NAME, version, model_card(bundle, metrics, lineage))
         self.client.set_registered_model_alias(NAME, CANDIDATE, version)
         return version
 
@@ -110,36 +121,35 @@ class Registry:
         """
         entry = self._get(version)
         target = Path(target_dir)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
-            try:
-                model = download_artifacts(
-                    artifact_uri=self.client.get_model_version_download_uri(NAME, version),
-                    dst_path=temporary,
-                    tracking_uri=self.client.tracking_uri,
-                )
-            except (MlflowException, OSError) as error:
-                raise GenreflowError(
-                    f"{entry.source}: must be readable to download version {version} of {NAME} "
-                    f"({' '.join(str(error).split())}); register the bundle again or restore that folder."
-                ) from error
-            directory = find_bundle(model)
-            if (found := Bundle.load(directory).hash) != entry.tags.get(HASH):
-                raise GenreflowError(
-                    f"{entry.source}: must hold the registered bundle {entry.tags.get(HASH, 'none')[:12]} for version "
-                    f"{version} of {NAME}; got {found[:12]}: the files were changed."
-                )
+        with temporary_path(target) as temporary:
+            temporary.mkdir()
+            directory = self._download(entry, temporary)
             return stamp(directory, target, version=version, metrics=read_version(entry).metrics)
 
-    def fetch_champion(self, pointer: Pointer, target_dir: Path | str) -> Bundle:
+    def fetch_champion(self, pointer: Pointer, target_dir: Path | str, *, packaged: Path | str | None = None) -> Bundle:
         """Download the champion's bundle, as `fetch` does.
+
+        Parameters
+        ----------
+        pointer : Pointer
+        target_dir : Path
+        packaged : Path, optional
+            Directory that may hold the champion already. If it does, it is returned where the registry's copy is
+            damaged or missing.
 
         Raises
         ------
         GenreflowError
-            This registry does not have it.
+            This registry does not have it, or its copy is damaged.
         """
-        return self.fetch(self._find_champion(pointer.champion), target_dir)
+        try:
+            return self.fetch(self._find_champion(pointer.champion), target_dir)
+        except GenreflowError as error:
+            bundle = None if packaged is None else _load_sound(packaged)
+            if bundle is None or bundle.hash != pointer.champion.bundle_hash:
+                raise
+            logger.warning("%s The sound copy in %s is used instead.", error, packaged)
+            return bundle
 
     def promote(self, version: str, pointer_path: Path | str, *, reason: str = "promoted by hand") -> Pointer:
         """Make a version the champion, in the pointer file and by the registry's alias ``champion``.
@@ -218,6 +228,35 @@ class Registry:
             )
         return version
 
+    def _download(self, entry: ModelVersion, target: Path) -> Path:
+        """Copy the files of a version to `target`, and return the directory of its bundle, which is verified."""
+        place = str(local_path(entry.source) or entry.source)
+        advice = (
+            "restore that folder from a backup, or make another version the champion with `genreflow registry promote`"
+        )
+        try:
+            model = download_artifacts(
+                artifact_uri=entry.source, dst_path=str(target), tracking_uri=self.client.tracking_uri
+            )
+        except (MlflowException, OSError) as error:
+            raise GenreflowError(
+                f"{place}: must be readable to download version {entry.version} of {NAME}; got "
+                f"{' '.join(str(error).split()).rstrip('.')}; {advice}."
+            ) from error
+        directory = find_bundle(model)
+        try:
+            bundle = Bundle.load(directory)
+        except BundleError as error:
+            file = Path(error.path).relative_to(model)
+            raise BundleError(f"{place}/{file}", f"{error.problem} (version {entry.version})", advice) from error
+        expected, found = (entry.tags.get(HASH), entry.tags.get(CONTENT)), (bundle.hash, bundle.content_hash)
+        if found != expected:
+            raise GenreflowError(
+                f"{place}: must hold the registered bundle {str(expected[0])[:12]} for version {entry.version} of "
+                f"{NAME}; got {found[0][:12]}: the files were changed; {advice}."
+            )
+        return directory
+
     def _create(self, bundle: Bundle, tags: dict[str, str], description: str) -> str:
         if not self.client.search_registered_models(f"name = '{NAME}'"):
             self.client.create_registered_model(NAME, description=DESCRIPTION)
@@ -242,3 +281,10 @@ class Registry:
                 f"{', '.join(known) or '(none)'}; got {version}."
             )
         return self.client.get_model_version(NAME, str(version))
+
+
+def _load_sound(directory: Path | str) -> Bundle | None:
+    try:
+        return Bundle.load(directory)
+    except GenreflowError:
+        return None

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from mlflow.entities.model_registry import ModelVersion
 
 # Tags of a version; the last three are prefixes: of each metric, each item of lineage, and each gated test split.
-HASH, ROLLED_BACK, METRIC, LINEAGE, GATED = "bundle_hash", "rolled_back", "metric.", "lineage.", "gated."
+HASH, CONTENT = "bundle_hash", "bundle_content_hash"
+ROLLED_BACK, METRIC, LINEAGE, GATED = "rolled_back", "metric.", "lineage.", "gated."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ def package() -> dict[str, str | None]:
             pass
         logger.info(f"there is no champion, so {CHAMPION} is empty and no bento is built")
         return {"version": None, "bundle_hash": None, "bento": None}
-    bundle = Registry.open(PROJECT).fetch_champion(pointer, CHAMPION)
+    bundle = Registry.open(PROJECT).fetch_champion(pointer, CHAMPION, packaged=CHAMPION)
     bento = build_bento()
     logger.info(f"version {bundle.version} of {bundle.name} is in {CHAMPION} and in the bento {bento.tag}")
     return {"version": bundle.version, "bundle_hash": bundle.hash, "bento": str(bento.tag)}

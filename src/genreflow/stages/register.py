@@ -17,6 +17,7 @@ from genreflow.registry.params import GateParams
 from genreflow.registry.pointer import Pointer, read_pointer, write_pointer
 from genreflow.stages import (
     CANDIDATE,
+    CHAMPION,
     EVALUATION,
     GATE,
     METRICS,
@@ -79,7 +80,10 @@ def gather_evidence(
 
 
 def find_champion(registry: Registry, pointer: Pointer | None, directory: Path) -> Bundle | None:
-    """Download the champion's bundle; None if there is no champion or it is in another registry."""
+    """Download the champion's bundle; None if there is no champion or it is in another registry.
+
+    Where the registry's copy is damaged, the packaged champion is as good.
+    """
     if pointer is None:
         return None
     if registry.find(pointer.champion.bundle_hash) is None:
@@ -88,7 +92,7 @@ def find_champion(registry: Registry, pointer: Pointer | None, directory: Path) 
             "majority-class baseline"
         )
         return None
-    return registry.fetch_champion(pointer, directory)
+    return registry.fetch_champion(pointer, directory, packaged=CHAMPION)
 
 
 def classify(champion: Bundle, data: Data, track_ids: list[str]) -> dict[str, bool] | None:

@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import url2pathname
 
 import requests
 from mlflow import MlflowClient
@@ -96,6 +97,14 @@ def is_reachable(uri: str) -> bool:
         return True  # MLflow has its own certificate settings, and its own message
     except requests.RequestException:
         return False
+
+
+def local_path(uri: str) -> Path | None:
+    """Return the path of a ``file:`` URI or of a plain path; None for a URI of another scheme."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(url2pathname(parts.path))
+    return None if parts.scheme else Path(uri)
 
 
 def without_credentials(uri: str) -> str:
