@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import socket
-from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -151,8 +150,10 @@ def unfinished_upload(service):
         f"Authorization: Bearer {TOKEN}",
         "Content-Type: multipart/form-data; boundary=x",
         "Content-Length: 100",
+        "Expect: 100-continue",
     ]
-    connection.sendall(("\r\n".join(lines) + "\r\n\r\n--x\r\n").encode())
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")  # the service reads the body: the request was admitted
     return connection
 
 
@@ -161,14 +162,8 @@ def is_overloaded(client):
 
 
 def test_requests_beyond_the_limit_are_answered_with_429_until_others_end(service, client, song):
-    with ExitStack() as uploads:
-
-        def is_full():
-            # The request that asks takes a place too, so that an upload may be refused: another one follows it.
-            uploads.enter_context(unfinished_upload(service))
-            return is_overloaded(client)
-
-        wait_for(is_full)
+    with unfinished_upload(service), unfinished_upload(service):
+        assert is_overloaded(client)
         response = classify(client, song, **AUTHORIZED)
         assert response.status_code == 429
         assert response.json()["error"]["code"] == "overloaded"
