@@ -93,6 +93,18 @@ def test_a_long_value_is_cut():
     assert len(message) < 250
 
 
+def test_a_value_without_end_is_cut():
+    nested: list = ["x"] * 10
+    for _ in range(12):  # as aliases of YAML do it: 10 ** 13 items
+        nested = [nested] * 10
+    circular: list = []
+    circular.append(circular)
+    for value in (nested, circular, {(1, 2): 3}):
+        (message,) = faults(seed=value)
+        assert message.startswith("f.yaml: seed must be ")
+        assert len(message) < 300
+
+
 def test_unit_and_range_of_fields():
     schema = Outer.model_json_schema()
     outer, inner = schema["properties"], schema["$defs"]["Inner"]["properties"]

@@ -140,11 +140,11 @@ def test_folder_that_is_not_empty_is_not_overwritten(tmp_path):
 def test_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     written = []
 
-    def fail_at_the_fourth(path, *args, **kwargs):
+    def fail_at_the_fourth(file, *args, **kwargs):
         if len(written) == 3:
             raise OSError("disk full")
-        path.write_bytes(b"x")
-        written.append(path)
+        file.write(b"x")
+        written.append(file)
 
     monkeypatch.setattr(soundfile, "write", fail_at_the_fourth)
     with pytest.raises(OSError, match="disk full"):

@@ -319,6 +319,15 @@ def test_settings_of_the_demo_that_are_nested_too_deeply(tmp_path):
         run(tmp_path / "demo.yaml", source="demo")
 
 
+@pytest.mark.parametrize(
+    "settings", ["seed: &a [*a]", "seed: 2001-99-99", "? [a, b]\n: 3", "seed: !!int x", "\x00", "- " * 9999]
+)
+def test_settings_of_the_demo_that_are_no_settings(tmp_path, settings):
+    (tmp_path / "demo.yaml").write_text(settings)
+    with pytest.raises(ParameterError, match=r"demo\.yaml: "):
+        run(tmp_path / "demo.yaml", source="demo")
+
+
 def npz(path: Path, **arrays) -> Path:
     images = np.random.default_rng(0).integers(0, 255, (4, 16, 20), dtype=np.uint8)
     np.savez_compressed(path, **{"spectrogram": images, "track": list("wxyz"), "genre": list("abab")} | arrays)
@@ -422,3 +431,18 @@ def test_a_full_disk_ends_the_ingest_and_leaves_the_previous_data(music, monkeyp
     with pytest.raises(GenreflowError, match=os.strerror(code)):
         run(music)
     assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
+
+
+def test_components_of_a_combination_refuse_links_that_leave_them(music, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(music, home / "one")
+    shutil.copytree(music, home / "two")
+    for number, path in enumerate(home.rglob("*.wav")):
+        write_noise(path, 80 + number)
+    (home / "two/rock/dan/link.wav").symlink_to("/etc/passwd")
+    (home / "two/rock/dan/d.wav.wav").write_bytes(b"no music")
+    components = [{"source": "folder", "path": name} for name in ("one", "two")]
+    manifest = run(home, source="combination", sources=components)
+    assert set(errors(manifest)) == {"two/rock/dan/link.wav", "two/rock/dan/d.wav.wav"}
+    assert len(manifest.by_id) == 10
+    assert len(kept(home)) == 8

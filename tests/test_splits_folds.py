@@ -1,11 +1,13 @@
 """Experiments of a k-fold split are pooled; those of different splits are refused."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from genreflow.errors import ParameterError
-from genreflow.splits.folds import FoldResult, pool
+from genreflow.splits.folds import FoldResult, pool, read_folds
 
 GROUPS = {f"t{number}": f"artist {number // 2}" for number in range(12)}
 
@@ -58,3 +60,16 @@ def test_the_interval_is_wider_if_tracks_are_grouped_by_artist():
 def test_experiments_that_are_not_folds_of_one_split_are_refused(folds, named):
     with pytest.raises(ParameterError, match=named):
         pool(folds)
+
+
+@pytest.mark.parametrize("damaged", ["split.json", "predictions.json"])
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "null", "3", "[1]", "[{}]", "{}", '"text"'])
+def test_damaged_files_of_an_experiment_are_refused(monkeypatch, damaged, text):
+    import dvc.api
+
+    fold = make_fold(0)
+    content = {"split.json": json.dumps(fold.split), "predictions.json": json.dumps(fold.predictions)} | {damaged: text}
+    monkeypatch.setattr(dvc.api, "exp_show", lambda **_: [])
+    monkeypatch.setattr(dvc.api, "read", lambda path, **_: content[path])
+    with pytest.raises(ParameterError, match=f"exp-0: {damaged} must be"):
+        read_folds(".", ["exp-0"], split=Path("split.json"), predictions=Path("predictions.json"))

@@ -212,6 +212,13 @@ def _plain(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as YAML and JSON have it, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} …"
+    """A value as YAML and JSON have it, cut where it is long; aliases of YAML may make it endless."""
+    text = ""
+    try:
+        for part in json.JSONEncoder(ensure_ascii=False, default=str).iterencode(value):
+            text += part
+            if len(text) > _LONGEST_VALUE:
+                return f"{text[:_LONGEST_VALUE]} …"
+    except (ValueError, TypeError, RecursionError):  # it contains itself, or has a key that JSON does not have
+        return f"{text} …"
+    return text

@@ -48,8 +48,8 @@ def exit_with_errors() -> Iterator[None]:
     except OSError as error:
         if not is_resource_error(error):
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        _exit(f"{where}must be written completely; got {error.strerror}.")
+        where = f"{error.filename}: must" if error.filename else "The results must"
+        _exit(f"{where} be written completely; got {error.strerror}.")
 
 
 def _exit(message: str) -> None:

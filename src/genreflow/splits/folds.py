@@ -1,6 +1,6 @@
 """Pooled evaluation of the experiments of a k-fold split, in which every track is tested once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,12 @@ def read_folds(root: Path | str, names: Sequence[str], *, split: Path, predictio
     from dvc.exceptions import DvcException
     from dvc.scm import SCMError
 
-    def read(path: Path, name: str) -> Any:
+    def read(path: Path, name: str, is_valid: Callable[[Any], bool]) -> Any:
         try:
-            return parse_json(dvc.api.read(path.as_posix(), repo=str(root), rev=name, encoding="utf-8"))
+            content = parse_json(dvc.api.read(path.as_posix(), repo=str(root), rev=name, encoding="utf-8"))
+            if not is_valid(content):
+                raise ValueError("other JSON")
+            return content
         except (DvcException, SCMError, OSError) as error:
             raise ParameterError(
                 f"{name}: must be an experiment, branch or commit with {path} in DVC's cache "
@@ -63,13 +66,26 @@ def read_folds(root: Path | str, names: Sequence[str], *, split: Path, predictio
             ) from None
 
         except ValueError as error:
-            raise ParameterError(f"{name}: {path} must be JSON in UTF-8; got {error}.") from None
+            raise ParameterError(f"{name}: {path} must be what its stage writes; got {error}.") from None
 
     shown = dvc.api.exp_show(repo=str(root))
     finished = [row["Experiment"] for row in shown if row.get("Experiment") and row.get("State") in (None, "Success")]
-    splits = {name: read(split, name) for name in names or finished}
+    splits = {name: read(split, name, _is_split) for name in names or finished}
     wanted = [name for name, content in splits.items() if names or content["method"] == "kfold"]
-    return [FoldResult(experiment=name, split=splits[name], predictions=read(predictions, name)) for name in wanted]
+    return [
+        FoldResult(experiment=name, split=splits[name], predictions=read(predictions, name, _are_predictions))
+        for name in wanted
+    ]
+
+
+def _is_split(content: object) -> bool:
+    return isinstance(content, dict) and {"method", "fold", "folds", "test", "groups", "groups_known"} <= content.keys()
+
+
+def _are_predictions(content: object) -> bool:
+    return isinstance(content, list) and all(
+        isinstance(row, dict) and {"track", "actual", "predicted"} <= row.keys() for row in content
+    )
 
 
 def pool(results: Sequence[FoldResult]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Synthesise the tracks of every genre and artist, and write them as FLAC files."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,10 @@ def compose(settings_path: Path, directory: Path, *, n_jobs: int = -1, progress:
 
 
 def _write(path: Path, artist: Artist, number: int, settings: Settings) -> None:
-    soundfile.write(path, track(artist, number, settings), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    # Not by libsndfile, which reports a full disk as "System error".
+    flac = io.BytesIO()
+    soundfile.write(flac, track(artist, number, settings), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    path.write_bytes(flac.getvalue())
 
 
 def track(artist: Artist, number: int, settings: Settings) -> np.ndarray:
