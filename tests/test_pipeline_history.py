@@ -132,7 +132,7 @@ def test_new_and_broken_files_are_handled_one_by_one(project):
     (music / "bass" / "bass artist 1" / "broken.wav").write_bytes(b"RIFF and nothing behind it")
     (music / "treble" / "treble artist 1" / "empty.wav").write_bytes(b"")
     printed = project.repro("audit-report")
-    assert "1 tracks computed" in printed
+    assert "1 track computed" in printed
     assert f"{before} reused" in printed
     left_out = {fault["track"] for fault in load(project, "data/audit.json")["faults"] if fault["leave_out"]}
     assert left_out == {"bass/bass artist 1/broken", "treble/treble artist 1/empty"}

@@ -3,6 +3,7 @@
 import logging
 
 from genreflow.audit.faults import Audit
+from genreflow.errors import counted
 from genreflow.features.store import FeatureStore
 from genreflow.manifest.manifest import Manifest
 from genreflow.reporting.audit.page import write_page
@@ -14,4 +15,4 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     audit = Audit.load(AUDIT)
     write_page(AUDIT_PAGE, audit, Manifest.load(MANIFEST), FeatureStore.open(FEATURES))
-    logger.info(f"{len(audit.faults)} faults shown in {AUDIT_PAGE}")
+    logger.info(f"{counted(len(audit.faults), 'fault')} shown in {AUDIT_PAGE}")

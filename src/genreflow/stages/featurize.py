@@ -5,7 +5,8 @@ import os
 
 from genreflow.datasets.featurize import update_features
 from genreflow.datasets.filterbank import load_or_make_filter_bank
-from genreflow.errors import GenreflowError
+from genreflow.errors import GenreflowError, counted
+from genreflow.files import one_line
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
 from genreflow.stages import FEATURES, FILTERS, MANIFEST, RAW
@@ -23,7 +24,7 @@ def main() -> None:
     report = update_features(FEATURES, manifest, RAW, spec, bank, n_jobs=params.compute.n_jobs, scheduler=scheduler)
     bank.save(FEATURES / FILTERS, spec=spec)
     for message in report.failed.values():
-        logger.warning(f"left out: {message}")
+        logger.warning(f"left out: {one_line(message)}")
     if not report.computed + report.reused:
         raise GenreflowError(f"{RAW}: at least one track must have features; got none, for the reasons above.")
-    logger.info(f"{report.computed} tracks computed, {report.reused} reused, {report.dropped} removed")
+    logger.info(f"{counted(report.computed, 'track')} computed, {report.reused} reused, {report.dropped} removed")

@@ -3,6 +3,7 @@
 import logging
 
 from genreflow.datasets.sources import ingest
+from genreflow.files import one_line
 from genreflow.params import load_params
 from genreflow.stages import MANIFEST, RAW
 
@@ -14,4 +15,4 @@ def main() -> None:
     manifest = ingest(data, RAW, MANIFEST)
     logger.info(f"{len(manifest.tracks)} tracks of {len(manifest.genres)} genres from {data.source}: {data.path}")
     for note in manifest.notes:
-        logger.info(f"note: {note}")
+        logger.info(f"note: {one_line(note)}")
