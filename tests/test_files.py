@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,3 +173,49 @@ def test_json_is_indented_utf8_and_refuses_nan(tmp_path):
 def test_csv_has_the_given_columns_only(tmp_path):
     write_csv(tmp_path / "rows.csv", ("a", "b"), [{"a": 1, "b": 2, "c": 3}, {"b": 'x,"y'}])
     assert (tmp_path / "rows.csv").read_bytes() == b'a,b\n1,2\n,"x,""y"\n'
+
+
+REPLACE = """
+import sys
+from pathlib import Path
+from genreflow.files import atomic_directory
+for number in range(300):
+    with atomic_directory(Path(sys.argv[1])) as temporary:
+        (temporary / "content").write_text(str(number))
+"""
+
+
+@pytest.mark.skipif(sys.platform not in ("linux", "darwin"), reason="directories cannot be exchanged")
+def test_a_directory_exists_at_any_time_while_it_is_replaced(tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", REPLACE, str(target)])
+    seen = 0
+    while process.poll() is None:
+        assert target.is_dir()
+        seen += 1
+    assert process.returncode == 0
+    assert seen > 100
+    assert content(target) == "299"
+
+
+def test_a_file_system_that_cannot_exchange_directories_replaces_them_in_two_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr("genreflow.files._exchange", lambda first, second: False)
+    for text in ("one", "two"):
+        with atomic_directory(tmp_path / "target") as temporary:
+            (temporary / "content").write_text(text)
+    assert content(tmp_path / "target") == "two"
+    with pytest.raises(FileNotFoundError), atomic_directory(tmp_path / "target") as temporary:
+        shutil.rmtree(temporary)
+    assert content(tmp_path / "target") == "two"
+    assert list(tmp_path.iterdir()) == [tmp_path / "target"]
+
+
+def test_leftovers_of_nested_temporary_paths_are_removed(tmp_path):
+    with temporary_path(tmp_path / "raw") as outer, temporary_path(outer) as inner:
+        names = [outer.name, inner.name]
+    for name in (*names, ".raw.json", ".rawer.01234567.tmp", "raw.01234567.tmp"):
+        (tmp_path / name).mkdir()
+    remove_leftovers(tmp_path, "raw")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".raw.json", ".rawer.01234567.tmp", "raw.01234567.tmp"]
+    remove_leftovers(tmp_path / "missing", "raw")

@@ -2,13 +2,15 @@
 
 import io
 import json
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile as sf
 
-from genreflow.bundle import Bundle, write_bundle
+from genreflow.bundle import Bundle, stamp, write_bundle
 from genreflow.errors import AudioError, GenreflowError
 from genreflow.inference.predictor import Predictor
 from serving_toy import LABELS, SPEC, TONES, tone, write_tone, write_toy_bundle
@@ -163,3 +165,29 @@ def test_a_model_that_does_not_match_its_labels_is_refused(predictor, tmp_path):
 def test_the_toy_bundle_has_a_tone_for_each_label(predictor):
     assert isinstance(predictor.bundle, Bundle)
     assert set(TONES) == set(predictor.bundle.labels)
+
+
+REPLACE = """
+import sys, time
+from pathlib import Path
+from genreflow.bundle import stamp
+target, *sources = map(Path, sys.argv[1:])
+for number in range(40):
+    stamp(sources[number % 2], target, version=str(number), metrics={})
+    time.sleep(0.02)
+"""
+
+
+def test_a_bundle_that_is_replaced_meanwhile_is_loaded_as_a_whole(tmp_path):
+    """A mixture of two bundles would fail its hashes, or answer wrongly."""
+    for name, temperature in (("one", 1.0), ("two", 2.0)):
+        write_toy_bundle(tmp_path / name, temperature=temperature)
+    target = tmp_path / "champion"
+    stamp(tmp_path / "one", target, version="0", metrics={})
+    process = subprocess.Popen([sys.executable, "-c", REPLACE, target, tmp_path / "one", tmp_path / "two"])
+    seen = set()
+    while process.poll() is None:
+        seen.add(Predictor(target).bundle.version)
+    assert process.returncode == 0
+    assert len(seen) > 5
+    assert Predictor(target).bundle.version == "39"

@@ -5,8 +5,8 @@ leaves is hidden and ends in ``.tmp`` and the suffix of its target; `remove_left
 """
 
 import csv
+import ctypes
 import errno
-import glob
 import hashlib
 import io
 import json
@@ -39,6 +39,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # Ends of lines for str.splitlines and some readers of text that JSON need not escape.
 _UNICODE_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+
+# Of renameat2 and renamex_np: relative paths start in the working directory; exchange instead of replace.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
@@ -83,14 +86,31 @@ def atomic_directory(directory: Path) -> Iterator[Path]:
 
     Notes
     -----
-    No portable call exchanges two directories. The previous one is renamed first, so that for an instant there is none.
+    Linux and macOS exchange the two directories in one step. On a file system that cannot (some network ones), the
+    previous one is renamed first, so that for an instant there is none.
     """
-    with temporary_path(directory) as new, temporary_path(directory) as previous:
+    with temporary_path(directory) as new:
         new.mkdir()
         yield new
         if not os.path.lexists(directory):
             os.replace(new, directory)
-            return
+        elif not _exchange(new, directory):
+            _replace_in_two_steps(new, directory)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two paths in one step; return False where the system or the file system cannot."""
+    libc = ctypes.CDLL(None)
+    names = os.fsencode(first), os.fsencode(second)
+    if hasattr(libc, "renameat2"):  # Linux
+        return libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+    if hasattr(libc, "renamex_np"):  # macOS
+        return libc.renamex_np(*names, _RENAME_EXCHANGE) == 0
+    return False
+
+
+def _replace_in_two_steps(new: Path, directory: Path) -> None:
+    with temporary_path(directory) as previous:
         os.replace(directory, previous)
         try:
             os.replace(new, directory)
@@ -130,9 +150,12 @@ def remove_leftovers(directory: Path, name: str | None = None) -> None:
     name : str, optional
         Only those of the target of this name; by default those of every target in `directory`.
     """
-    target = "*" if name is None else glob.escape(name)
-    for path in directory.glob(f".{target}.{'[0-9a-f]' * 8}.tmp*"):
-        _remove(path)
+    target = ".+" if name is None else re.escape(name)
+    # Repeated: a temporary path may be written atomically itself.
+    leftover = re.compile(rf"\.+{target}(\.[0-9a-f]{{8}}\.tmp[^/]*)+", re.DOTALL)
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if leftover.fullmatch(path.name):
+            _remove(path)
 
 
 def write_text(path: Path, text: str) -> None:

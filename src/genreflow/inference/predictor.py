@@ -20,6 +20,8 @@ from genreflow.features.segments import iter_segments
 # Segments per run of the model. Larger batches are no faster on one core and take more memory. Models from LARGE_BYTES
 # on are as fast with smaller ones (`vgg_large` takes 60 MiB less with two threads).
 BATCH, LARGE_BATCH, LARGE_BYTES = 8, 4, 20_000_000
+# How often a bundle is read that is replaced again and again.
+LOAD_ATTEMPTS = 5
 # Largest peak that counts as silence: -100 dBFS, a third of the smallest step of 16 bits.
 SILENCE_PEAK = 1e-5
 
@@ -104,12 +106,11 @@ class Predictor:
     """
 
     def __init__(self, directory: Path | str, *, threads: int = 1) -> None:
-        self.bundle = Bundle.load(directory)
+        self.bundle, self._session = _load(Path(directory), threads)
         self.model: dict[str, Any] = {"name": self.bundle.name, "version": self.bundle.version}
         if self.bundle.leaking:
             self.model["leaking"] = True
         self._logmel = LogMel(self.bundle.spec, self.bundle.bank)
-        self._session = _open_session(self.bundle.onnx_path, threads)
         self._batch = BATCH if self.bundle.onnx_path.stat().st_size < LARGE_BYTES else LARGE_BATCH
         self._input = self._session.get_inputs()[0].name
         silence = np.zeros((1, self.bundle.segment_frames, self.bundle.spec.n_mels), np.float32)
@@ -225,6 +226,31 @@ def _register_arena() -> None:
     )
     as_requested = onnxruntime.OrtArenaCfg(0, 1, -1, -1)  # no limit, growth as requested, default chunk sizes
     onnxruntime.create_and_register_allocator(info, as_requested)
+
+
+def _load(directory: Path, threads: int) -> tuple[Bundle, onnxruntime.InferenceSession]:
+    """Load bundle and model; both again if the directory was replaced meanwhile, as the stage `package` does."""
+    for _ in range(LOAD_ATTEMPTS):
+        before = _identity(directory)
+        try:
+            bundle = Bundle.load(directory)
+            session = _open_session(bundle.onnx_path, threads)
+        except GenreflowError:
+            if _identity(directory) == before:
+                raise
+        else:
+            if _identity(directory) == before:
+                return bundle, session
+    raise GenreflowError(f"{directory}: must not change while it is loaded; got another bundle {LOAD_ATTEMPTS} times.")
+
+
+def _identity(directory: Path) -> tuple[int, ...] | None:
+    """Return what is another one when the directory is replaced, or a file in it."""
+    try:
+        found = directory.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:

@@ -134,8 +134,8 @@ class Registry:
         pointer : Pointer
         target_dir : Path
         packaged : Path, optional
-            Directory that may hold the champion already. If it does, it is returned where the registry's copy is
-            damaged or missing.
+            Directory that may hold the champion already. If it does, it is copied where the registry's copy is damaged
+            or missing.
 
         Raises
         ------
@@ -149,7 +149,9 @@ class Registry:
             if bundle is None or bundle.hash != pointer.champion.bundle_hash:
                 raise
             logger.warning("%s The sound copy in %s is used instead.", error, packaged)
-            return bundle
+            return stamp(
+                bundle.directory, target_dir, version=bundle.version or pointer.champion.version, metrics=bundle.metrics
+            )
 
     def promote(self, version: str, pointer_path: Path | str, *, reason: str = "promoted by hand") -> Pointer:
         """Make a version the champion, in the pointer file and by the registry's alias ``champion``.

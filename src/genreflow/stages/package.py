@@ -1,17 +1,20 @@
 """Champion pointer -> models/champion and the bento."""
 
 import contextlib
+import hashlib
 import logging
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genreflow.bundle import MODEL_NAME
 from genreflow.errors import GenreflowError
-from genreflow.files import atomic_directory, write_json
+from genreflow.files import atomic_directory, remove_leftovers, write_json
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.pointer import read_pointer
 from genreflow.stages import CHAMPION, PACKAGE, POINTER, PROJECT
+from genreflow.tracking.store import project_root
 
 if TYPE_CHECKING:
     from bentoml import Bento
@@ -20,14 +23,21 @@ logger = logging.getLogger(__name__)
 
 BENTOFILE = "bentofile.yaml"
 LOCK = "requirements-service.lock"
+# Every package builds a bento of 1 to 100 MB. Some are kept: a server may still run an earlier one.
+BENTOS_KEPT = 3
+PROJECT_LABEL = "genreflow.project"
 
 
 def main() -> None:
+    remove_leftovers(CHAMPION.parent, CHAMPION.name)
     write_json(PACKAGE, package())
+    prune_bentos(keep=BENTOS_KEPT)
 
 
 def package() -> dict[str, str | None]:
     """Write the champion's bundle and build the bento.
+
+    Everything that can fail comes first: the previous champion is replaced in one step at the end.
 
     Returns
     -------
@@ -48,20 +58,42 @@ def package() -> dict[str, str | None]:
             pass
         logger.info(f"there is no champion, so {CHAMPION} is empty and no bento is built")
         return {"version": None, "bundle_hash": None, "bento": None}
-    bundle = Registry.open(PROJECT).fetch_champion(pointer, CHAMPION, packaged=CHAMPION)
-    bento = build_bento()
+    with atomic_directory(CHAMPION) as directory:
+        bundle = Registry.open(PROJECT).fetch_champion(pointer, directory, packaged=CHAMPION)
+        bento = build_bento(directory)
     logger.info(f"version {bundle.version} of {bundle.name} is in {CHAMPION} and in the bento {bento.tag}")
     return {"version": bundle.version, "bundle_hash": bundle.hash, "bento": str(bento.tag)}
 
 
-def build_bento() -> "Bento":
+def build_bento(bundle: Path) -> "Bento":
     """Build the bento in a copy: BentoML ignores files below a hidden folder, and DVC's experiments run in one."""
     import bentoml
 
     with tempfile.TemporaryDirectory(prefix="genreflow-") as folder:
-        for name in ("src/genreflow", CHAMPION):
-            shutil.copytree(PROJECT / name, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / "src/genreflow", Path(folder, "src/genreflow"), ignore=ignore)
+        shutil.copytree(bundle, Path(folder, CHAMPION))
         for name in (BENTOFILE, LOCK):
             shutil.copyfile(PROJECT / name, Path(folder, name))
+        label = {PROJECT_LABEL: project_label()}
         with contextlib.chdir(folder):
-            return bentoml.bentos.build_bentofile(BENTOFILE, build_ctx=folder)
+            return bentoml.bentos.build_bentofile(BENTOFILE, build_ctx=folder, labels=label)
+
+
+def prune_bentos(*, keep: int) -> None:
+    """Delete the bentos that this stage built for this project, but the newest ones.
+
+    Others in the same store, such as those of `bentoml build`, stay.
+    """
+    import bentoml
+
+    found = [
+        bento for bento in bentoml.bentos.list(MODEL_NAME) if bento.info.labels.get(PROJECT_LABEL) == project_label()
+    ]
+    for bento in sorted(found, key=lambda bento: bento.info.creation_time, reverse=True)[keep:]:
+        bentoml.bentos.delete(bento.tag)
+
+
+def project_label() -> str:
+    """Return what identifies this project in a store of bentos that projects share; labels allow no slashes."""
+    return hashlib.sha256(str(project_root(PROJECT)).encode(errors="surrogateescape")).hexdigest()[:16]
