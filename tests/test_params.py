@@ -1,9 +1,11 @@
 """params.yaml is validated as a whole: one line per fault, which names the parameter."""
 
 import copy
+import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -68,6 +70,9 @@ INVALID = [
     ("tune.pick", "smallest", ["smallest", "one_standard_error"]),
     ("compute.trial_workers", 0, ["between 1 and 256"]),
     ("compute.n_jobs", 0, ["-1"]),
+    ("compute.storage", "mysql://u:secret@host/db", ["postgresql://", "mysql://u:***@host/db"]),
+    ("compute.storage", "optuna.db", ["sqlite:///"]),
+    ("compute.storage", "sqlite:///", ["sqlite:///optuna.db"]),
     ("train.optimiser", "adagrad", ["adagrad", "adamw"]),
     ("gate.min_probability", 1.5, ["between 0.5 and 1"]),
     ("bundle.abstain_below", -1, ["between 0 and 1"]),
@@ -124,3 +129,68 @@ def test_parameters_load_without_training_libraries():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+NESTED, HUGE = "[" * 100_000, "9" * 5000
+ALIASES = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("split:\n  seed: 1\n  valid: 0.2\n  seed: 2\n", ["seed", "2", "4"]),
+        ("split: {seed: 1}\ntune: {}\nsplit: {seed: 2}\n", ["split", "1", "3"]),
+        ("split: {seed: 1, seed: 1}\n", ["seed", "1"]),
+        ('tune: {search: {"train.mixup": [0], train.mixup: [1]}}\n', ["train.mixup"]),
+        ("data:\n  sources:\n  - {source: a, path: b, path: c}\n", ["path", "3"]),
+        (NESTED, ["nesting"]),
+        ("a: " * 1000, ["line"]),
+        (ALIASES, ["aliases"]),
+        ("a: &a [*a]\n", ["alias"]),
+        (f"tune: {{seed: {HUGE}}}\n", ["line 1"]),
+        (f"tune: {{seed: 0x{'f' * 9000}}}\n", ["tune"]),
+        ("data: {path: 2026-02-30}\n", ["line 1"]),
+        ("data: !!int x\n", ["line 1"]),
+        ("data: !!bool x\n", ["line 1"]),
+        ("data: !!timestamp x\n", ["line 1"]),
+        ("data: !!python/object:os.system x\n", ["line 1"]),
+        ("a: 1\n--- \nb: 2\n", ["line 2"]),
+        ("x" * 2_000_000, ["1,000,000"]),
+        ('data: {path: "\\ud800"}\n', ["data"]),
+        ("a\0b", []),
+    ],
+)
+def test_yaml_that_is_no_parameter_file_is_refused_at_once(tmp_path, text, named):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    begin = time.monotonic()
+    with pytest.raises(ParameterError) as caught:
+        load_params(path)
+    assert time.monotonic() - begin < 5
+    message = str(caught.value)
+    message.encode("utf-8", "backslashreplace")
+    assert "params.yaml" in message.splitlines()[0]
+    for word in named:
+        assert word in message
+    assert max(map(len, message.splitlines())) < 600
+
+
+def test_anchors_and_merge_keys_are_allowed(root, tmp_path):
+    text = (root / "params.yaml").read_text().replace("  seed: 1      ", "  seed: &seed 7", 1)
+    text = re.sub(r"(  seed: )1( .*Optuna)", r"\1*seed\2", text)
+    (tmp_path / "params.yaml").write_text(text)
+    params = load_params(tmp_path / "params.yaml")
+    assert params.split.seed == params.tune.seed == 7
+
+
+def test_a_folder_or_a_pipe_is_no_parameter_file(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.mkdir()
+    with pytest.raises(ParameterError, match="folder"):
+        load_params(path)
+    path.rmdir()
+    os.mkfifo(path)
+    with pytest.raises(ParameterError, match=r"params\.yaml must be"):
+        load_params(path)

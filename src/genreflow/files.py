@@ -16,6 +16,7 @@ import re
 import shutil
 import stat
 import struct
+import tempfile
 import uuid
 import zipfile
 import zlib
@@ -263,6 +264,23 @@ def require_regular(path: Path) -> os.stat_result:
         kind = "Is a directory" if stat.S_ISDIR(status.st_mode) else "Is not a regular file"
         raise OSError(errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL, kind, os.fspath(path))
     return status
+
+
+def require_writable(folder: Path) -> None:
+    """Check that files can be created in a folder or, if it does not exist, in its nearest parent that does.
+
+    Raises
+    ------
+    OSError
+        They cannot, and its `filename` is the folder. Nothing is left there.
+    """
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:  # of a temporary name that nobody knows
+        raise OSError(error.errno, error.strerror, os.fspath(folder)) from None
 
 
 def is_resource_error(error: OSError) -> bool:

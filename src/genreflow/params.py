@@ -19,7 +19,7 @@ from genreflow.registry.params import GateParams
 from genreflow.splits.params import SplitParams
 from genreflow.training.options import FitOptions
 from genreflow.training.params import SegmentParams
-from genreflow.tuning.params import TuneParams
+from genreflow.tuning.params import TuneParams, check_storage_url
 from genreflow.tuning.search_space import searched_dimensions
 from genreflow.yaml_files import MAX_CHARACTERS, parse_yaml, replace_values
 
@@ -43,6 +43,13 @@ class ComputeParams(FrozenModel):
     def _not_zero(cls, value: int) -> int:
         if value == 0:
             raise ValueError("must be >= 1, or -1 for one worker per core; got 0")
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _storage_is_supported(cls, value: str | None) -> str | None:
+        if value:
+            check_storage_url(value)
         return value
 
 

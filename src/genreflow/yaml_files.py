@@ -52,8 +52,8 @@ def parse_yaml(text: str) -> Any:
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{len(text):,} characters, more than {MAX_CHARACTERS:,}")
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -63,8 +63,6 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(_reason(error)) from None
     except RecursionError:
         raise ValueError("content that is nested too deeply") from None
-    finally:
-        loader.dispose()
 
 
 def replace_values(text: str, section: str, values: Mapping[str, Any]) -> str:

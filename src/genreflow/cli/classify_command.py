@@ -6,19 +6,20 @@ from pathlib import Path
 import click
 
 from genreflow.cli.parameter_options import jobs_option, json_option
+from genreflow.cli.paths import InputPath, OutputPath
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=InputPath())
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Table to write: .csv, .jsonl or .parquet.  [default: print]",
 )
 @click.option(
     "--bundle",
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     default=Path("models/champion"),
     show_default=True,
     help="Folder of the model.",

@@ -8,13 +8,14 @@ import click
 
 from genreflow.audit.params import AuditParams
 from genreflow.cli.parameter_options import jobs_option, json_option, parameter_options
+from genreflow.cli.paths import InputPath, OutputPath
 
 
 @click.command()
-@click.argument("path", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--tracks", type=click.Path(path_type=Path), help="Table of genres and artists, such as data/tracks.csv.")
+@click.argument("path", metavar="DIR", type=InputPath())
+@click.option("--tracks", type=InputPath(), help="Table of genres and artists, such as data/tracks.csv.")
 @parameter_options(AuditParams)
-@click.option("--html", "page", type=click.Path(path_type=Path), help="Also write a page with plots to this file.")
+@click.option("--html", "page", type=OutputPath(), help="Also write a page with plots to this file.")
 @jobs_option
 @json_option
 def audit(

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from genreflow.cli.parameter_options import json_option
+from genreflow.cli.paths import OutputPath
 
 
 @click.command()
@@ -66,7 +67,7 @@ def tune(worker: bool) -> None:
 @click.option("--epochs", type=click.IntRange(min=1), help="Maximum epochs per fit.  [default: as published]")
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=OutputPath(folder=True),
     default=Path("reports/reproduce"),
     show_default=True,
     help="Results are written here.",

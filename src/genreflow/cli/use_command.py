@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from genreflow.cli.parameter_options import json_option
+from genreflow.cli.paths import InputPath
 
 DEMO, DEMO_PATH, DEMO_TRACKS = "demo", "data/demo.yaml", "data/tracks.csv"
 
@@ -66,7 +67,7 @@ def _check(given: str, kind: str | None) -> tuple[str, str, dict[str, int]]:
 
 def _find(given: str) -> Path:
     """Return a path as it is, or with `~` as the home folder: a shell does not expand it inside of quotes."""
-    return Path(given if os.path.lexists(given) else os.path.expanduser(given))
+    return InputPath().convert(given if os.path.lexists(given) else os.path.expanduser(given), None, None)
 
 
 def _written(path: Path) -> str:

@@ -64,11 +64,15 @@ def read_folds(root: Path | str, names: Sequence[str], *, split: Path, predictio
                 f"{name}: must be an experiment, branch or commit with {path} in DVC's cache "
                 f"({' '.join(str(error).split())}); `dvc exp show` lists the experiments."
             ) from None
-
         except ValueError as error:
             raise ParameterError(f"{name}: {path} must be what its stage writes; got {error}.") from None
 
-    shown = dvc.api.exp_show(repo=str(root))
+    try:
+        shown = dvc.api.exp_show(repo=str(root))
+    except (DvcException, SCMError) as error:
+        raise ParameterError(
+            f"the current folder must be a project with DVC and git ({' '.join(str(error).split())})."
+        ) from None
     finished = [row["Experiment"] for row in shown if row.get("Experiment") and row.get("State") in (None, "Success")]
     splits = {name: read(split, name, _is_split) for name in names or finished}
     wanted = [name for name, content in splits.items() if names or content["method"] == "kfold"]

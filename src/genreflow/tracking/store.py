@@ -11,8 +11,11 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from genreflow.errors import GenreflowError
+from genreflow.files import require_writable
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +23,9 @@ EXPERIMENT = "genreflow"
 DATABASE, ARTIFACTS = "mlflow.db", "mlruns"
 # Marks an experiment as model training; the UI shows experiments with language models differently.
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+# Stores of MLflow 3. Databricks and its Unity Catalog (uc) are servers, too.
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+SERVERS = ("http", "https", "databricks", "uc", "databricks-uc")
 # How long a server that is being restarted is waited for, and how long it may take to answer one request.
 STARTUP_TIMEOUT_S, REQUEST_TIMEOUT_S = 60.0, 5.0
 
@@ -56,12 +62,18 @@ def open_client(root: Path | str = ".", *, timeout: float = STARTUP_TIMEOUT_S) -
     Raises
     ------
     GenreflowError
-        The server does not answer in time.
+        The server does not answer in time, the database cannot be opened, or the URI is of neither.
     """
     uri = tracking_uri(root)
+    registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or uri
+    _check_uri(uri, "MLFLOW_TRACKING_URI")
+    _check_uri(registry_uri, "MLFLOW_REGISTRY_URI")
     _wait_for_server(uri, timeout)
     _quieten()  # creating a database logs every migration
-    client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=registry_uri)
+    except (MlflowException, SQLAlchemyError, ImportError, OSError, ValueError) as error:
+        raise _cannot_open(uri, error) from None
     _quieten()  # MLflow configures its loggers again
     return client
 
@@ -109,7 +121,10 @@ def local_path(uri: str) -> Path | None:
 
 def without_credentials(uri: str) -> str:
     """Return `uri` without user and password, for messages."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # a malformed address
+        return uri.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
@@ -120,6 +135,42 @@ def project_root(root: Path | str) -> Path:
         if parent.parts[-3:] == (".dvc", "tmp", "exps"):
             return parent.parents[2]
     return root
+
+
+def _check_uri(uri: str, variable: str) -> None:
+    """Check that a store can be opened as far as that takes no time; MLflow tries a database for two minutes."""
+    scheme = uri.partition("://")[0].partition("+")[0] if ":" in uri else ""
+    if not (scheme in SERVERS or scheme in DATABASES or uri in SERVERS):
+        folder = ", as MLflow keeps no runs in folders any more" if scheme in ("", "file") else ""
+        raise GenreflowError(
+            f"{variable} must be a database or a server, such as sqlite:///mlflow.db or http://127.0.0.1:5000{folder}; "
+            f"got {without_credentials(uri)}."
+        )
+    try:
+        urlsplit(uri)
+        if scheme in DATABASES:
+            _check_database(uri)
+    except (SQLAlchemyError, ImportError, OSError, ValueError) as error:
+        raise _cannot_open(uri, error) from None
+
+
+def _check_database(uri: str) -> None:
+    url = make_url(uri)
+    if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+        require_writable(Path(url.database).parent)
+        if not Path(url.database).is_file() and Path(url.database).exists():
+            raise ValueError(f"{url.database} is not a file")
+        return
+    engine = create_engine(url)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
+
+
+def _cannot_open(uri: str, error: Exception) -> GenreflowError:
+    reason = " ".join(str(getattr(error, "orig", None) or error).split()).removesuffix(".")
+    return GenreflowError(f"MLflow's store {without_credentials(uri)} cannot be opened: {reason}.")
 
 
 def _wait_for_server(uri: str, timeout: float) -> None:

@@ -11,6 +11,27 @@ from genreflow.models import MODELS, validate_hyperparameters
 # The highest learning rate that a study may search; `genreflow.training.options.FitOptions` has the same limit.
 MAX_LEARNING_RATE = 10.0
 
+# The databases for which a study has a lock that ends with the process that holds it.
+STORAGE_BACKENDS = ("sqlite", "postgresql")
+
+
+def check_storage_url(url: str) -> None:
+    """Check the form of the URL of Optuna's storage; ValueError if it is of no database that is supported."""
+    backend, separator, rest = url.partition("://")
+    if backend.partition("+")[0] not in STORAGE_BACKENDS or not separator:
+        raise ValueError(
+            "must be an SQLite or PostgreSQL database, sqlite:///optuna.db or postgresql://user@host/database; got "
+            f"{without_password(url)}"
+        )
+    if backend.startswith("sqlite") and not (rest.startswith("/") and rest.strip("/")):
+        raise ValueError(f"must name a file, as in sqlite:///optuna.db; got {url}")
+
+
+def without_password(url: str) -> str:
+    """Return the URL of a database without its password, for messages."""
+    head, at, tail = url.rpartition("@")
+    return f"{head.rpartition(':')[0]}:***{at}{tail}" if at and head.count(":") > 1 else url
+
 
 class Range(FrozenModel):
     """An interval of values to search."""

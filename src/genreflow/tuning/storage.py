@@ -3,19 +3,24 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from genreflow.errors import GenreflowError
+from genreflow.files import require_writable
+from genreflow.tuning.params import check_storage_url, without_password
 from genreflow.tuning.trial_states import requeue
 
 # A trial without a heartbeat for GRACE_PERIOD_S is requeued: within a minute of its worker's death.
 HEARTBEAT_INTERVAL_S, GRACE_PERIOD_S = 10, 40
+# How long a PostgreSQL server that does not answer is waited for.
+CONNECT_TIMEOUT_S = 20
 # The key of PostgreSQL's advisory lock: any number that all workers agree on.
 _ADVISORY_LOCK = 0x67656E72
 
@@ -41,13 +46,22 @@ def open_storage(
     # Optuna logs every trial and, on import, experimental features; the study logs its own lines.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    where = f"Optuna's storage {without_password(url)}"
     if url.startswith("postgresql:"):  # genreflow[postgres] installs this driver
         url = url.replace("postgresql:", "postgresql+psycopg:", 1)
+    try:
+        check_storage_url(url)
+    except ValueError as error:
+        raise GenreflowError(f"Optuna's storage {error}.") from None
     options: dict[str, Any] = {"pool_pre_ping": True}  # replaces connections that were lost between two trials
     if url.startswith("sqlite:"):
         options["connect_args"] = {"timeout": 60}  # seconds to wait for other workers' writes
+    elif "connect_timeout" not in url:
+        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_S}
     try:
         engine = create_engine(url, **options)
+        if engine.url.get_backend_name() == "sqlite" and engine.url.database != ":memory:":
+            require_writable(Path(engine.url.database or "").parent)  # a lock that cannot be created is waited for
         with _exclusive(engine):  # workers that create the tables at the same time fail
             storage = RDBStorage(
                 url,
@@ -58,13 +72,12 @@ def open_storage(
             )
         engine.dispose()
     except ImportError as error:
-        raise GenreflowError(
-            f"Optuna storage {_without_password(url)} needs the package {error.name}; "
-            "`pip install 'genreflow[postgres]'` installs it for PostgreSQL."
-        ) from None
-    except (SQLAlchemyError, ArgumentError, ValueError) as error:
-        reason = " ".join(str(error).split()).partition("(Background")[0].strip()
-        raise GenreflowError(f"Optuna storage {_without_password(url)} cannot be opened: {reason}") from None
+        hint = "; `pip install 'genreflow[postgres]'` installs it" if error.name == "psycopg" else ""
+        raise GenreflowError(f"{where} needs the package {error.name}{hint}.") from None
+    except OSError as error:
+        raise GenreflowError(f"{where} must be in a folder that is writable; got {error.strerror or error}.") from None
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, RuntimeError) as error:
+        raise GenreflowError(f"{where} cannot be opened: {_reason(error)}.") from None
     if url.startswith("sqlite:"):
         event.listen(storage.engine, "connect", _enable_write_ahead_log)
         storage.engine.dispose()  # reopen the connections, with the listener
@@ -110,6 +123,7 @@ def _enable_write_ahead_log(connection: Any, _record: Any) -> None:
     connection.execute("pragma synchronous=normal")
 
 
-def _without_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.rpartition(':')[0]}:***{at}{tail}" if at and head.count(":") > 1 else url
+def _reason(error: Exception) -> str:
+    """Return the message of the database on one line, without SQL and links to SQLAlchemy's documentation."""
+    text = str(getattr(error, "orig", None) or error)
+    return " ".join(text.split()).partition("(Background")[0].strip().removesuffix(".")
