@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -431,6 +432,67 @@ def test_kills_lose_and_duplicate_no_file(songs, bundle, tmp_path, kills):
     results = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [result["file"] for result in results] == [str(path) for path in find_audio([folder])]
     assert names(tmp_path) == ["many", "out.jsonl"]
+
+
+# Files named "long" take half a minute, in which their threads cannot be interrupted.
+INTERRUPTED = """
+import sys, time
+from genreflow.inference import batch
+classify = batch.classify_file
+batch.classify_file = lambda predictor, file: time.sleep(30) if "long" in file.name else classify(predictor, file)
+from genreflow.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("output", [True, False])
+def test_ctrl_c_ends_at_once_and_keeps_the_rows(songs, bundle, tmp_path, output):
+    for name in ("a.wav", "b.wav", "long 1.wav", "long 2.wav", "z.wav"):
+        shutil.copy(songs / "b" / "bass.wav", tmp_path / name)
+    journal = tmp_path / ".out.csv.unfinished"
+    more = ["--output", str(tmp_path / "out.csv")] if output else []
+    arguments = ["classify", str(tmp_path), "--bundle", str(bundle), "--jobs", "2", *more]
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        if output:
+            end = time.monotonic() + 60
+            while time.monotonic() < end and not (journal.exists() and journal.read_bytes().count(b"\n") == 3):
+                time.sleep(0.01)
+        else:
+            process.stdout.readline()
+        time.sleep(0.2)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, printed = process.communicate(timeout=20)
+        assert time.monotonic() - begin < 2
+    assert process.returncode == 130
+    assert "interrupted" in printed
+    for word in ("Traceback", "Aborted", "terminate called", "Exception"):
+        assert word not in printed
+    if output:
+        assert str(journal) in printed
+        assert "2 of 5 files" in printed
+        done = subprocess.run([*COMMAND, *arguments[1:], "--json"], capture_output=True, text=True)
+        assert json.loads(done.stdout)["resumed"] == 2
+        assert not journal.exists()
+
+
+def test_a_finished_output_is_replaced_by_restart_alone(songs, bundle, tmp_path):
+    output = tmp_path / "out.csv"
+    command = [*COMMAND, str(songs / "b" / "bass.wav"), "--bundle", str(bundle), "--output", str(output)]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    output.write_text("edited")
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "--restart" in refused.stderr
+    assert output.read_text() == "edited"
+    assert subprocess.run([*command, "--restart"], capture_output=True).returncode == 0
+    assert "bass.wav" in output.read_text()
 
 
 @pytest.mark.parametrize(("file", "code"), [("b/bass.wav", 0), ("a/words.mp3", 1), ("gone.wav", 2)])

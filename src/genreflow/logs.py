@@ -1,14 +1,40 @@
 """Logging and exit codes of the command line and the pipeline; modules log to ``logging.getLogger(__name__)``."""
 
 import io
+import json
 import logging
+import os
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from typing import TextIO
 
 from genreflow.errors import GenreflowError
-from genreflow.files import is_resource_error
+from genreflow.files import is_resource_error, one_line
+
+INTERRUPTED = 130  # exit code of a process that Ctrl-C ends, as shells have it
+TRACEBACK_VARIABLE = "GENREFLOW_TRACEBACK"
+_LONGEST_REASON = 300  # characters
+_CAUSES: dict[type[Exception] | tuple[type[Exception], ...], str] = {
+    MemoryError: "There must be enough memory for the data",
+    RecursionError: "Files must not be nested deeply",
+    (json.JSONDecodeError, UnicodeDecodeError): "A file that is read must be undamaged text",
+    (zipfile.BadZipFile, zlib.error, EOFError): "A file that is read must be undamaged and complete",
+    BrokenExecutor: "Worker processes must not be killed, as for too little memory",
+}
+# By the name of the class, since the libraries are not imported where they are not needed.
+_DATABASE = "The database must be reachable, undamaged and writable"
+_LIBRARY_CAUSES = {
+    "sqlalchemy.exc.SQLAlchemyError": _DATABASE,
+    "sqlite3.Error": _DATABASE,
+    "alembic.util.exc.CommandError": _DATABASE,
+    "optuna.exceptions.StorageInternalError": "Optuna's storage must be reachable, undamaged and writable",
+    "mlflow.exceptions.MlflowException": "MLflow's store must be reachable, undamaged and writable",
+    "dvc.exceptions.DvcException": "The folder must be a project of DVC",
+}
 
 
 def configure_logging(stream: TextIO | None = None, *, prefix: str = "") -> None:
@@ -35,8 +61,12 @@ def configure_logging(stream: TextIO | None = None, *, prefix: str = "") -> None
 def exit_with_errors() -> Iterator[None]:
     """End the process with exit code 2 and one sentence on standard error if the block raises what a user can correct.
 
-    That is a `GenreflowError`, or an `OSError` such as that of a full disk. Standard output and standard error show
-    characters that the terminal does not have as escape sequences, as file names may contain any.
+    That is a `GenreflowError`, and what `describe` knows: among others, a full disk, a damaged file or database, and
+    too little memory. These have a traceback if the environment variable GENREFLOW_TRACEBACK is set. Ctrl-C ends the
+    process with exit code 130. Anything else is a bug and keeps its traceback.
+
+    Standard output and standard error show characters that the terminal does not have as escape sequences, as file
+    names may contain any.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -45,13 +75,38 @@ def exit_with_errors() -> Iterator[None]:
         yield
     except GenreflowError as error:
         _exit(str(error))
-    except OSError as error:
-        if not is_resource_error(error):
+    except KeyboardInterrupt:
+        _exit("interrupted.", INTERRUPTED)
+    except Exception as error:
+        sentence = describe(error)
+        if sentence is None or os.environ.get(TRACEBACK_VARIABLE):
             raise
-        where = f"{error.filename}: must" if error.filename else "The results must"
-        _exit(f"{where} be written completely; got {error.strerror}.")
+        _exit(f"{sentence} ({TRACEBACK_VARIABLE}=1 shows where.)")
 
 
-def _exit(message: str) -> None:
+def describe(error: Exception) -> str | None:
+    """Return one sentence about an exception whose cause is outside of the program; None for any other.
+
+    Parameters
+    ----------
+    error : Exception
+        Of Python, or of a library that is imported already.
+    """
+    reason = " ".join(str(getattr(error, "orig", None) or error).split()).removesuffix(".") or type(error).__name__
+    if len(reason) > _LONGEST_REASON:
+        reason = f"{reason[:_LONGEST_REASON]} …"
+    if isinstance(error, OSError):
+        named = f"{one_line(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+        if is_resource_error(error):
+            return f"{named or 'The results '}must be written completely; got {error.strerror}."
+        return f"{named}must be accessible; got {error.strerror or reason}."
+    for kinds, sentence in _CAUSES.items():
+        if isinstance(error, kinds):
+            return f"{sentence}; got {reason}."
+    names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    return next((f"{sentence}; got {reason}." for name, sentence in _LIBRARY_CAUSES.items() if name in names), None)
+
+
+def _exit(message: str, code: int = 2) -> None:
     print(f"genreflow: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

@@ -19,7 +19,13 @@ def main() -> None:
     """Run the command line; see `exit_with_errors`."""
     configure_logging(sys.stderr)
     with exit_with_errors():
-        cli(prog_name="genreflow")
+        try:
+            sys.exit(cli(prog_name="genreflow", standalone_mode=False))  # or Ctrl-C would be "Aborted!"
+        except click.Abort:
+            raise KeyboardInterrupt from None
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,12 +1,17 @@
 """`genreflow classify`: inference on files, without a server."""
 
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from genreflow.cli.parameter_options import jobs_option, json_option
 from genreflow.cli.paths import InputPath, OutputPath
+from genreflow.logs import INTERRUPTED
 
 
 @click.command()
@@ -32,7 +37,10 @@ from genreflow.cli.paths import InputPath, OutputPath
     "compute.scheduler of params.yaml]",
 )
 @click.option(
-    "--resume/--restart", default=True, show_default=True, help="Continue an interrupted --output, or begin again."
+    "--resume/--restart",
+    default=True,
+    show_default=True,
+    help="Continue an interrupted --output, or begin again and replace a finished one.",
 )
 @json_option
 @click.pass_context
@@ -54,25 +62,53 @@ def classify(
     from genreflow.bundle import Bundle
     from genreflow.inference.audio_files import find_audio
 
+    if output is not None and resume:
+        _check_unfinished(output)
     files = find_audio(paths)
     if Bundle.load(bundle).leaking:
         click.echo(
             "Warning: this model was trained on a leaking split; its metrics are optimistically biased.", err=True
         )
-    if output is None:
-        failed = _print_predictions(files, bundle, jobs=jobs, as_json=as_json)
-    else:
-        failed = _write_table(
-            files,
-            bundle,
-            output,
-            jobs=jobs,
-            scheduler=scheduler or _project_scheduler(),
-            resume=resume,
-            as_json=as_json,
-        )
+    with _exit_when_interrupted():
+        if output is None:
+            failed = _print_predictions(files, bundle, jobs=jobs, as_json=as_json)
+        else:
+            failed = _write_table(
+                files,
+                bundle,
+                output,
+                jobs=jobs,
+                scheduler=scheduler or _project_scheduler(),
+                resume=resume,
+                as_json=as_json,
+            )
     if failed:
         context.exit(1)
+
+
+def _check_unfinished(output: Path) -> None:
+    """Refuse to replace a finished output; one of an interrupted call has a journal beside it."""
+    from genreflow.errors import ParameterError
+    from genreflow.inference.batch import unfinished_path
+
+    if output.exists() and not unfinished_path(output).exists():
+        raise ParameterError(
+            f"--output {output}: must not exist; got a finished file, which --restart computes again and replaces."
+        )
+
+
+@contextmanager
+def _exit_when_interrupted() -> Iterator[None]:
+    """End the process at Ctrl-C, at once and with exit code 130.
+
+    At a normal exit, Python waits for the threads that decode, and those of ONNX Runtime may abort the process.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("genreflow: interrupted.", err=True)
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
 
 
 def _print_predictions(files: list[Path], bundle: Path, *, jobs: int | None, as_json: bool) -> int:

@@ -1,5 +1,6 @@
 """Classification of many files: results in the order of the files, and memory that hardly depends on their number."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -12,10 +13,12 @@ from typing import Any
 from tqdm import tqdm
 
 from genreflow.cores import usable_cores
-from genreflow.errors import AudioError, ParameterError
+from genreflow.errors import AudioError, ParameterError, counted
 from genreflow.inference.journal import Journal
 from genreflow.inference.output import check_output, open_output
 from genreflow.inference.predictor import Predictor
+
+logger = logging.getLogger(__name__)
 
 # Files per worker that are in progress, or done and waiting for a previous one.
 PENDING_PER_WORKER = 16
@@ -102,23 +105,36 @@ def classify_files(
     n_jobs = _check_n_jobs(n_jobs)
     predictor = Predictor(bundle_dir)
     counts = {"classified": 0, "abstained": 0, "failed": 0}
-    journal_path = output.with_name(f".{output.name}.unfinished")
+    journal_path = unfinished_path(output)
     if not resume:
         journal_path.unlink(missing_ok=True)
     bundle = predictor.bundle
     with Journal(journal_path, f"{bundle.hash} {bundle.name} {bundle.version}") as journal:
         missing = [file for file in dict.fromkeys(files) if file not in journal]
         bar = tqdm(total=len(files), initial=len(files) - len(missing), unit="file", disable=not progress)
-        with bar, closing(_results(missing, predictor, n_jobs, scheduler)) as results:
-            for result in results:
-                journal.add(result)
-                bar.update()
+        try:
+            with bar, closing(_results(missing, predictor, n_jobs, scheduler)) as results:
+                for result in results:
+                    journal.add(result)
+                    bar.update()
+        except KeyboardInterrupt:
+            rows = int(bar.n)
+            logger.warning(
+                "interrupted: the rows of %d of %s are kept in %s; the same command continues",
+                rows, counted(len(files), "file"), journal_path,
+            )  # fmt: skip
+            raise
         with open_output(output, labels=bundle.labels) as write:
             for result in journal.results(files):
                 counts[outcome(result)] += 1
                 write(result)
         journal.remove()
     return Summary(files=len(files), **counts, resumed=len(files) - len(missing), seconds=time.monotonic() - begin)
+
+
+def unfinished_path(output: Path) -> Path:
+    """Return where the results for `output` are kept until all of them are there."""
+    return output.with_name(f".{output.name}.unfinished")
 
 
 def iter_results(files: Iterable[Path], predictor: Predictor, *, n_jobs: int | None = None) -> Results:
@@ -152,8 +168,11 @@ def iter_results(files: Iterable[Path], predictor: Predictor, *, n_jobs: int | N
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except BaseException:
+        # A thread that decodes a long file cannot be interrupted: it ends with its file, or with the process.
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def classify_file(predictor: Predictor, file: Path) -> dict[str, Any]:
