@@ -52,7 +52,7 @@ CAUSES = [
     ("raise PermissionError(13, 'Permission denied', 'reports/x')", "reports/x"),
     ("raise ConnectionResetError('reset by peer')", "reset by peer"),
     ("raise MemoryError", "memory"),
-    ("numpy.zeros(1 << 60)", "memory"),
+    ("numpy.zeros(1 << 56)", "memory"),
     ("json.loads('[1, 2')", "Expecting"),
     ("b'\\xff'.decode()", "0xff"),
     ("f = lambda n: f(n + 1); f(0)", "nested"),
