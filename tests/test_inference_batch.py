@@ -458,6 +458,7 @@ def test_ctrl_c_ends_at_once_and_keeps_the_rows(songs, bundle, tmp_path, output)
         stderr=subprocess.PIPE,
         text=True,
         bufsize=1,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in the background
     ) as process:
         if output:
             end = time.monotonic() + 60

@@ -125,7 +125,7 @@ def _print_predictions(files: list[Path], bundle: Path, *, jobs: int | None, as_
         if as_json:
             click.echo(json.dumps(result))
         elif "error" in result:
-            click.echo(one_line(f"{result['file']}: {result['error']['message']}"), err=True)
+            click.echo(one_line(result["error"]["message"]), err=True)
         else:
             line = f"{result['genre'] or 'not sure':<16} {result['confidence']:6.1%}  {result['file']}"
             click.echo(one_line(line))

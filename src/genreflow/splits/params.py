@@ -18,7 +18,7 @@ class SplitParams(FrozenModel):
     test: float = Field(default=0.2, ge=0, le=0.5, description="held-out share, evaluated once; 0: no test part")
     folds: int = Field(default=5, ge=3, le=100, description="number of folds of kfold")
     fold: int = Field(default=0, ge=0, description="test fold of kfold, from 0; the next fold is the validation part")
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, le=2**63 - 1)  # 64 bits, as tools that read the reports have
 
     @model_validator(mode="after")
     def _check(self) -> Self:
