@@ -10,6 +10,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from genreflow.serving import ui
+from genreflow.serving.address import check_address
 from genreflow.serving.bentoml_patches import replace_timeout_middleware
 from genreflow.serving.middleware import AdmissionMiddleware
 from genreflow.serving.openapi import describe
@@ -25,6 +26,10 @@ class GuardedService(bentoml.Service[T]):
     The pages are served beside BentoML's application, not mounted in it, since its metrics would keep a time series for
     every path. They replace BentoML's own pages, which load files from other hosts.
     """
+
+    def inject_config(self) -> None:
+        check_address()  # BentoML calls this in its supervisor before it listens
+        super().inject_config()
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         app = super().to_asgi(is_main)
