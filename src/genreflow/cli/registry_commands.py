@@ -56,6 +56,25 @@ def rollback(as_json: bool) -> None:
     _show(Registry.open().rollback(POINTER), as_json)
 
 
+@registry.command("relocate")
+@json_option
+def relocate_artifacts(as_json: bool) -> None:
+    """Correct MLflow's paths after the project was moved or copied.
+
+    MLflow stores the absolute path of each model and run. Afterwards those of a copy are independent of the original.
+    """
+    from genreflow.tracking.store import relocate_project
+
+    changed = relocate_project()
+    if as_json:
+        click.echo(json.dumps(changed, indent=2))
+        return
+    for former, count in changed.items():
+        click.echo(f"{count} paths in {former} now point to this project.")
+    if not changed:
+        click.echo("All paths point to this project already.")
+
+
 def _line(version: "Version") -> str:
     """Version, track accuracy (test, or validation where there is no test part), date, bundle hash and aliases."""
     names = [f"{mark}{part}_track_accuracy" for mark in ("", "leaking_") for part in ("test", "valid")]

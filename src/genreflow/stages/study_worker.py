@@ -86,10 +86,12 @@ class StudyPlan:
     @property
     def storage_url(self) -> str:
         """URL of Optuna's storage."""
+        from sqlalchemy import URL
+
         from genreflow.tracking.store import project_root
 
         url = self.params.compute.storage or os.environ.get(STORAGE_VARIABLE)
-        return url or f"sqlite:///{project_root(PROJECT) / 'optuna.db'}"
+        return url or URL.create("sqlite", database=str(project_root(PROJECT) / "optuna.db")).render_as_string()
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from urllib.request import url2pathname
 
 import requests
 from mlflow import MlflowClient
-from mlflow.entities import Experiment
+from mlflow.entities import Experiment, ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from genreflow.errors import GenreflowError
 from genreflow.files import require_writable
+from genreflow.tracking.database import database_path, prepare_database, relocate, sqlite_url
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def tracking_uri(root: Path | str = ".") -> str:
     str
         ``MLFLOW_TRACKING_URI`` if it is set, else ``sqlite:///<root>/mlflow.db``.
     """
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root(root) / DATABASE}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(project_root(root) / DATABASE)
 
 
 def open_client(root: Path | str = ".", *, timeout: float = STARTUP_TIMEOUT_S) -> MlflowClient:
@@ -62,7 +63,8 @@ def open_client(root: Path | str = ".", *, timeout: float = STARTUP_TIMEOUT_S) -
     Raises
     ------
     GenreflowError
-        The server does not answer in time, the database cannot be opened, or the URI is of neither.
+        The server does not answer in time, the database cannot be opened or is broken, it belongs to a project in
+        another folder, or the URI is of neither.
     """
     uri = tracking_uri(root)
     registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or uri
@@ -70,12 +72,64 @@ def open_client(root: Path | str = ".", *, timeout: float = STARTUP_TIMEOUT_S) -
     _check_uri(registry_uri, "MLFLOW_REGISTRY_URI")
     _wait_for_server(uri, timeout)
     _quieten()  # creating a database logs every migration
+    for store in dict.fromkeys((uri, registry_uri)):
+        if database := database_path(store):
+            prepare_database(database)
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=registry_uri)
     except (MlflowException, SQLAlchemyError, ImportError, OSError, ValueError) as error:
         raise _cannot_open(uri, error) from None
     _quieten()  # MLflow configures its loggers again
+    if moved := find_former_artifacts(client, root):
+        raise GenreflowError(
+            f"{database_path(uri)}: must keep artifacts in {project_root(root) / ARTIFACTS}; got {moved[0]}, since the "
+            "project was moved or copied; `genreflow registry relocate` corrects the paths in it."
+        )
     return client
+
+
+def find_former_artifacts(client: MlflowClient, root: Path | str = ".") -> list[Path]:
+    """Return the folders in which a project kept its artifacts before it was moved, or those of the original of a copy.
+
+    MLflow stores absolute paths, also where relative ones are given. Databases outside the project, which several
+    projects may share, are not checked.
+    """
+    root = project_root(root)
+    path = database_path(client.tracking_uri)
+    if path is None or path.parent != root:
+        return []
+    experiments = client.search_experiments(view_type=ViewType.ALL)
+    found = {local_path(experiment.artifact_location) for experiment in experiments}
+    return sorted(
+        place
+        for place in found
+        if place is not None and place.name == ARTIFACTS and not _is_same_folder(place.parent, root)
+    )
+
+
+def relocate_project(root: Path | str = ".") -> dict[str, int]:
+    """Make the database of a project that was moved or copied point to its own artifacts.
+
+    Returns
+    -------
+    dict of str to int
+        By former folder of artifacts, the number of paths that were changed.
+
+    Raises
+    ------
+    GenreflowError
+        The project has no database of its own, or it is broken.
+    """
+    uri, root = tracking_uri(root), project_root(root)
+    path = database_path(uri)
+    if path is None or path.parent != root or not path.is_file():
+        raise GenreflowError(
+            f"{root / DATABASE}: must be the MLflow database to relocate; got "
+            f"{without_credentials(uri) if path is None or path.is_file() else 'no such file'}."
+        )
+    prepare_database(path)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return {str(former): relocate(path, former, root / ARTIFACTS) for former in find_former_artifacts(client, root)}
 
 
 def ensure_experiment(client: MlflowClient, root: Path | str = ".", *, name: str = EXPERIMENT) -> Experiment:
@@ -84,7 +138,7 @@ def ensure_experiment(client: MlflowClient, root: Path | str = ".", *, name: str
     An SQLite store keeps artifacts in ``<root>/mlruns``, as an absolute path; a server chooses the place itself.
     """
     if (experiment := client.get_experiment_by_name(name)) is None:
-        local = client.tracking_uri.startswith("sqlite:")
+        local = database_path(client.tracking_uri) is not None
         location = (project_root(root) / ARTIFACTS).as_uri() if local else None
         try:
             experiment_id = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_KIND)
@@ -171,6 +225,13 @@ def _check_database(uri: str) -> None:
 def _cannot_open(uri: str, error: Exception) -> GenreflowError:
     reason = " ".join(str(getattr(error, "orig", None) or error).split()).removesuffix(".")
     return GenreflowError(f"MLflow's store {without_credentials(uri)} cannot be opened: {reason}.")
+
+
+def _is_same_folder(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _wait_for_server(uri: str, timeout: float) -> None:
