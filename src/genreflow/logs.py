@@ -81,11 +81,11 @@ def exit_with_errors() -> Iterator[None]:
         sentence = describe(error)
         if sentence is None or os.environ.get(TRACEBACK_VARIABLE):
             raise
-        _exit(f"{sentence} ({TRACEBACK_VARIABLE}=1 shows where.)")
+        _exit(f"{sentence} ({TRACEBACK_VARIABLE}=1 shows where).")
 
 
 def describe(error: Exception) -> str | None:
-    """Return one sentence about an exception whose cause is outside of the program; None for any other.
+    """Return a sentence, without its period, about an exception with a cause outside of the program; else None.
 
     Parameters
     ----------
@@ -98,13 +98,13 @@ def describe(error: Exception) -> str | None:
     if isinstance(error, OSError):
         named = f"{one_line(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
         if is_resource_error(error):
-            return f"{named or 'The results '}must be written completely; got {error.strerror}."
-        return f"{named}must be accessible; got {error.strerror or reason}."
+            return f"{named or 'The results '}must be written completely; got {error.strerror}"
+        return f"{named}must be accessible; got {error.strerror or reason}"
     for kinds, sentence in _CAUSES.items():
         if isinstance(error, kinds):
-            return f"{sentence}; got {reason}."
+            return f"{sentence}; got {reason}"
     names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
-    return next((f"{sentence}; got {reason}." for name, sentence in _LIBRARY_CAUSES.items() if name in names), None)
+    return next((f"{sentence}; got {reason}" for name, sentence in _LIBRARY_CAUSES.items() if name in names), None)
 
 
 def _exit(message: str, code: int = 2) -> None:
