@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from html import unescape
@@ -298,3 +299,52 @@ def test_the_champion_can_be_loaded_by_its_alias_from_another_folder(registry, b
     done = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["drone"]
     assert list(elsewhere.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from genreflow.registry import model_registry, flavour
+from genreflow.registry.model_registry import Registry
+root, bundle, where, name = sys.argv[1:]
+def kill(*args, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+registry = Registry.open(root)
+setattr(flavour if where == "flavour" else registry.client, name, kill)
+registry.register(bundle, metrics={})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "killed_in",
+    [
+        ("flavour", "_write_model"),
+        ("client", "finalize_logged_model"),
+        ("client", "create_model_version"),
+        ("client", "delete_logged_model_tag"),
+        ("client", "set_registered_model_alias"),
+    ],
+)
+def test_a_killed_registration_leaves_no_files_after_the_next_one(tmp_path, killed_in):
+    bundle = write_toy_bundle(tmp_path / "bundle").directory
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path, bundle, *killed_in], capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    registry = Registry.open(tmp_path)
+    assert registry.register(bundle, metrics={}) == "1"
+    other = write_toy_bundle(tmp_path / "other", temperature=2.0).directory
+    assert registry.register(other, metrics={}) == "2"
+    assert len(list((tmp_path / "mlruns" / "models").iterdir())) == 2
+    assert registry.fetch("1", tmp_path / "fetched").hash == Bundle.load(bundle).hash
+    registry.client.delete_model_version(NAME, "2")
+    registry.register(write_toy_bundle(tmp_path / "third", temperature=3.0).directory, metrics={})
+    assert len(list((tmp_path / "mlruns" / "models").iterdir())) == 3, "the files of a deleted version are the user's"
+
+
+def test_a_failed_registration_leaves_no_files(registry, bundles, monkeypatch):
+    before = set((registry.root / "mlruns" / "models").iterdir())
+    monkeypatch.setattr(registry.client, "finalize_logged_model", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        registry.register(bundles[0], metrics={})
+    assert set((registry.root / "mlruns" / "models").iterdir()) == before

@@ -2,7 +2,9 @@
 
 import json
 import math
+import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -362,3 +364,43 @@ def test_lineage_has_the_git_revision_and_whether_files_differ_from_it(tmp_path,
     monkeypatch.setenv("DVC_EXP_NAME", "bold-bass")
     tags = lineage_tags(tmp_path)
     assert (tags["git_dirty"], tags["dvc_experiment"]) == ("true", "bold-bass")
+
+
+KILLED = """
+import os, signal, sys
+from genreflow.tracking.runs import start_run
+from genreflow.tracking.store import ensure_experiment, open_client
+from genreflow.tracking.study import study_run
+from genreflow.tracking.trials import StudyTrials
+root = sys.argv[1]
+client = open_client(root)
+experiment_id = ensure_experiment(client, root).experiment_id
+with start_run(client, experiment_id, "refit killed") as run:
+    with study_run(client, experiment_id, "genre-killed") as study:
+        trials = StudyTrials(study)
+        trials.start(0, {})
+        while trials.run_id(0) is None:
+            pass
+        study.writer.close()
+        print(run.run_id, study.run_id, trials.run_id(0), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_runs_of_killed_processes_are_ended_by_the_next_run(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_id, study_id, trial_id = done.stdout.split()
+    client = open_client(tmp_path)
+    experiment_id = ensure_experiment(client, tmp_path).experiment_id
+    elsewhere = client.create_run(experiment_id, tags={"genreflow.process": "another-host 1 1.0"}).info.run_id
+    unknown = client.create_run(experiment_id).info.run_id
+    with study_run(client, experiment_id, "genre-killed"):
+        assert [status(client, one) for one in (run_id, study_id, trial_id)] == ["FAILED", "RUNNING", "RUNNING"]
+        with start_run(client, experiment_id, "live") as live:
+            with start_run(client, experiment_id, "next"):
+                pass
+            assert status(client, live.run_id) == "RUNNING"
+    assert client.get_run(run_id).data.tags["error"]
+    assert [status(client, one) for one in (study_id, trial_id)] == ["FINISHED", "FAILED"]
+    assert [status(client, one) for one in (elsewhere, unknown)] == ["RUNNING", "RUNNING"]

@@ -1,6 +1,8 @@
 """A bundle as an MLflow model with the python_function flavour."""
 
+import contextlib
 import importlib.metadata
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -13,7 +15,9 @@ from mlflow.models import Model
 
 from genreflow.bundle import Bundle
 from genreflow.registry import pyfunc
+from genreflow.tracking.orphans import PROCESS, is_orphaned, process_tag
 from genreflow.tracking.runs import start_run
+from genreflow.tracking.store import local_path
 
 # Listed, since MLflow would otherwise import TensorFlow to infer them. genreflow itself is on no package index: it must
 # be installed where the model is loaded.
@@ -32,11 +36,34 @@ def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> Logg
     Returns
     -------
     LoggedModel
-        Of the run that trained the bundle; if this store does not have that run, of a new one.
+        Of the run that trained the bundle; if this store does not have that run, of a new one. It is to be registered
+        and then passed to `keep_model`: otherwise the next call deletes it, as that of a killed process.
     """
+    _delete_orphaned_models(client, experiment_id, bundle.name)
     run_id = _training_run(client, experiment_id, bundle)
-    mark = {"leaking": "true"} if bundle.leaking else {}
-    logged = client.create_logged_model(experiment_id, name=bundle.name, source_run_id=run_id, tags=mark)
+    tags = process_tag() | ({"leaking": "true"} if bundle.leaking else {})
+    logged = client.create_logged_model(experiment_id, name=bundle.name, source_run_id=run_id, tags=tags)
+    try:
+        _write_model(client, logged, bundle)
+        return client.finalize_logged_model(logged.model_id, "READY")
+    except BaseException:
+        with contextlib.suppress(MlflowException):
+            _delete_model(client, logged)
+        raise
+
+
+def keep_model(client: MlflowClient, model: LoggedModel) -> None:
+    """Mark a model as registered."""
+    client.delete_logged_model_tag(model.model_id, PROCESS)
+
+
+def find_bundle(model_dir: Path | str) -> Path:
+    """Return the folder of the bundle in a downloaded MLflow model; without one, the folder that should hold it."""
+    data = Path(model_dir, "data")
+    return next((path.parent for path in data.glob("*/bundle.json")), data)
+
+
+def _write_model(client: MlflowClient, logged: LoggedModel, bundle: Bundle) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         local = Path(temporary, "model")
         with warnings.catch_warnings():
@@ -50,19 +77,33 @@ def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> Logg
                     artifact_path=logged.artifact_location,
                     model_uuid=logged.model_id,
                     model_id=logged.model_id,
-                    run_id=run_id,
+                    run_id=logged.source_run_id,
                 ),
                 signature=pyfunc.SIGNATURE,
                 pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS],
             )
         client.log_model_artifacts(logged.model_id, str(local))
-    return client.finalize_logged_model(logged.model_id, "READY")
 
 
-def find_bundle(model_dir: Path | str) -> Path:
-    """Return the folder of the bundle in a downloaded MLflow model; without one, the folder that should hold it."""
-    data = Path(model_dir, "data")
-    return next((path.parent for path in data.glob("*/bundle.json")), data)
+def _delete_orphaned_models(client: MlflowClient, experiment_id: str, name: str) -> None:
+    """Delete models that a process was killed before it had registered."""
+    registered = {entry.source for entry in client.search_model_versions(f"name = '{name}'", max_results=10_000)}
+    token = None
+    while True:
+        page = client.search_logged_models([experiment_id], page_token=token)
+        for model in page:
+            if is_orphaned(model.tags) and model.artifact_location not in registered:
+                _delete_model(client, model)
+        if not (token := page.token):
+            return
+
+
+def _delete_model(client: MlflowClient, model: LoggedModel) -> None:
+    # The files first: without the model nobody would know them. MLflow itself leaves them.
+    folder = local_path(model.artifact_location)
+    if folder is not None and folder.parent.name == model.model_id:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+    client.delete_logged_model(model.model_id)
 
 
 def _training_run(client: MlflowClient, experiment_id: str, bundle: Bundle) -> str:

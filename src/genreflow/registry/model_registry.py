@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from genreflow.bundle import Bundle, BundleError, stamp
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.files import temporary_path
-from genreflow.registry.flavour import find_bundle, log_bundle
+from genreflow.registry.flavour import find_bundle, keep_model, log_bundle
 from genreflow.registry.gate import GateReport
 from genreflow.registry.model_card import DESCRIPTION, model_card, scalar_lineage
 from genreflow.registry.pointer import Champion, Pointer, read_pointer, write_pointer
@@ -273,6 +273,7 @@ class Registry:
             description=description,
             model_id=logged.model_id,
         )
+        keep_model(self.client, logged)
         return str(created.version)
 
     def _get(self, version: str) -> ModelVersion:

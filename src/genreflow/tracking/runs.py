@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput
 
+from genreflow.tracking.orphans import end_orphaned_runs, process_tag
 from genreflow.tracking.writer import MlflowWriter, RunHandle
 
 # What the UI shows in its column "Source".
@@ -95,7 +96,8 @@ def start_run(
     """Create a run that ends with the block.
 
     It ends as FINISHED; as KILLED if the block is interrupted; as FAILED, with a tag ``error``, if the block raises any
-    other exception. Then everything is written, or reported as lost if the store stays unreachable.
+    other exception. Then everything is written, or reported as lost if the store stays unreachable. Runs of killed
+    processes are ended first.
 
     Parameters
     ----------
@@ -105,8 +107,9 @@ def start_run(
     params, tags : mapping of str to any, optional
         Written as text.
     """
+    end_orphaned_runs(client, experiment_id)
     writer = MlflowWriter(client)
-    run = create_run(writer, experiment_id, name, params=params, tags=tags)
+    run = create_run(writer, experiment_id, name, params=params, tags=dict(tags or {}) | process_tag())
     try:
         with ending(run):
             yield run

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from genreflow.tracking.orphans import end_orphaned_runs, process_tag
 from genreflow.tracking.runs import SOURCE, LoggedRun, as_text, ending
 from genreflow.tracking.writer import CLOSE_TIMEOUT_S, MlflowWriter
 
@@ -57,6 +58,9 @@ def study_run(
         if not lead:
             yield run
             return
+        end_orphaned_runs(client, experiment_id, study=run.run_id)
+        for key, value in process_tag().items():  # before the status: other processes end orphaned runs
+            client.set_tag(run.run_id, key, value)
         client.update_run(run.run_id, status="RUNNING")
         run.set_tags(tags)
         with ending(run):

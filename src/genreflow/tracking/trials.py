@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from mlflow.entities import Metric, Run
 
 from genreflow.tracking.datasets import TrainingDataset
+from genreflow.tracking.orphans import PARENT, process_tag
 from genreflow.tracking.runs import SOURCE, LoggedRun, as_text
 from genreflow.tracking.system_metrics import SAMPLE_INTERVAL_S, SystemMetricsSampler
 from genreflow.tracking.writer import RunHandle, now_ms
 
-# Tags of a trial: the run of its study, and Optuna's number of the trial.
-PARENT, TRIAL = "mlflow.parentRunId", "genreflow.trial"
+# Tag of a trial: its number in Optuna.
+TRIAL = "genreflow.trial"
 # MLflow's status of a run, by how the trial ended.
 STATUS = {
     "finished": "FINISHED",
@@ -164,7 +165,7 @@ class StudyTrials:
 
     def _create(self, number: int, start_time: int, tags: Mapping[str, object] | None = None) -> str:
         """Create the run of a trial; if the response to an earlier attempt was lost, there is still only one run."""
-        tags = SOURCE | self._tags | dict(tags or {}) | {PARENT: self._study.run_id, TRIAL: number}
+        tags = SOURCE | self._tags | process_tag() | dict(tags or {}) | {PARENT: self._study.run_id, TRIAL: number}
         run = self._client.create_run(
             self._study.experiment_id, start_time=start_time, tags=as_text(tags), run_name=f"{self._name} {number}"
         )
