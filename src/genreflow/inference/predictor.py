@@ -197,12 +197,6 @@ class Predictor:
         )
 
 
-@cache
-def load_predictor(directory: Path | str) -> Predictor:
-    """Return the `Predictor` of a bundle: one per process, shared with the processes that are forked from it."""
-    return Predictor(directory)
-
-
 class _Meter:
     """Counts the samples of a stream of blocks and refuses silence, so that the file is read only once."""
 
