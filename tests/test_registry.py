@@ -343,6 +343,7 @@ def test_a_killed_registration_leaves_no_files_after_the_next_one(tmp_path, kill
 
 
 def test_a_failed_registration_leaves_no_files(registry, bundles, monkeypatch):
+    registry.register(bundles[1], metrics={})
     before = set((registry.root / "mlruns" / "models").iterdir())
     monkeypatch.setattr(registry.client, "finalize_logged_model", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
