@@ -34,6 +34,7 @@ def write_toy_bundle(
     temperature: float = 1.5,
     leaking: bool = False,
     lineage: dict | None = None,
+    keras_path: Path | None = None,
 ) -> Bundle:
     """Write a bundle whose logit k is proportional to the mean level of the k-th third of the mel bands."""
     bands, bins = SPEC.n_mels, 1 + SPEC.n_fft // 2
@@ -58,6 +59,7 @@ def write_toy_bundle(
     return write_bundle(
         directory,
         onnx=model.SerializeToString(),
+        keras_path=keras_path,
         labels=LABELS,
         spec=SPEC,
         bank=bank,
@@ -89,9 +91,11 @@ def write_toy_project(folder: Path) -> Path:
     cached = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "src" / "genreflow", folder / "src" / "genreflow", ignore=cached)
     hashes = {"train_tracks": ["ab", "cd"], "valid_tracks": ["ef"]}
-    write_toy_bundle(folder / "plain", abstain_below=0.4, lineage=hashes)
+    keras_path = folder / "fitted.keras"
+    keras_path.write_text("not for the bento")
+    write_toy_bundle(folder / "plain", abstain_below=0.4, lineage=hashes, keras_path=keras_path)
     stamp(folder / "plain", folder / "models" / "champion", version="3", metrics={"accuracy": 0.75})
-    beside = ("data/raw/a.wav", "mlruns/0/meta.yaml", "models/champion/model.keras", "src/genreflow/__pycache__/a.pyc")
+    beside = ("data/raw/a.wav", "mlruns/0/meta.yaml", "src/genreflow/__pycache__/a.pyc")
     for name in (".venv/bin/python", *beside):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("not for the bento")

@@ -81,6 +81,13 @@ def test_a_stamp_is_a_copy_with_the_same_hash(tmp_path):
     assert (again.version, again.hash) == ("8", plain.hash)
 
 
+def test_a_keras_file_that_the_bundle_does_not_list_is_refused(tmp_path):
+    write(tmp_path / "bundle")
+    (tmp_path / "bundle" / "model.keras").write_bytes(b"of another bundle")
+    with pytest.raises(BundleError, match=r"model\.keras"):
+        Bundle.load(tmp_path / "bundle")
+
+
 def test_the_keras_file_is_optional(tmp_path):
     (tmp_path / "some.keras").write_bytes(b"weights")
     bundle = write(tmp_path / "bundle", keras_path=tmp_path / "some.keras")

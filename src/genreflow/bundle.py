@@ -180,10 +180,11 @@ class Bundle:
         path = directory / METADATA_FILE
         metadata = _read_metadata(path)
         try:
-            for name in (ONNX_FILE, FILTER_BANK_FILE):
-                _check_file(directory / name, metadata["files"][name])
+            names = [ONNX_FILE, FILTER_BANK_FILE]
             if (directory / KERAS_FILE).exists():  # it may be left out: the service does not load it
-                _check_file(directory / KERAS_FILE, metadata["files"][KERAS_FILE])
+                names.append(KERAS_FILE)
+            for name in names:
+                _check_file(directory / name, metadata["files"].get(name))
             metadata |= {
                 "labels": tuple(metadata["labels"]),
                 "spec": FeatureSpec(**metadata["spec"]),
@@ -369,9 +370,11 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _check_file(path: Path, expected: str) -> None:
+def _check_file(path: Path, expected: str | None) -> None:
     if not path.is_file():
         raise _damaged(path, "must be there", "no such file")
+    if expected is None:
+        raise _damaged(path, f"must have a SHA-256 in {METADATA_FILE}", "none")
     found = sha256(path)
     if found != expected:
         raise _damaged(path, f"SHA-256 must be {expected}", found)
