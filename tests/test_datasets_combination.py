@@ -215,6 +215,8 @@ def run_check(root, tmp_path, monkeypatch):
     """Run the stage check with changed parameters of `data`."""
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load((root / "params.yaml").read_text())
+    Path("data").mkdir()
+    Path("data/tracks.csv").touch()
 
     def run(**data):
         Path("params.yaml").write_text(yaml.safe_dump({**content, "data": {**content["data"], **data}}))
@@ -227,8 +229,9 @@ def test_check_creates_the_folder_of_downloadable_sources(run_check, tmp_path):
     """DVC does not start a stage whose dependency does not exist."""
     run_check(source="fma", path="music/fma")
     run_check(source="combination", path="music/all", sources=[{"source": "fma", "path": "fma"}, LOCAL])
-    run_check(source="combination", path="music/local", sources=[LOCAL])
-    run_check(source="folder", path="music/folder")
+    for missing in ({"source": "combination", "path": "music/local", "sources": [LOCAL]}, {"path": "music/folder"}):
+        with pytest.raises(ParameterError, match=r"data\.path"):
+            run_check(**{"source": "folder", **missing})
     assert sorted(file.name for file in (tmp_path / "music").iterdir()) == ["all", "fma"]
 
 
@@ -249,7 +252,11 @@ def test_check_creates_the_folder_of_downloadable_sources(run_check, tmp_path):
 def test_check_refuses_invalid_parameters_and_writes_nothing(run_check, tmp_path, data, parameter):
     with pytest.raises(ParameterError, match=parameter):
         run_check(**data)
-    assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*")} == {
+        "params.yaml",
+        "data",
+        "data/tracks.csv",
+    }
 
 
 def make_tracks(numbers, *, groups: int, genre="a") -> list[Track]:

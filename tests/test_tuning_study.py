@@ -16,7 +16,7 @@ from genreflow.models import MODELS, Choice, Float, Int
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.previous_study import best_parameters_of_previous_study
 from genreflow.tuning.results import best_trial, count_trials, study_record, trials_table
-from genreflow.tuning.run_trial import InfeasibleError, TrialResult
+from genreflow.tuning.run_trial import InfeasibleError, TrialResult, mark_worker
 from genreflow.tuning.search_space import SearchSpace
 from genreflow.tuning.storage import exclusive, open_storage
 from genreflow.tuning.study import open_study, run_study, study_progress
@@ -241,6 +241,17 @@ def test_a_trial_whose_worker_died_before_its_first_heartbeat_is_repeated(storag
         time.sleep(1.1)
         assert requeue_orphaned_trials(study, opened) == {0}
     assert [retry_of(trial) for trial in study.get_trials() if trial.state.name == "WAITING"][-1] == 0
+
+
+def test_a_trial_whose_worker_died_before_optunas_thread_wrote_a_heartbeat_is_repeated(storage):
+    """The worker was killed just after its own entry, which comes with a heartbeat."""
+    opened = open_storage(storage, heartbeat_interval=1, grace_period=1)
+    study = open_study(TUNE, SPACE, opened, name="a-study")
+    mark_worker(study.ask(), opened)
+    with exclusive(opened):
+        assert requeue_orphaned_trials(study, opened) == set()
+        time.sleep(2.1)  # heartbeats are stored in whole seconds
+        assert requeue_orphaned_trials(study, opened) == {0}
 
 
 def test_a_worker_whose_trial_was_requeued_by_another_one_goes_on(storage):

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from genreflow.tuning.objectives import constraint_values, exceeded_limits, objective_values
@@ -230,8 +231,13 @@ class TrialRun:
             self._trial.set_user_attr("run_id", run_id)
 
 
-def mark_worker(trial: optuna.Trial) -> None:
-    """Write down which process runs a trial."""
+def mark_worker(trial: optuna.Trial, storage: RDBStorage) -> None:
+    """Write down which process runs a trial, after its first heartbeat.
+
+    Optuna's thread may write the first heartbeat later, and a trial that has none never becomes stale.
+    """
+    study_id = storage.get_study_id_from_name(trial.study.study_name)
+    storage.record_heartbeat(storage.get_trial_id_from_study_id_trial_number(study_id, trial.number))
     trial.set_user_attr(WORKER, {"host": socket.gethostname(), "pid": os.getpid()})
 
 

@@ -143,7 +143,7 @@ def run_study(
             resumed = True
             if progress.may_start:
                 study.sampler = _sampler(study, tune, parallel=parallel)
-                _run_next_trial(study, objective, progress, lock, tune=tune, space=space, tracker=tracker)
+                _run_next_trial(study, storage, objective, progress, lock, tune=tune, space=space, tracker=tracker)
                 continue
         if not progress.running:
             return
@@ -172,6 +172,7 @@ def study_progress(study: optuna.Study, tune: TuneParams) -> Progress:
 
 def _run_next_trial(
     study: optuna.Study,
+    storage: RDBStorage,
     objective: Objective,
     progress: Progress,
     lock: ExitStack,
@@ -187,7 +188,7 @@ def _run_next_trial(
     def evaluate(trial: optuna.Trial) -> list[float]:
         nonlocal taken_over
         try:
-            mark_worker(trial)
+            mark_worker(trial, storage)
         finally:
             lock.close()
         try:
