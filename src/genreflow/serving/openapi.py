@@ -32,7 +32,10 @@ _ABSTENTION = _CLASSIFICATION | {
     "confidence": 0.36,
     "probabilities": {"rock": 0.36, "jazz": 0.33, "blues": 0.31},
 }
-_UNDECODABLE = ("undecodable", "song.mp3 cannot be decoded as audio; wav, flac, ogg, opus and mp3 are supported.")
+_UNDECODABLE = (
+    "undecodable",
+    "song.mp3: must be audio such as wav, flac, ogg, opus or mp3; got a file that cannot be decoded.",
+)
 _BATCH = {
     "results": [
         {"file": "song.wav", **_CLASSIFICATION},
@@ -59,9 +62,9 @@ _ERRORS = {
         ("unauthorised", "The header 'Authorization: Bearer <token>' is required."),
     ),
     408: ("The upload stalled.", ("timeout", "The body must arrive without pauses of 15 s.")),
-    413: ("Too large, too long or too many files.", ("too_long", "song.wav is longer than 900 s.")),
+    413: ("Too large, too long or too many files.", ("too_long", "song.wav: must be at most 900 s long; got more.")),
     415: ("Not decodable.", _UNDECODABLE),
-    422: ("Decodable, but unusable.", ("unusable", "song.wav is silent from beginning to end.")),
+    422: ("Decodable, but unusable.", ("unusable", "song.wav: must contain sound; got silence.")),
     429: ("Too many concurrent requests.", ("overloaded", "Too many concurrent requests (limit 32); retry after 1 s.")),
     500: ("Internal error.", ("internal", "Internal error; the log has the details.")),
     504: ("Not answered in time.", ("too_slow", "The request could not be answered in time.")),
