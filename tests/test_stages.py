@@ -1,14 +1,17 @@
 """Steps of the stages that need neither DVC nor a fit, in a temporary project folder."""
 
 import logging
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from genreflow.files import write_json
-from genreflow.stages import STUDY, TRIALS, study_report
+from genreflow.stages import STUDY, TRIALS, study_report, study_worker
 from genreflow.stages.register import flat_metrics
 from genreflow.stages.train import curve_rows, fit_options
 from genreflow.tracking.store import ensure_experiment, open_client
@@ -97,3 +100,25 @@ def test_learning_curves_are_rows_from_epoch_1():
 def test_metrics_of_a_version_are_named_after_part_and_unit():
     metrics = {"test": {"track": {"accuracy": 0.5}, "segment": {"accuracy": 0.25}}}
     assert flat_metrics(metrics) == {"test_track_accuracy": 0.5, "test_segment_accuracy": 0.25}
+
+
+class TerminatesInFinalizer:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)  # the handler runs here, where an exception would be ignored
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(5)
+
+
+def delete_an_object() -> None:
+    TerminatesInFinalizer()
+    time.sleep(5)
+
+
+@pytest.mark.parametrize("interrupted", [terminate, delete_an_object])
+def test_sigterm_interrupts_a_study_wherever_it_arrives(interrupted):
+    with study_worker.sigterm_as_interrupt(), pytest.raises(KeyboardInterrupt):
+        interrupted()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 STORAGE_VARIABLE = "GENREFLOW_STORAGE"
 # TensorFlow's environment variables for the size of its thread pools.
 THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+# Pause until an interruption is raised again that would have been ignored.
+_RETRY_INTERRUPT_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def run_worker(*, lead: bool) -> Iterator[CompletedStudy]:
     experiment = ensure_experiment(client, PROJECT)
     tags = lineage_tags(PROJECT, **data.hashes, **data.split.tags)
     with (
-        _sigterm_as_interrupt(),
+        sigterm_as_interrupt(),
         study_run(
             client,
             experiment.experiment_id,
@@ -259,12 +262,31 @@ def _local_workers(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM.
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    Python ignores an exception that is raised in a finalizer or in the callback of a weak reference, and the signal
+    would be lost: there, it is raised a little later.
+    """
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        if _in_finalizer(frame):
+            signal.setitimer(signal.ITIMER_REAL, _RETRY_INTERRUPT_S)
+        else:
+            raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGALRM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _in_finalizer(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code.co_filename == weakref.__file__:
+            return True
+        frame = frame.f_back
+    return False
