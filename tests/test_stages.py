@@ -102,23 +102,27 @@ def test_metrics_of_a_version_are_named_after_part_and_unit():
     assert flat_metrics(metrics) == {"test_track_accuracy": 0.5, "test_segment_accuracy": 0.25}
 
 
-class TerminatesInFinalizer:
+class SendsSignalInFinalizer:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
     def __del__(self) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), self.number)
         time.sleep(0.01)  # the handler runs here, where an exception would be ignored
 
 
-def terminate() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
     time.sleep(5)
 
 
-def delete_an_object() -> None:
-    TerminatesInFinalizer()
+def send_in_finalizer(number: int) -> None:
+    SendsSignalInFinalizer(number)
     time.sleep(5)
 
 
-@pytest.mark.parametrize("interrupted", [terminate, delete_an_object])
-def test_sigterm_interrupts_a_study_wherever_it_arrives(interrupted):
-    with study_worker.sigterm_as_interrupt(), pytest.raises(KeyboardInterrupt):
-        interrupted()
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("interrupt", [send, send_in_finalizer])
+def test_a_signal_interrupts_a_study_wherever_it_arrives(interrupt, number):
+    with study_worker.signals_as_interrupts(), pytest.raises(KeyboardInterrupt):
+        interrupt(number)

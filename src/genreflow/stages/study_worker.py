@@ -39,6 +39,8 @@ STORAGE_VARIABLE = "GENREFLOW_STORAGE"
 THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 # Pause until an interruption is raised again that would have been ignored.
 _RETRY_INTERRUPT_S = 0.05
+# Signals that interrupt a trial: that of Ctrl-C, that of a batch system, and that of a postponed interruption.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def run_worker(*, lead: bool) -> Iterator[CompletedStudy]:
     experiment = ensure_experiment(client, PROJECT)
     tags = lineage_tags(PROJECT, **data.hashes, **data.split.tags)
     with (
-        sigterm_as_interrupt(),
+        signals_as_interrupts(),
         study_run(
             client,
             experiment.experiment_id,
@@ -262,8 +264,8 @@ def _local_workers(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM.
+def signals_as_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM, as on Ctrl-C.
 
     Python ignores an exception that is raised in a finalizer or in the callback of a weak reference, and the signal
     would be lost: there, it is raised a little later.
@@ -275,7 +277,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
         else:
             raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGALRM)}
+    previous = {number: signal.signal(number, interrupt) for number in SIGNALS}
     try:
         yield
     finally:
