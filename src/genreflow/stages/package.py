@@ -88,7 +88,9 @@ def prune_bentos(*, keep: int) -> None:
     import bentoml
 
     found = [
-        bento for bento in bentoml.bentos.list(MODEL_NAME) if bento.info.labels.get(PROJECT_LABEL) == project_label()
+        bento
+        for bento in bentoml.bentos.list()  # which raises if it is asked for a name that the store does not have
+        if bento.tag.name == MODEL_NAME and bento.info.labels.get(PROJECT_LABEL) == project_label()
     ]
     for bento in sorted(found, key=lambda bento: bento.info.creation_time, reverse=True)[keep:]:
         bentoml.bentos.delete(bento.tag)
