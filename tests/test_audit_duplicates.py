@@ -22,8 +22,8 @@ from genreflow.features.logmel import LogMel
 from genreflow.features.spec import FeatureSpec
 from genreflow.features.store import FeatureStore, update
 from genreflow.manifest.track import Track
+from gtzan_excerpts import GTZAN, needs_gtzan
 
-GTZAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan"
 RATE = 22050
 SPEC = FeatureSpec()
 # Spectrograms as published: 387 frames per clip, that is 12.9 per second, not averaged.
@@ -280,7 +280,7 @@ def test_hash_common_to_all_tracks_gives_no_candidates():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not GTZAN.is_dir(), reason="the GTZAN excerpts are not available")
+@needs_gtzan
 @pytest.mark.parametrize("spec", [SPEC, IMPORTED], ids=["audio", "imported"])
 def test_real_tracks(spec, tmp_path):
     frames, copies = {}, {}

@@ -15,9 +15,9 @@ from genreflow.datasets.params import DataParams
 from genreflow.datasets.sources import ingest
 from genreflow.errors import ParameterError
 from genreflow.manifest.manifest import Manifest
+from gtzan_excerpts import GTZAN, needs_gtzan
 
 RATE = 8000
-GTZAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan"
 
 
 def write_noise(path: Path, *, seed: int, seconds: float = 1.2, level: float = 0.3) -> Path:
@@ -354,7 +354,7 @@ def test_demo_data_are_ingested(run, tmp_path):
     assert all(track.group_source == "folder" and track.error is None for track in manifest.tracks)
 
 
-@pytest.mark.skipif(not GTZAN.is_dir(), reason="the GTZAN excerpts are not available")
+@needs_gtzan
 def test_real_tracks(run, tmp_path):
     manifest = run(GTZAN / "audio", tracks=GTZAN / "tracks.csv")
     assert manifest.tracks_per_genre == dict.fromkeys(manifest.genres, 6)

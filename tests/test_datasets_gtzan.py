@@ -33,9 +33,9 @@ from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import PARTS
 from genreflow.splits.make import make_split
 from genreflow.splits.params import SplitParams
+from gtzan_excerpts import GTZAN, needs_gtzan
 
 RATE = 22050
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan"
 # (group, part): tracks of two genres, of every part of the published split and none, and with an unknown artist.
 EXCERPTS = {
     "blues.00000": ("john lee hooker", "valid"),
@@ -450,9 +450,9 @@ def test_exact_duplicates_are_disjoint_and_identical_files_are_marked():
     ]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the GTZAN excerpts are not available")
+@needs_gtzan
 def test_artists_and_parts_agree_with_those_of_the_excerpts():
-    with open(REAL / "tracks.csv", encoding="utf-8", newline="") as file:
+    with open(GTZAN / "tracks.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     artists, split = published_artists(), published_split()
     assert len(rows) == 639

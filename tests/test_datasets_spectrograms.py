@@ -15,9 +15,7 @@ from genreflow.datasets.spectrograms import spectrogram_pieces
 from genreflow.errors import ParameterError
 from genreflow.splits.make import make_split
 from genreflow.splits.params import SplitParams
-
-GTZAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan"
-needs_gtzan = pytest.mark.skipif(not GTZAN.is_dir(), reason="the GTZAN excerpts are not available")
+from gtzan_excerpts import GTZAN, needs_gtzan
 
 BYTES = np.random.default_rng(0).integers(0, 256, (4, 6, 9), dtype=np.uint8)
 BYTES[:, 0, 0], BYTES[:, 0, 1] = 0, 255

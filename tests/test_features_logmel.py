@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import librosa
 import numpy as np
@@ -14,8 +13,7 @@ from genreflow.datasets.filterbank import load_or_make_filter_bank, make_filter_
 from genreflow.errors import AudioError, ParameterError
 from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.features.spec import FeatureSpec, FilterBank
-
-GTZAN = Path(__file__).parents[1] / ".." / "shared" / "data" / "gtzan"
+from gtzan_excerpts import GTZAN, needs_gtzan
 
 SPECS = {
     "default": FeatureSpec(),
@@ -252,7 +250,7 @@ def test_features_of_a_file_are_one_piece(tmp_path):
     np.testing.assert_array_equal(piece, np.concatenate(list(logmel(spec).frames([y]))))
 
 
-@pytest.mark.skipif(not (GTZAN / "logmel.npz").exists(), reason="needs GTZAN")
+@needs_gtzan
 def test_exact_reproduces_published_spectrograms():
     spec = FeatureSpec(level_reference="minmax", frames_kept=387)
     transform = logmel(spec)
