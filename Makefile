@@ -1,8 +1,11 @@
 # `make help` lists the targets. They run in the virtual environment .venv, which is made from requirements.lock.
 .DEFAULT_GOAL := help
-PYTHON ?= python3.11
+# The first that can create an environment (Debian has ensurepip in a package of its own). The lock holds for both.
+PYTHON ?= $(shell for p in python3.11 python3.12; do $$p -c "import ensurepip" 2> /dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# Of the environment, with the caches that pip needs meanwhile.
+INSTALLED_MB := 5000
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export BENTOML_DO_NOT_TRACK := True
@@ -14,7 +17,11 @@ help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || { free=$$(df -Pm . | awk 'NR == 2 { print $$4 }'); [ "$$free" -ge $(INSTALLED_MB) ] || { \
+	echo "make: $(CURDIR) must have $(INSTALLED_MB) MB of free disk space for the environment; got $$free MB." >&2; exit 2; }; }
+	@test -x $(BIN)/python || { if [ -n "$(PYTHON)" ]; then "$(PYTHON)" -m venv $(VENV); \
+	elif command -v uv > /dev/null; then uv venv --quiet --seed --python 3.12 $(VENV); \
+	else echo "make: Python 3.11 or 3.12 must be installed (Debian and Ubuntu: with its package python3.12-venv), or uv, which downloads a Python: https://docs.astral.sh/uv" >&2; exit 2; fi; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
