@@ -1,17 +1,14 @@
 """Steps of the stages that need neither DVC nor a fit, in a temporary project folder."""
 
 import logging
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from genreflow.files import write_json
-from genreflow.stages import STUDY, TRIALS, study_report, study_worker
+from genreflow.stages import STUDY, TRIALS, study_report
 from genreflow.stages.register import flat_metrics
 from genreflow.stages.train import curve_rows, fit_options
 from genreflow.tracking.store import ensure_experiment, open_client
@@ -100,29 +97,3 @@ def test_learning_curves_are_rows_from_epoch_1():
 def test_metrics_of_a_version_are_named_after_part_and_unit():
     metrics = {"test": {"track": {"accuracy": 0.5}, "segment": {"accuracy": 0.25}}}
     assert flat_metrics(metrics) == {"test_track_accuracy": 0.5, "test_segment_accuracy": 0.25}
-
-
-class SendsSignalInFinalizer:
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __del__(self) -> None:
-        os.kill(os.getpid(), self.number)
-        time.sleep(0.01)  # the handler runs here, where an exception would be ignored
-
-
-def send(number: int) -> None:
-    os.kill(os.getpid(), number)
-    time.sleep(5)
-
-
-def send_in_finalizer(number: int) -> None:
-    SendsSignalInFinalizer(number)
-    time.sleep(5)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("interrupt", [send, send_in_finalizer])
-def test_a_signal_interrupts_a_study_wherever_it_arrives(interrupt, number):
-    with study_worker.signals_as_interrupts(), pytest.raises(KeyboardInterrupt):
-        interrupt(number)

@@ -5,13 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from genreflow.cores import usable_cores
@@ -21,6 +19,7 @@ from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
 from genreflow.stages import FEATURES, FILTERS, PROJECT
 from genreflow.stages.inputs import Data
+from genreflow.tuning.interruption import Interruption
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.search_space import SearchSpace, study_name
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:  # TensorFlow, MLflow and Optuna take ten seconds to import; p
 
     from genreflow.tracking.runs import LoggedRun
     from genreflow.tuning.fit_trial import FitTrial
+    from genreflow.tuning.run_trial import Objective
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +37,6 @@ logger = logging.getLogger(__name__)
 STORAGE_VARIABLE = "GENREFLOW_STORAGE"
 # TensorFlow's environment variables for the size of its thread pools.
 THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-# Pause until an interruption is raised again that would have been ignored.
-_RETRY_INTERRUPT_S = 0.05
-# Signals that interrupt a trial: that of Ctrl-C, that of a batch system, and that of a postponed interruption.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ def run_worker(*, lead: bool) -> Iterator[CompletedStudy]:
     experiment = ensure_experiment(client, PROJECT)
     tags = lineage_tags(PROJECT, **data.hashes, **data.split.tags)
     with (
-        signals_as_interrupts(),
+        Interruption() as interruption,
         study_run(
             client,
             experiment.experiment_id,
@@ -148,7 +144,8 @@ def run_worker(*, lead: bool) -> Iterator[CompletedStudy]:
         ) as run,
     ):
         study = _open_study(plan, storage)
-        _run_trials(plan, study, storage, run, tags, lead=lead, workers=workers)
+        objective = interruption.guard(_objective(plan))
+        _run_trials(plan, study, storage, run, objective, tags, lead=lead, workers=workers)
         yield CompletedStudy(study, plan.params.tune, data, run, tags)
 
 
@@ -176,6 +173,7 @@ def _run_trials(
     study: "optuna.Study",
     storage: "RDBStorage",
     run: "LoggedRun",
+    objective: "Objective",
     tags: dict[str, str],
     *,
     lead: bool,
@@ -196,7 +194,7 @@ def _run_trials(
             run_study(
                 study,
                 storage,
-                _objective(plan),
+                objective,
                 tune=plan.params.tune,
                 space=plan.space,
                 tracker=trials,
@@ -261,34 +259,3 @@ def _local_workers(number: int) -> Iterator[None]:
         if code := process.returncode:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
             logger.warning("worker %d %s; the study was completed without it", process.pid, how)
-
-
-@contextmanager
-def signals_as_interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM, as on Ctrl-C.
-
-    Python ignores an exception that is raised in a finalizer or in the callback of a weak reference, and the signal
-    would be lost: there, it is raised a little later.
-    """
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        if _in_finalizer(frame):
-            signal.setitimer(signal.ITIMER_REAL, _RETRY_INTERRUPT_S)
-        else:
-            raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, interrupt) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _in_finalizer(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_name == "__del__" or frame.f_code.co_filename == weakref.__file__:
-            return True
-        frame = frame.f_back
-    return False
