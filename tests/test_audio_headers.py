@@ -58,9 +58,8 @@ def test_a_truncated_header_declares_no_length(cut):
     assert read_header(io.BytesIO(wav()[:cut])).frames == 0
 
 
-def test_other_files_declare_nothing(tmp_path):
-    (tmp_path / "text").write_text("no music, but enough of it to be a header")
-    assert read_header(tmp_path / "text") == read_header(tmp_path / "none") == HeaderInfo()
+def test_other_files_declare_nothing():
+    assert read_header(io.BytesIO(b"no music, but enough of it to be a header")) == HeaderInfo()
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])

@@ -57,7 +57,7 @@ def test_saving_replaces_the_file_instead_of_editing_it(tmp_path):
     assert cached.read_bytes() == before != path.read_bytes()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2, "tracks": 3}', '{"version": 2, "tracks": [{}]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 3, "tracks": 3}', '{"version": 3, "tracks": [{}]}'])
 def test_file_that_is_no_manifest_is_refused(tmp_path, text):
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(ParameterError, match=r"m\.json: must be a manifest"):

@@ -1,13 +1,16 @@
 """From an audio file to a mono waveform at a given sample rate, block by block. Silence is no error here."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import soxr
 
-from genreflow.audio.readers import READ_SAMPLES, Reader, Source, open_reader, source_name
-from genreflow.errors import AudioError
+from genreflow.audio.blocks import MAX_SAMPLE_RATE, READ_SAMPLES, Block, Reader
+from genreflow.audio.input_file import Source, source_name
+from genreflow.audio.levels import Levels
+from genreflow.audio.readers import open_reader
+from genreflow.errors import AudioError, counted
 
 # 120 dB above full scale. A float file beyond it holds no audio, and its power would overflow float32.
 MAX_AMPLITUDE = 1e6
@@ -15,24 +18,96 @@ MAX_AMPLITUDE = 1e6
 # small file of little content could take minutes to decode.
 MAX_SAMPLES_PER_SECOND = 200_000
 
+T = TypeVar("T")
+
+
+class OppositeChannels(Exception):
+    """The channels of a file cancel each other, so that what was made of their mean is void."""
+
+
+def decode_mono(
+    source: Source,
+    consume: Callable[[Iterator[np.ndarray]], T],
+    *,
+    sample_rate: int | None,
+    block_seconds: float = 30.0,
+    max_seconds: float | None = None,
+    name: str | None = None,
+) -> tuple[T, Levels]:
+    """Decode a file to mono and process its blocks.
+
+    Training and service share this, so that both mix the channels in the same way: see `genreflow.audio.levels`. A file
+    whose channels cancel each other is decoded twice, and `consume` is called twice.
+
+    Parameters
+    ----------
+    source : path or binary file object
+    consume : callable
+        From the blocks that `iter_mono` yields, all of which it must take, to a result.
+    sample_rate, block_seconds, max_seconds, name
+        As in `iter_mono`.
+
+    Returns
+    -------
+    result : object
+        What `consume` returned.
+    levels : Levels
+        Of the channels at the native sample rate.
+
+    Raises
+    ------
+    AudioError, OSError
+        As `iter_mono`.
+    """
+    levels = Levels()
+
+    def blocks(channel: int | None = None) -> Iterator[np.ndarray]:
+        return iter_mono(
+            source,
+            sample_rate=sample_rate,
+            block_seconds=block_seconds,
+            max_seconds=max_seconds,
+            name=name,
+            levels=levels if channel is None else None,
+            channel=channel,
+        )
+
+    try:
+        return consume(blocks()), levels
+    except OppositeChannels:
+        return consume(blocks(levels.loudest)), levels
+
 
 def iter_mono(
-    source: Source, *, sample_rate: int, block_seconds: float = 30.0, max_seconds: float | None = None
+    source: Source,
+    *,
+    sample_rate: int | None,
+    block_seconds: float = 30.0,
+    max_seconds: float | None = None,
+    name: str | None = None,
+    levels: Levels | None = None,
+    channel: int | None = None,
 ) -> Iterator[np.ndarray]:
-    """Decode a file block by block in constant memory: average the channels, then resample (soxr, high quality).
+    """Decode a file block by block in constant memory: mix the channels, then resample (soxr, high quality).
 
     A truncated file yields what it holds. Exceptions are raised by the iterator, not by the call.
 
     Parameters
     ----------
     source : path or binary file object
-    sample_rate : int > 0 [Hz]
-        Sample rate of the blocks.
+    sample_rate : int > 0 [Hz] or None
+        Sample rate of the blocks; None: that of the beginning of the file.
     block_seconds : float > 0 [s]
         Duration of a block.
     max_seconds : float > 0 [s], optional
         Maximum duration of the source. The samples of all its channels are limited too, to `MAX_SAMPLES_PER_SECOND`
         times that.
+    name : str, optional
+        Name of the source in error messages; by default its path or the name of the file object.
+    levels : Levels, optional
+        Measures the channels.
+    channel : int >= 0, optional
+        The channel to use instead of the mean of all.
 
     Yields
     ------
@@ -44,21 +119,19 @@ def iter_mono(
     AudioError
         Code ``undecodable``: no decoder reads it. ``unusable``: no samples, or samples that are not finite or out of
         range. ``too_long``: more than `max_seconds`, raised as soon as that is certain.
+    OppositeChannels
+        At the end, without `channel`: the mean of the channels must not be used.
+    OSError
+        The source cannot be read.
     """
-    size = max(1, round(block_seconds * sample_rate))
-    held: list[np.ndarray] = []
-    count = 0
-    with open_reader(source) as reader:
-        for y in _mono_chunks(reader, source_name(source), sample_rate, max_seconds):
-            while count + len(y) >= size:
-                cut = size - count
-                yield np.concatenate([*held, y[:cut]])
-                held, count, y = [], 0, y[cut:]
-            if len(y):
-                held.append(y)
-                count += len(y)
-    if count:
-        yield np.concatenate(held)
+    name = name or source_name(source)
+    levels = levels or Levels()
+    with open_reader(source, name=name) as reader:
+        rate = sample_rate or reader.sample_rate
+        blocks = iter_native(reader, name=name, max_seconds=max_seconds)
+        yield from _regroup(_resampled(_mono(blocks, levels, channel), rate), max(1, round(block_seconds * rate)))
+    if channel is None and levels.cancelled_db is not None:
+        raise OppositeChannels
 
 
 def load(source: Source, *, sample_rate: int | None = None, max_seconds: float | None = None) -> tuple[np.ndarray, int]:
@@ -88,15 +161,11 @@ def load(source: Source, *, sample_rate: int | None = None, max_seconds: float |
     """
     with open_reader(source) as reader:
         rate = sample_rate or reader.sample_rate
-        return np.concatenate(list(_mono_chunks(reader, source_name(source), rate, max_seconds))), rate
+    y, _ = decode_mono(source, lambda blocks: np.concatenate(list(blocks)), sample_rate=rate, max_seconds=max_seconds)
+    return y, rate
 
 
-def peak_level(flat: np.ndarray) -> float:
-    """Return the largest absolute sample, or NaN if there is one."""
-    return float(np.maximum(flat.max(), -flat.min()))
-
-
-def iter_native(reader: Reader, *, name: str, max_seconds: float | None, size: int) -> Iterator[np.ndarray]:
+def iter_native(reader: Reader, *, name: str, max_seconds: float | None) -> Iterator[Block]:
     """Read blocks at the native sample rate, and check their samples.
 
     Parameters
@@ -106,62 +175,110 @@ def iter_native(reader: Reader, *, name: str, max_seconds: float | None, size: i
         Name of the source in error messages.
     max_seconds : float > 0 [s] or None
         As in `iter_mono`.
-    size : int
-        Maximum samples per channel of a block; at least 1 is read.
 
     Yields
     ------
-    block : np.ndarray [shape=(n, channels), dtype=float32], n > 0
+    Block
+        At least one sample of each channel.
 
     Raises
     ------
     AudioError
-        Code ``unusable`` or ``too_long``, as in `iter_mono`.
+        Code ``undecodable``, ``unusable`` or ``too_long``, as in `iter_mono`.
     """
-    limit = math.inf
-    if max_seconds is not None:
-        limit = max_seconds * min(reader.sample_rate, MAX_SAMPLES_PER_SECOND / reader.channels)
-    frames, declared = 0, reader.frames if reader.frames_trusted else 0
+    seconds, samples = reader.declared if reader.trusted else 0.0, 0
+    _check_length(name, seconds, reader.channels * reader.sample_rate * seconds, reader, max_seconds)
+    seconds = 0.0
     while True:
-        if max(frames, declared) > limit:
-            seconds = limit / reader.sample_rate
-            many = "" if seconds == max_seconds else f", with {reader.channels} channels at {reader.sample_rate} Hz"
-            raise AudioError("too_long", f"{name}: must be at most {seconds:g} s long{many}; got more.")
-        block = reader.read(max(1, size))
-        if not len(block):
+        block = reader.read(max(1, READ_SAMPLES // reader.channels))
+        channels, size = block.samples.shape
+        if not size:
             break
-        frames += len(block)
-        if not peak_level(block.reshape(-1)) <= MAX_AMPLITUDE:  # also false for NaN
+        if not 1 <= block.sample_rate <= MAX_SAMPLE_RATE:
+            raise AudioError(
+                "undecodable",
+                f"{name}: must have a sample rate between 1 and {MAX_SAMPLE_RATE} Hz; got {block.sample_rate} Hz.",
+            )
+        seconds += size / block.sample_rate
+        samples += size * channels
+        _check_length(name, seconds, samples, reader, max_seconds)
+        if not peak_level(block.samples.reshape(-1)) <= MAX_AMPLITUDE:  # also false for NaN
             raise AudioError(
                 "unusable",
                 f"{name}: samples must be finite and at most {MAX_AMPLITUDE:g} (full scale is 1); got NaN, infinity or "
                 "more.",
             )
         yield block
-    if not frames:
+    if not samples:
         raise AudioError("unusable", f"{name}: must contain audio; got no samples.")
 
 
-def _mono_chunks(reader: Reader, name: str, sample_rate: int, max_seconds: float | None) -> Iterator[np.ndarray]:
-    """Yield float32 [shape=(n,)] at `sample_rate`, in chunks of varying length."""
-    # The output is limited too: with a declared rate of 1 Hz, each sample would become `sample_rate` of them.
-    size = int(READ_SAMPLES // reader.channels * min(1.0, reader.sample_rate / sample_rate))
-    blocks = iter_native(reader, name=name, max_seconds=max_seconds, size=size)
-    if reader.sample_rate == sample_rate:
-        yield from map(_mix_down, blocks)
+def _check_length(name: str, seconds: float, samples: float, reader: Reader, max_seconds: float | None) -> None:
+    if max_seconds is None:
         return
-    stream = soxr.ResampleStream(reader.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
-    for block in blocks:
-        yield stream.resample_chunk(_mix_down(block))
-    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+    if seconds > max_seconds:
+        raise AudioError("too_long", f"{name}: must be at most {max_seconds:g} s long; got more.")
+    if samples > max_seconds * MAX_SAMPLES_PER_SECOND:
+        limit = max_seconds * MAX_SAMPLES_PER_SECOND / (reader.sample_rate * reader.channels)
+        many = f"with {counted(reader.channels, 'channel')} at {reader.sample_rate} Hz"
+        raise AudioError("too_long", f"{name}: must be at most {limit:g} s long, {many}; got more.")
 
 
-def _mix_down(block: np.ndarray) -> np.ndarray:
-    """Average the channels by adding columns: NumPy's mean over a short axis takes five times as long."""
-    if block.shape[1] == 1:
-        return block[:, 0]
-    mono = block[:, 0] + block[:, 1]
-    for channel in range(2, block.shape[1]):
-        mono += block[:, channel]
-    mono *= np.float32(1 / block.shape[1])
-    return mono
+def _mono(blocks: Iterator[Block], levels: Levels, channel: int | None) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the mean of the channels, or one of them, with its sample rate."""
+    for samples, sample_rate in blocks:
+        if channel is None:
+            yield levels.add(samples), sample_rate
+        else:
+            yield samples[min(channel, len(samples) - 1)], sample_rate
+
+
+def _resampled(chunks: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
+    """Yield float32 [shape=(n,)] at `sample_rate`, in chunks of varying length.
+
+    Each part of a joined file is resampled from its own sample rate.
+    """
+    stream: soxr.ResampleStream | None = None
+    native = 0
+    for y, rate in chunks:
+        if rate != native:
+            if stream is not None:
+                yield _finish(stream)
+            stream = None
+            if rate != sample_rate:
+                stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+            native = rate
+        if stream is None:
+            yield y
+            continue
+        # With a declared rate of 1 Hz, each sample would become `sample_rate` of them.
+        size = max(1, int(READ_SAMPLES * min(1.0, rate / sample_rate)))
+        for begin in range(0, len(y), size):
+            yield stream.resample_chunk(y[begin : begin + size])
+    if stream is not None:
+        yield _finish(stream)
+
+
+def _finish(stream: soxr.ResampleStream) -> np.ndarray:
+    return stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
+def _regroup(chunks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Yield the samples of chunks in blocks of `size`, the last of which may be shorter."""
+    held: list[np.ndarray] = []
+    count = 0
+    for y in chunks:
+        while count + len(y) >= size:
+            cut = size - count
+            yield np.concatenate([*held, y[:cut]])
+            held, count, y = [], 0, y[cut:]
+        if len(y):
+            held.append(y)
+            count += len(y)
+    if count:
+        yield np.concatenate(held)
+
+
+def peak_level(flat: np.ndarray) -> float:
+    """Return the largest absolute sample, or NaN if there is one."""
+    return float(np.maximum(flat.max(), -flat.min()))

@@ -1,7 +1,8 @@
-"""What the headers of WAV and AU files declare, for the cases that libsndfile silently works around.
+"""What the headers of WAV, AU and MP3 files declare, for the cases that the decoders silently work around.
 
 libsndfile truncates a declared length to that of the file, ignores samples after a declared length that is too small,
-and prefers the first of two sample rates in one header. These are signs of a truncated file, or of an edited header.
+and prefers the first of two sample rates in one header. FFmpeg estimates the length of an mp3 that declares none. These
+are signs of a truncated file, or of an edited header.
 """
 
 import os
@@ -9,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from genreflow.audio.readers import Source
+from genreflow.audio.input_file import InputFile
 
 _CHUNK = struct.Struct("<4sI")
 _FORMAT = struct.Struct("<HHIIHH")  # tag, channels, sample rate, bytes per second, bytes per frame, bits per sample
@@ -19,6 +20,9 @@ _AU = struct.Struct(">4s5I")  # magic, offset, bytes of data, encoding, sample r
 _AU_SAMPLE_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 # Streams, whose length is unknown when the header is written, have 0 there or one of the largest numbers.
 _UNKNOWN_LENGTH = 0x7FFF0000
+# Samples per channel of an MPEG audio frame, by version (3 is MPEG-1) and layer (1 is III, 3 is I) as coded.
+_MPEG_SAMPLES = {(3, 3): 384, (3, 2): 1152, (3, 1): 1152, (2, 1): 576, (0, 1): 576}
+_MPEG_HEAD = 192  # bytes of the first frame that have the tag with the number of frames
 
 
 @dataclass(frozen=True)
@@ -33,45 +37,56 @@ class HeaderInfo:
         Samples per channel after the declared ones.
     sample_rate : int > 0 [Hz] or None
         Sample rate that the bytes per second imply, if it differs from the declared sample rate.
+    empty : bool
+        Whether a WAV file declares no samples and has none either.
     """
 
     frames: int = 0
     undeclared: int = 0
     sample_rate: int | None = None
+    empty: bool = False
 
 
-def read_header(source: Source) -> HeaderInfo:
-    """Read the header of a RIFF/WAVE or AU file; the result is empty for other and for truncated headers.
+def read_header(file: BinaryIO | InputFile) -> HeaderInfo:
+    """Read the header of a RIFF/WAVE, AU or MP3 file; the result is empty for others and for truncated headers.
 
     Parameters
     ----------
-    source : path or seekable binary file object
+    file : seekable binary file object
 
     Returns
     -------
     HeaderInfo
     """
-    if not isinstance(source, str | os.PathLike):
-        source.seek(0)
-        return _read(source)
-    try:
-        with open(source, "rb") as file:
-            return _read(file)
-    except OSError:
-        return HeaderInfo()
-
-
-def _read(file: BinaryIO) -> HeaderInfo:
-    head = file.read(_AU.size)
+    file.seek(0)
+    head = file.read(_MPEG_HEAD)
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return _read_wave(file)
-    if head[:4] == b".snd" and len(head) == _AU.size:
-        _, offset, size, encoding, _, channels = _AU.unpack(head)
+    if head[:4] == b".snd" and len(head) >= _AU.size:
+        _, offset, size, encoding, _, channels = _AU.unpack_from(head)
         return _header_info(file, offset, size, channels * _AU_SAMPLE_BYTES.get(encoding, 0), None)
-    return HeaderInfo()
+    return HeaderInfo(frames=_mpeg_frames(head))
 
 
-def _read_wave(file: BinaryIO) -> HeaderInfo:
+def _mpeg_frames(head: bytes) -> int:
+    """Return the samples that the Xing, Info or VBRI tag in the first frame of an mp3 declares; 0 if it has none."""
+    if len(head) < _MPEG_HEAD or head[0] != 0xFF or head[1] < 0xE0:
+        return 0
+    version, mono = head[1] >> 3 & 3, head[3] >> 6 == 3
+    samples = _MPEG_SAMPLES.get((version, head[1] >> 1 & 3), 0)
+    side_information = (17 if mono else 32) if version == 3 else (9 if mono else 17)
+    tag, flags, frames = struct.unpack_from(">4sII", head, 4 + side_information)
+    if tag in (b"Xing", b"Info"):
+        # Number of frames and of bytes, seek table and quality are optional; delay and padding, 12 bits each, follow
+        # 21 bytes behind them.
+        at = 12 + side_information + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
+        added = int.from_bytes(head[at + 21 : at + 24], "big")
+        return max(0, frames * samples - (added >> 12) - (added & 0xFFF)) if flags & 1 else 0
+    tag, frames = struct.unpack_from(">4s10xI", head, 36)
+    return frames * samples if tag == b"VBRI" else 0
+
+
+def _read_wave(file: BinaryIO | InputFile) -> HeaderInfo:
     frame_bytes, other_rate = 0, None
     file.seek(12)
     while len(head := file.read(_CHUNK.size)) == _CHUNK.size:
@@ -88,9 +103,11 @@ def _read_wave(file: BinaryIO) -> HeaderInfo:
     return HeaderInfo(sample_rate=other_rate)
 
 
-def _header_info(file: BinaryIO, start: int, size: int, frame_bytes: int, other_rate: int | None) -> HeaderInfo:
+def _header_info(
+    file: BinaryIO | InputFile, start: int, size: int, frame_bytes: int, other_rate: int | None
+) -> HeaderInfo:
     """Return the info for a file whose header declares `size` bytes of samples from `start` on."""
-    if not frame_bytes or not size or size >= _UNKNOWN_LENGTH:
+    if not frame_bytes or size >= _UNKNOWN_LENGTH:
         return HeaderInfo(sample_rate=other_rate)
     stop = start + size + size % 2
     rest = max(0, file.seek(0, os.SEEK_END) - stop)
@@ -98,6 +115,8 @@ def _header_info(file: BinaryIO, start: int, size: int, frame_bytes: int, other_
         file.seek(stop)
         if _is_chunk(file.read(_CHUNK.size), rest):
             rest = 0
+    if not size:  # a stream, unless nothing follows
+        return HeaderInfo(sample_rate=other_rate, empty=not rest)
     return HeaderInfo(size // frame_bytes, rest // frame_bytes, other_rate)
 
 

@@ -4,40 +4,18 @@ Silence raises no exception here: `inspect` returns peak and RMS, and its caller
 """
 
 import hashlib
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from genreflow.audio.decode import iter_native, peak_level
 from genreflow.audio.headers import read_header
-from genreflow.audio.readers import READ_SAMPLES, Source, open_reader, source_name
+from genreflow.audio.input_file import Source, source_name
+from genreflow.audio.levels import Levels
+from genreflow.audio.readers import open_file, open_reader
 
 # Three consecutive samples at this level are not the peak of a wave, but a clipped one.
 CLIPPED_LEVEL = 0.999
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What the header of a file declares.
-
-    Parameters
-    ----------
-    sample_rate : int in [1, 768000] [Hz]
-    channels : int > 0
-    frames : int >= 0
-        Declared samples per channel, which may be wrong; 0 if the header does not declare them.
-    duration : float >= 0 [s]
-        ``frames / sample_rate``.
-    format : str
-        Container, in libsndfile's words ("WAV", "FLAC", "MP3"), or "FFMPEG".
-    """
-
-    sample_rate: int
-    channels: int
-    frames: int
-    duration: float
-    format: str
 
 
 @dataclass(frozen=True)
@@ -48,8 +26,10 @@ class AudioFacts:
     ----------
     sample_rate : int in [1, 768000] [Hz]
     channels : int > 0
+        Both at the beginning: joined files may have several.
     declared : float >= 0 [s]
-        Duration in the header, 0 if it does not declare one. Much more than `duration` indicates a truncated file.
+        Duration in the header, 0 if it does not declare one or may only estimate it. Much more than `duration`
+        indicates a truncated file.
     duration : float > 0 [s]
         Decoded duration.
     peak : float >= 0
@@ -58,7 +38,12 @@ class AudioFacts:
         Root mean square of the samples of all channels.
     clipped : float in [0, 1]
         Share of the samples in runs of at least three, within a channel, of 0.999 or more. Runs are not continued from
-        one block of 1 MB to the next.
+        one block of 256 kB to the next.
+    cancelled_db : float > 0 or None [dB]
+        How far the mean of the channels is below that of unrelated channels of the same levels, if they cancel each
+        other so that the loudest one is used; None for others.
+    constant_offset : float or None
+        Level of a file that is a constant offset, without sound.
     undeclared : float >= 0 [s]
         Duration of the samples after the declared end of a WAV or AU file; they are not decoded.
     declared_sample_rate : int > 0 [Hz] or None
@@ -74,31 +59,11 @@ class AudioFacts:
     peak: float
     rms: float
     clipped: float
+    cancelled_db: float | None
+    constant_offset: float | None
     undeclared: float
     declared_sample_rate: int | None
     hash: str
-
-
-def probe(source: Source) -> AudioInfo:
-    """Read the header of a file.
-
-    Parameters
-    ----------
-    source : path or binary file object
-
-    Returns
-    -------
-    AudioInfo
-
-    Raises
-    ------
-    AudioError
-        Code ``undecodable``.
-    """
-    with open_reader(source) as reader:
-        return AudioInfo(
-            reader.sample_rate, reader.channels, reader.frames, reader.frames / reader.sample_rate, reader.format
-        )
 
 
 def inspect(source: Source, *, max_seconds: float | None = None) -> AudioFacts:
@@ -119,28 +84,31 @@ def inspect(source: Source, *, max_seconds: float | None = None) -> AudioFacts:
     AudioError
         As `genreflow.audio.decode.iter_mono`.
     """
-    header = read_header(source)
+    name = source_name(source)
+    with open_file(source) as file:
+        header = read_header(file)
     with open_reader(source) as reader:
-        digest = hashlib.sha256(f"{reader.sample_rate} Hz {reader.channels} ch\n".encode())
-        frames, peak, energy, clipped = 0, 0.0, 0.0, 0
-        size = READ_SAMPLES // reader.channels
-        for block in iter_native(reader, name=source_name(source), max_seconds=max_seconds, size=size):
-            digest.update(block.data)
-            flat = block.reshape(-1)
-            frames += len(block)
-            block_peak = peak_level(flat)
-            peak = max(peak, block_peak)
-            if block_peak >= CLIPPED_LEVEL:  # most blocks of most music need no count
+        digest, kind, levels = hashlib.sha256(), None, Levels()
+        seconds, samples, clipped = 0.0, 0, 0
+        for block, sample_rate in iter_native(reader, name=name, max_seconds=max_seconds):
+            if kind != (kind := (sample_rate, len(block))):
+                digest.update(f"{sample_rate} Hz {len(block)} ch\n".encode())
+            digest.update(np.ascontiguousarray(block.T).data)
+            levels.add(block)
+            seconds += block.shape[1] / sample_rate
+            samples += block.size
+            if peak_level(block.reshape(-1)) >= CLIPPED_LEVEL:  # most blocks of most music need no count
                 clipped += _count_clipped(block)
-            energy += float(np.dot(flat, flat))
         return AudioFacts(
             sample_rate=reader.sample_rate,
             channels=reader.channels,
-            declared=(header.frames or reader.frames) / reader.sample_rate,
-            duration=frames / reader.sample_rate,
-            peak=peak,
-            rms=math.sqrt(energy / (frames * reader.channels)),
-            clipped=clipped / (frames * reader.channels),
+            declared=header.frames / reader.sample_rate or reader.declared,
+            duration=seconds,
+            peak=levels.peak,
+            rms=levels.rms,
+            clipped=clipped / samples,
+            cancelled_db=levels.cancelled_db,
+            constant_offset=levels.constant_offset,
             undeclared=header.undeclared / reader.sample_rate,
             declared_sample_rate=header.sample_rate,
             hash=digest.hexdigest(),
@@ -150,8 +118,8 @@ def inspect(source: Source, *, max_seconds: float | None = None) -> AudioFacts:
 def _count_clipped(block: np.ndarray) -> int:
     """Count the samples in runs of at least three at full scale, channel by channel."""
     full = np.abs(block) >= CLIPPED_LEVEL
-    middle = full[:-2] & full[1:-1] & full[2:]
+    middle = full[:, :-2] & full[:, 1:-1] & full[:, 2:]
     in_run = np.zeros_like(full)
     for shift in range(3):
-        in_run[shift : shift + len(middle)] |= middle
+        in_run[:, shift : shift + middle.shape[1]] |= middle
     return int(np.count_nonzero(in_run))

@@ -38,6 +38,24 @@ def _check_silence(tracks: Iterable[Track], params: AuditParams) -> Iterator[Fau
             yield _fault(track, "silent", message)
 
 
+def _check_offset(tracks: Iterable[Track], params: AuditParams) -> Iterator[Fault]:
+    for track in tracks:
+        offset = track.constant_offset
+        if offset is not None and 20 * math.log10(abs(offset)) >= params.silence_db:  # a smaller one is silence
+            message = f"{track.path}: must contain sound; got a constant offset of {offset:.3g}."
+            yield _fault(track, "constant_offset", message)
+
+
+def _check_phase(tracks: Iterable[Track], _: AuditParams) -> Iterator[Fault]:
+    for track in tracks:
+        if track.cancelled_db is not None:
+            message = (
+                f"{track.path}: channels must not cancel each other; got a mean {track.cancelled_db:.0f} dB below "
+                "that of unrelated channels, so the loudest one is used."
+            )
+            yield _fault(track, "opposite_phase", message)
+
+
 def _check_duration(tracks: Iterable[Track], params: AuditParams) -> Iterator[Fault]:
     for track in tracks:
         if track.duration is not None and track.duration < params.min_seconds:
@@ -52,7 +70,7 @@ def _check_declared_length(tracks: Iterable[Track], _: AuditParams) -> Iterator[
     for track in tracks:
         if track.duration is None:
             continue
-        declared = track.declared_duration or 0  # FFmpeg's formats declare no length
+        declared = track.declared_duration or 0  # most compressed formats declare none, or an estimate
         if declared - track.duration > LENGTH_TOLERANCE:
             message = f"{track.path}: declares {declared:.2f} s but decodes to {track.duration:.2f} s, which are used."
             yield _fault(track, "truncated", message)
@@ -106,7 +124,9 @@ def _check_artist_genres(tracks: Iterable[Track], _: AuditParams) -> Iterator[Fa
 CHECKS: tuple[Callable[[Iterable[Track], AuditParams], Iterator[Fault]], ...] = (
     _check_readable,
     _check_silence,
+    _check_offset,
     _check_duration,
+    _check_phase,
     _check_declared_length,
     _check_sample_rate,
     _check_clipping,

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from genreflow.audio.readers import AUDIO_SUFFIXES
+from genreflow.audio.formats import AUDIO_SUFFIXES
 from genreflow.audit.faults import Audit
 from genreflow.audit.manifest import audit_manifest
 from genreflow.audit.params import AuditParams

@@ -36,6 +36,9 @@ KINDS: dict[str, Kind] = {
     "too_long": Kind("Too long", True, "The file is longer than the limit."),
     "no_features": Kind("No features", True, "The file decodes, but no spectrogram could be computed from it."),
     "silent": Kind("Silent", True, "The peak is below audit.silence_db."),
+    "constant_offset": Kind(
+        "Constant offset", True, "All samples have the same value, or nearly: an offset without sound."
+    ),
     "too_short": Kind("Too short", True, "The track is shorter than audit.min_seconds."),
     "conflicting_labels": Kind(
         "Conflicting labels",
@@ -52,11 +55,17 @@ KINDS: dict[str, Kind] = {
         "The same recording at another level, offset, speed or codec. Both tracks are used, but only in the same part "
         "of a split.",
     ),
+    "opposite_phase": Kind(
+        "Opposite phase",
+        False,
+        "The channels cancel each other, as of a cable with swapped wires. Their mean would be rounding noise: the "
+        "loudest channel is used instead, in training and by the service.",
+    ),
     "truncated": Kind(
         "Truncated",
         False,
         "The header declares more audio than the file holds, as after an interrupted download. The audio that is there "
-        "is used.",
+        "is used. Found in formats whose header has the exact length: wav, au, flac, mp4, and mp3 with a Xing tag.",
     ),
     "declared_length": Kind(
         "Wrong declared length", False, "The file holds more audio than the header declares. The declared part is used."

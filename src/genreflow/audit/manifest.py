@@ -37,10 +37,12 @@ def audit_manifest(
     `too_long`            decoding
     `no_features`         the feature store
     `silent`              the peak
+    `constant_offset`     the samples, without their mean
     `too_short`           the duration; for imported spectrograms, the number of frames
     `conflicting_labels`  exact and near-duplicates
     `duplicate`           the hash of samples or spectrogram; one copy is kept
     `near_duplicate`      fingerprints of the features
+    `opposite_phase`      the levels of the channels and of their mean
     `truncated`           the declared and the decoded duration
     `declared_length`     the declared duration and the size of the file
     `declared_rate`       the header

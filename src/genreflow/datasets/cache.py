@@ -13,7 +13,7 @@ from genreflow.manifest.manifest import Manifest
 # Fields of a track that decoding measures.
 _MEASURED = (
     "duration", "declared_duration", "undeclared_duration", "hash", "sample_rate", "declared_sample_rate", "channels",
-    "peak", "rms", "clipped",
+    "peak", "rms", "clipped", "cancelled_db", "constant_offset",
 )  # fmt: skip
 
 
@@ -45,7 +45,7 @@ class IngestCache:
             tracks = Manifest.load(manifest_path).tracks
         except ParameterError:
             return cls()
-        # Tracks with an error are decoded again: a decoder may have been installed since.
+        # Tracks with an error are decoded again: the reason may be gone, such as a file that could not be read.
         facts = {
             track.path: {name: getattr(track, name) for name in _MEASURED} for track in tracks if track.error is None
         }

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from genreflow.audio.readers import AUDIO_SUFFIXES
+from genreflow.audio.formats import AUDIO_SUFFIXES
 from genreflow.datasets import folder as folders
 from genreflow.datasets import spectrograms
 from genreflow.datasets.fma.source import is_fma

@@ -9,8 +9,8 @@ from joblib import Parallel, delayed
 from tinytag import TinyTag
 from tqdm import tqdm
 
+from genreflow.audio.formats import AUDIO_SUFFIXES
 from genreflow.audio.properties import inspect
-from genreflow.audio.readers import AUDIO_SUFFIXES
 from genreflow.datasets.importing import import_file, require_folder
 from genreflow.datasets.labels import artist_key, with_artist
 from genreflow.datasets.layout import find_files, is_inside, tracks_from_paths
@@ -86,7 +86,7 @@ def measure_tracks(tracks: Iterable[Track], path: Path, options: IngestOptions) 
 
 
 def _run(jobs: list, path: Path, options: IngestOptions) -> list[Track]:
-    # Threads: libsndfile, hashing and copying release the GIL, and processes would take longer to start.
+    # Threads: decoders, hashing and copying release the GIL, and processes would take longer to start.
     results = Parallel(n_jobs=options.n_jobs, prefer="threads", return_as="generator")(jobs)
     tracks: list[Track] = list(
         tqdm(results, total=len(jobs), desc="inspect", unit="track", disable=not options.progress)
@@ -161,6 +161,8 @@ def _measure(track: Track, folder: Path) -> Track:
         peak=round(facts.peak, 6),
         rms=round(facts.rms, 6),
         clipped=round(facts.clipped, 6),
+        cancelled_db=None if facts.cancelled_db is None else round(facts.cancelled_db, 1),
+        constant_offset=None if facts.constant_offset is None else round(facts.constant_offset, 6),
     )
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import scipy
 import soundfile
@@ -73,5 +74,6 @@ def _describe(probe: Path) -> dict[str, object]:
         "scipy": scipy.__version__,
         "soxr": soxr.__version__,
         "libsndfile": soundfile.__libsndfile_version__,
+        "FFmpeg": av.ffmpeg_version_info,
         f"directory {probe.parent}": f"shared and {writable}" if probe.exists() else "not shared",
     }

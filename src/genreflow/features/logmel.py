@@ -12,8 +12,8 @@ import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-from genreflow.audio.decode import iter_mono
-from genreflow.audio.readers import Source
+from genreflow.audio.decode import decode_mono
+from genreflow.audio.input_file import Source
 from genreflow.errors import AudioError
 from genreflow.features.spec import FeatureSpec, FilterBank
 
@@ -186,11 +186,16 @@ def logmel_pieces(source: Source, logmel: LogMel) -> list[np.ndarray]:
 
     Raises
     ------
-    AudioError
+    AudioError, OSError
         As `genreflow.audio.decode.iter_mono` does.
     """
-    blocks = iter_mono(source, sample_rate=logmel.spec.sample_rate, block_seconds=logmel.spec.clip_seconds)
-    return [np.concatenate(list(logmel.frames(blocks)))]
+    frames, _ = decode_mono(
+        source,
+        lambda blocks: np.concatenate(list(logmel.frames(blocks))),
+        sample_rate=logmel.spec.sample_rate,
+        block_seconds=logmel.spec.clip_seconds,
+    )
+    return [frames]
 
 
 def _clips(blocks: Iterable[np.ndarray], size: int, *, rest: int) -> Iterator[np.ndarray]:

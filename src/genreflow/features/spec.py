@@ -16,7 +16,7 @@ from genreflow.files import atomic_file
 from genreflow.frozen import FrozenModel
 
 # Part of every feature key. Increase it if, and only if, the same spec gives other values than before.
-FEATURE_VERSION = 2
+FEATURE_VERSION = 3
 
 LevelReference = Literal["max", "minmax", "full_scale"]
 

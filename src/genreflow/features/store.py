@@ -241,7 +241,7 @@ def _compute(
         ):
             failed += messages
             yield locations, {}
-        # Try those again on this machine: a worker may lack ffmpeg, or access to the file.
+        # Try those again on this machine: a worker may lack access to the file.
         yield from _compute(directory, spec, sorted(failed), payloads, compute, n_jobs, None)
         return
     import joblib  # not at the top: the service does not install it

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from genreflow.audio.readers import AUDIO_SUFFIXES
+from genreflow.audio.formats import AUDIO_SUFFIXES
 from genreflow.errors import ParameterError
 from genreflow.files import name_from_utf8, require_regular
 

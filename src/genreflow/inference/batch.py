@@ -221,7 +221,7 @@ def _results(files: list[Path], predictor: Predictor, n_jobs: int, scheduler: st
 
     failed = []
     for result in iter_results_on_dask(scheduler, files, predictor.bundle):
-        # Try again here: the worker may lack ffmpeg, or access to the file.
+        # Try again here: the worker may lack access to the file.
         if result.get("error", {}).get("code") in ("undecodable", "unreadable"):
             failed.append(Path(result["file"]))
         else:

@@ -1,6 +1,6 @@
 """From an audio file to a prediction: the service, the command line and the evaluation share this code."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -9,8 +9,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import onnxruntime
 
-from genreflow.audio.decode import iter_mono
-from genreflow.audio.readers import source_name
+from genreflow.audio.decode import decode_mono
+from genreflow.audio.input_file import source_name
+from genreflow.audio.levels import Levels
 from genreflow.bundle import Bundle
 from genreflow.errors import AudioError, GenreflowError
 from genreflow.evaluation.calibration import softmax
@@ -22,8 +23,8 @@ from genreflow.features.segments import iter_segments
 BATCH, LARGE_BATCH, LARGE_BYTES = 8, 4, 20_000_000
 # How often a bundle is read that is replaced again and again.
 LOAD_ATTEMPTS = 5
-# Largest peak that counts as silence: -100 dBFS, a third of the smallest step of 16 bits.
-SILENCE_PEAK = 1e-5
+# Largest peak that counts as silence: -80 dBFS, above the dither of 16 bits.
+SILENCE_PEAK = 1e-4
 
 
 @dataclass(frozen=True)
@@ -154,22 +155,37 @@ class Predictor:
         Raises
         ------
         AudioError
-            Code ``undecodable``, ``too_long``, or ``unusable``: no samples, samples out of range, or silence.
+            Code ``undecodable``, ``too_long``, or ``unusable``: no samples, samples out of range, silence, or nothing
+            but a constant offset.
+        OSError
+            The source cannot be read.
         """
         spec, length = self.bundle.spec, self.bundle.segment_frames
-        meter = _Meter(name or source_name(source))
-        blocks = iter_mono(
-            source, sample_rate=spec.sample_rate, block_seconds=spec.clip_seconds, max_seconds=max_seconds
+
+        def predict(blocks: Iterator[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray], int, bool]:
+            starts, probabilities, short = [], [], False
+            counter = _Counter()
+            frames = self._logmel.frames(counter.count(blocks))
+            for start, segments, is_short in iter_segments(
+                frames, length=length, hop=self.bundle.segment_hop, batch=self._batch
+            ):
+                starts.append(start)
+                probabilities.append(softmax(self.logits(segments), self.bundle.temperature))
+                short |= is_short
+            return starts, probabilities, counter.samples, short
+
+        name = name or source_name(source)
+        (starts, probabilities, samples, short), levels = decode_mono(
+            source,
+            predict,
+            sample_rate=spec.sample_rate,
+            block_seconds=spec.clip_seconds,
+            max_seconds=max_seconds,
+            name=name,
         )
-        starts, probabilities, short = [], [], False
-        for start, segments, is_short in iter_segments(
-            self._logmel.frames(meter.measure(blocks)), length=length, hop=self.bundle.segment_hop, batch=self._batch
-        ):
-            starts.append(start)
-            probabilities.append(softmax(self.logits(segments), self.bundle.temperature))
-            short |= is_short
+        _require_sound(levels, name)
         by_segment = np.concatenate(probabilities)
-        duration = meter.samples / spec.sample_rate
+        duration = samples / spec.sample_rate
         return self._summarise(np.concatenate(starts), by_segment, duration=duration, short=short)
 
     def _summarise(self, starts: np.ndarray, by_segment: np.ndarray, *, duration: float, short: bool) -> Prediction:
@@ -197,19 +213,27 @@ class Predictor:
         )
 
 
-class _Meter:
-    """Counts the samples of a stream of blocks and refuses silence, so that the file is read only once."""
+class _Counter:
+    """Counts the samples of a stream of blocks."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.samples, self.peak = name, 0, 0.0
+    def __init__(self) -> None:
+        self.samples = 0
 
-    def measure(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def count(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:
             self.samples += len(block)
-            self.peak = max(self.peak, float(block.max()), -float(block.min()))
             yield block
-        if self.peak < SILENCE_PEAK:
-            raise AudioError("unusable", f"{self.name}: must contain sound; got silence.")
+
+
+def _require_sound(levels: Levels, name: str) -> None:
+    """Refuse what has no sound, whose features would be those of rounding noise."""
+    if levels.constant_offset is not None:
+        found = f"a constant offset of {levels.constant_offset:.3g}"
+    elif levels.sound_peak < SILENCE_PEAK:
+        found = "silence"
+    else:
+        return
+    raise AudioError("unusable", f"{name}: must contain sound; got {found}.")
 
 
 @cache

@@ -17,7 +17,7 @@ from genreflow.files import json_line, read_json, write_text
 from genreflow.manifest.track import Track
 
 # Increase it when the facts of a track are measured differently: older manifests are then not reused.
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 
 # Above this share of tracks without a known artist, no split can be relied on to be artist-disjoint.
 MAX_UNGROUPED = 0.1

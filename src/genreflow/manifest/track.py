@@ -44,6 +44,11 @@ class Track:
         Largest absolute sample and root mean square; full scale is 1.
     clipped : float in [0, 1] or None
         Share of samples that are flat at full scale.
+    cancelled_db : float > 0 or None [dB]
+        How far the mean of the channels is below that of unrelated channels, if they cancel each other so that the
+        loudest one is used; see `genreflow.audio.levels`.
+    constant_offset : float or None
+        Level of a file that is a constant offset, without sound.
     entries : tuple of (int, int) or None
         For spectrograms: start and stop row of each piece in the array at `path`.
     error : dict or None
@@ -66,6 +71,8 @@ class Track:
     peak: float | None = None
     rms: float | None = None
     clipped: float | None = None
+    cancelled_db: float | None = None
+    constant_offset: float | None = None
     entries: tuple[tuple[int, int], ...] | None = None
     error: dict[str, str] | None = None
 

@@ -21,7 +21,7 @@ from genreflow.tracking.store import local_path
 
 # Listed, since MLflow would otherwise import TensorFlow to infer them. genreflow itself is on no package index: it must
 # be installed where the model is loaded.
-REQUIREMENTS = ("numpy", "onnxruntime", "pandas", "scipy", "soundfile", "soxr")
+REQUIREMENTS = ("av", "numpy", "onnxruntime", "pandas", "scipy", "soundfile", "soxr")
 
 
 def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> LoggedModel:

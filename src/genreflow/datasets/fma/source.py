@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from genreflow.audio.readers import AUDIO_SUFFIXES
+from genreflow.audio.formats import AUDIO_SUFFIXES
 from genreflow.datasets.fma import archives
 from genreflow.datasets.fma.archives import SUBSETS
 from genreflow.datasets.fma.labelling import Unlabelled, make_labeller

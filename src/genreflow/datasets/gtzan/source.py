@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from genreflow.audio.readers import AUDIO_SUFFIXES
+from genreflow.audio.formats import AUDIO_SUFFIXES
 from genreflow.datasets.folder import import_tracks
 from genreflow.datasets.gtzan.archive import Archive, download, mismatching_files, published_checksums
 from genreflow.datasets.gtzan.facts import GENRES, TRACK_IDS, published_artists, published_split
