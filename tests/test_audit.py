@@ -1,6 +1,7 @@
 """The audit finds every kind of fault."""
 
 import json
+import re
 import struct
 from dataclasses import replace
 
@@ -322,6 +323,65 @@ def test_first_of_several_duplicates_is_kept():
     c, a, b = tracks
     assert left_out([c, replace(a, split="test"), b]) == {"b", "c"}
     assert left_out([c, a, replace(b, split="test")]) == {"a", "c"}
+
+
+def genre_of(name: str, *seconds: float | None, **fields) -> list[Track]:
+    return [
+        Track(
+            id=f"{name}/{n}",
+            genre=name,
+            path=f"{name}/{n}.wav",
+            group=f"{name}{n}",
+            group_source="folder",
+            hash=f"{name}{n}",
+            **{"duration": s, **fields},
+        )
+        for n, s in enumerate(seconds)
+    ]
+
+
+def audit_of(*genres: list[Track], **params) -> Audit:
+    manifest = Manifest.from_tracks("folder", [track for genre in genres for track in genre])
+    return audit_manifest(manifest, None, AuditParams(**params))
+
+
+def test_the_largest_share_of_one_track_in_its_genre_is_reported():
+    audit = audit_of(genre_of("clips", 30, 30, 40), genre_of("mixes", 30, 7200, 30), genre_of("one", 100.0))
+    assert {genre: (largest.track, round(largest.share, 3)) for genre, largest in audit.largest_tracks.items()} == {
+        "clips": ("clips/2", 0.4),
+        "mixes": ("mixes/1", 0.992),
+        "one": ("one/0", 1.0),
+    }
+    assert rows(audit) == [("mixes/1", "dominant", False)]
+    assert {"mixes/1.wav", "audit.track_share", "0.99"} <= set(re.split("[ ;:,]+", audit.faults[0].message))
+    lines = {line.split()[0]: line.split()[-1] for line in format_audit(audit, more="").splitlines() if line}
+    assert (lines["clips"], lines["mixes"], lines["one"]) == ("40%", "99%", "100%")
+    assert audit.to_dict()["largest_tracks"]["mixes"]["share"] == 0.9917
+
+
+@pytest.mark.parametrize(
+    ("seconds", "share", "flagged"),
+    [
+        ((30, 91), 0.5, True),
+        ((30, 90), 0.5, False),  # not more than three times as long as the other one
+        ((30,), 0.5, False),
+        ((30,) * 100 + (2900,), 0.5, False),
+        ((30,) * 100 + (2900,), 0.25, True),
+        ((7200, 7200, 30), 0.5, False),
+        ((30, 30, None), 0.5, False),
+    ],
+)
+def test_a_track_is_flagged_if_it_dominates_its_genre(seconds, share, flagged):
+    audit = audit_of(genre_of("a", *seconds), track_share=share)
+    assert [code for _, code, _ in rows(audit)] == ["dominant"] * flagged
+    assert not audit.left_out
+
+
+def test_tracks_that_are_left_out_have_no_share():
+    silent = genre_of("b", 7200, peak=0.0)[0]
+    audit = audit_of([*genre_of("a", 30, 30, peak=0.5), replace(silent, genre="a")])
+    assert audit.largest_tracks["a"].share == 0.5
+    assert "dominant" not in audit.counts
 
 
 def test_published_faults_are_compared_with_the_audit():

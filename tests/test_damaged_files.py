@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from genreflow.audit.faults import Audit, Fault
+from genreflow.audit.faults import Audit, Fault, LargestTrack
 from genreflow.datasets.cache import IngestCache, signatures_path
 from genreflow.errors import ParameterError
 from genreflow.manifest.manifest import Manifest
@@ -42,7 +42,9 @@ def write_manifest(path: Path) -> None:
 def write_audit(path: Path) -> None:
     fault = Fault("a/0", "silent", "a/0.wav: is silent.", True)
     genres = {genre: {"tracks": 9, "usable": 8} for genre in "ab"}
-    Audit((fault,), {"silent": 1}, genres, clusters=(("a/1", "a/2"),), notes=("a note",)).save(path)
+    largest = {"a": LargestTrack("a/1", 9, 30.5, 300.0)}
+    clusters = (("a/1", "a/2"),)
+    Audit((fault,), {"silent": 1}, genres, clusters, notes=("a note",), largest_tracks=largest).save(path)
 
 
 def write_split(path: Path) -> None:

@@ -18,7 +18,8 @@ from genreflow.audit.manifest import audit_manifest
 from genreflow.audit.params import AuditParams
 from genreflow.cli import cli
 from genreflow.features.spec import FeatureSpec
-from genreflow.features.store import FeatureStore, update
+from genreflow.features.store import FeatureStore
+from genreflow.features.update import update
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 from genreflow.reporting.audit.histogram import histogram
@@ -103,6 +104,15 @@ def test_the_page_counts_tracks_and_shows_distributions(page):
     for title in ("Duration", "Level", "Sample rates", "Genres"):
         assert f"<h3>{title}" in text
     assert "22 050 Hz" in text
+
+
+def test_the_page_shows_the_largest_share_of_one_track(page):
+    text, report, _ = page
+    card = text[text.index("<h3>Largest share of one track") :]
+    shown = re.findall(r'<i title="([^"]+)"><i style="width: ([\d.]+)%">', card[: card.index("</div>\n</div>")])
+    assert [(html.unescape(track), float(share)) for track, share in shown] == [
+        (largest.track, round(100 * largest.share, 1)) for largest in report.largest_tracks.values()
+    ]
 
 
 def test_the_page_lists_published_faults_and_whether_the_audit_finds_them(page):

@@ -1,6 +1,6 @@
 """Results of an audit, as written to audit.json."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,31 @@ class Fault:
     code: str
     message: str
     leave_out: bool
+
+
+@dataclass(frozen=True)
+class LargestTrack:
+    """The longest usable track of a genre.
+
+    Parameters
+    ----------
+    track : str
+        Id of the track.
+    tracks : int > 0
+        Number of usable tracks of the genre.
+    seconds, genre_seconds : float > 0 [s]
+        Its duration, and that of all usable tracks of the genre.
+    """
+
+    track: str
+    tracks: int
+    seconds: float
+    genre_seconds: float
+
+    @property
+    def share(self) -> float:
+        """Its share of the genre's audio, in (0, 1]."""
+        return self.seconds / self.genre_seconds
 
 
 @dataclass(frozen=True)
@@ -84,6 +109,8 @@ class Audit:
         Published faults of those tracks that belong to GTZAN.
     compared : bool
         Whether near-duplicates were searched for.
+    largest_tracks : dict of str to LargestTrack
+        By genre; without the genres whose durations are unknown.
     notes : tuple of str
         Those of the manifest: what was ignored, assumed or is unknown.
     """
@@ -95,6 +122,7 @@ class Audit:
     pairs: tuple[NearDuplicate, ...] = ()
     published: tuple[PublishedFaultCheck, ...] = ()
     compared: bool = False
+    largest_tracks: dict[str, LargestTrack] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -127,6 +155,9 @@ class Audit:
             "genres": self.genres,
             "counts": self.counts,
             "near_duplicates_compared": self.compared,
+            "largest_tracks": {
+                genre: asdict(track) | {"share": round(track.share, 4)} for genre, track in self.largest_tracks.items()
+            },
             "faults": [asdict(fault) for fault in self.faults],
             "clusters": self.clusters,
             "near_duplicates": [asdict(pair) for pair in self.pairs],

@@ -82,6 +82,12 @@ KINDS: dict[str, Kind] = {
         "More than audit.clipped_share of the samples are flat at full scale, three or more in a row: the recording or "
         "the master is too loud.",
     ),
+    "dominant": Kind(
+        "Dominates its genre",
+        False,
+        "More than audit.track_share of the genre's audio is this track, which is much longer than the others. An "
+        "epoch has few of its segments (segments.track_cap), but the genre has little other music.",
+    ),
     "artist_in_genres": Kind(
         "Artist in several genres",
         False,

@@ -11,6 +11,7 @@ from genreflow.audit.kinds import KINDS
 from genreflow.audit.params import AuditParams
 from genreflow.audit.published import check_published_faults
 from genreflow.audit.recordings import recording_clusters, recording_faults
+from genreflow.audit.shares import dominant_faults, largest_tracks
 from genreflow.features.store import FeatureStore
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
@@ -47,6 +48,7 @@ def audit_manifest(
     `declared_length`     the declared duration and the size of the file
     `declared_rate`       the header
     `clipped`             decoding
+    `dominant`            the durations of the usable tracks of a genre
     `artist_in_genres`    the groups
     ====================  =============================================================
 
@@ -75,6 +77,9 @@ def audit_manifest(
         pairs = find_near_duplicates(_unique_by_hash(compared_tracks), store, cache=fingerprints, progress=progress)
     clusters = recording_clusters(compared_tracks, pairs)
     faults += recording_faults(compared_tracks, clusters, pairs)
+    left_out = {fault.track for fault in faults if fault.leave_out}
+    largest = largest_tracks((track for track in manifest.tracks if track.id not in left_out), store)
+    faults += dominant_faults(largest, manifest.by_id, params)
     order = list(KINDS)
     faults.sort(key=lambda fault: (fault.track, order.index(fault.code), fault.message))
     damaged = {fault.track for fault in faults if fault.code in _DAMAGE}
@@ -86,6 +91,7 @@ def audit_manifest(
         pairs=tuple(pairs),
         published=check_published_faults(manifest.tracks, clusters, damaged),
         compared=store is not None and params.near_duplicates,
+        largest_tracks=largest,
         notes=manifest.notes,
     )
 

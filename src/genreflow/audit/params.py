@@ -13,4 +13,10 @@ class AuditParams(FrozenModel):
     clipped_share: float = Field(
         default=0.001, ge=0, le=1, description="tracks with a larger share of clipped samples are flagged"
     )
+    track_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="tracks with a larger share of their genre's audio are flagged, if much longer than the others",
+    )
     near_duplicates: bool = Field(default=True, description="find copies at another level, offset, speed or codec")

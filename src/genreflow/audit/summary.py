@@ -8,6 +8,7 @@ from genreflow.errors import counted
 from genreflow.files import one_line
 
 _SHOWN = 10
+_LARGEST = "largest track, share of audio"
 
 
 def format_audit(audit: Audit, *, shown: int = _SHOWN, more: str) -> str:
@@ -44,8 +45,11 @@ def format_audit(audit: Audit, *, shown: int = _SHOWN, more: str) -> str:
 def _genre_table(audit: Audit) -> list[str]:
     genres = {one_line(genre): counts for genre, counts in audit.genres.items()}
     width = max(len("genre"), *map(len, genres))
-    lines = [f"{'genre':<{width}}  tracks  usable"]
-    lines += [f"{genre:<{width}}  {counts['tracks']:>6}  {counts['usable']:>6}" for genre, counts in genres.items()]
+    largest = {one_line(genre): track for genre, track in audit.largest_tracks.items()}
+    lines = [f"{'genre':<{width}}  tracks  usable" + (f"  {_LARGEST}" if largest else "")]
+    for genre, counts in genres.items():
+        share = f"  {largest[genre].share:>{len(_LARGEST)}.0%}" if genre in largest else ""
+        lines.append(f"{genre:<{width}}  {counts['tracks']:>6}  {counts['usable']:>6}{share}")
     lines.append(f"{'all':<{width}}  {audit.tracks:>6}  {audit.usable:>6}")
     left_out = audit.tracks - audit.usable
     faults = f"{left_out} left out, {audit.flagged} flagged" if audit.faults else "no faults"

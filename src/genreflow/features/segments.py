@@ -1,6 +1,7 @@
 """Segments: the fixed-length sequences of base log-mel frames that a model takes."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -47,6 +48,31 @@ def count_segments(pieces: Iterable[int], length: int, hop: int) -> int:
         As in `segment_starts`.
     """
     return sum(len(segment_starts(n_frames, length, hop)) for n_frames in pieces)
+
+
+def limit_per_track(counts: Sequence[int] | np.ndarray, cap: float | None) -> np.ndarray:
+    """Limit the segments of each track to a multiple of the median, so that no long track dominates the others.
+
+    Parameters
+    ----------
+    counts : sequence of int > 0 [shape=(n_tracks,)]
+        Segments of each track.
+    cap : float >= 1 or None
+        Largest number, as a multiple of the median of `counts`; None: no limit.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_tracks,), dtype=int64]
+
+    Examples
+    --------
+    >>> limit_per_track([23, 14, 3563, 14], 2.0).tolist()
+    [23, 14, 37, 14]
+    """
+    counts = np.asarray(counts, np.int64)
+    if cap is None or not len(counts):
+        return counts
+    return np.minimum(counts, math.ceil(cap * float(np.median(counts))))
 
 
 def iter_segments(

@@ -81,7 +81,7 @@ def load_segments(task: Task, store: FeatureStore) -> TaskSegments:
         A part has no track with features.
     """
     protocol = task.architecture.protocol
-    params = SegmentParams(seconds=protocol.seconds, hop_seconds=protocol.hop_seconds)
+    params = SegmentParams(seconds=protocol.seconds, hop_seconds=protocol.hop_seconds, track_cap=None)
     data = load_training_data(store, task.manifest, task.split, params)
     if task.part == "valid":
         return TaskSegments(data, None)

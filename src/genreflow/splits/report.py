@@ -42,6 +42,36 @@ def count_tracks(
     return counts
 
 
+def largest_tracks(
+    tracks: Sequence[Track], segments: Mapping[str, int], epoch_segments: Mapping[str, int]
+) -> dict[str, dict[str, Any]]:
+    """Find the track with the most segments of each genre.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        Training tracks.
+    segments, epoch_segments : dict of str to int > 0
+        Number of segments by track id: all of them, and those that an epoch draws.
+
+    Returns
+    -------
+    dict
+        ``{genre: {"track", "segments", "share", "epoch_segments", "epoch_share"}}``; the shares are those of the
+        genre's segments, in (0, 1].
+    """
+    largest = {}
+    for genre in sorted({track.genre for track in tracks if track.id in segments}):
+        ids = [track.id for track in tracks if track.genre == genre and track.id in segments]
+        longest = max(ids, key=lambda track_id: (segments[track_id], track_id))
+        row: dict[str, Any] = {"track": longest}
+        for prefix, counts in (("", segments), ("epoch_", epoch_segments)):
+            row[f"{prefix}segments"] = counts[longest]
+            row[f"{prefix}share"] = round(counts[longest] / sum(counts[track_id] for track_id in ids), 4)
+        largest[genre] = row
+    return largest
+
+
 def measure_leakage(
     parts: Mapping[Part, Sequence[str]], groups: Mapping[str, str], recordings: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:

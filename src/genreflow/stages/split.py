@@ -4,13 +4,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from genreflow.audit.faults import Audit
+from genreflow.features.segments import limit_per_track
 from genreflow.features.store import FeatureStore
-from genreflow.files import write_json
+from genreflow.files import one_line, write_json
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import PARTS
 from genreflow.params import load_params
 from genreflow.splits.make import make_split
-from genreflow.splits.report import count_tracks, leakage_table
+from genreflow.splits.report import count_tracks, largest_tracks, leakage_table
 from genreflow.splits.split import Split
 from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_REPORT
 from genreflow.stages.inputs import Data
@@ -29,13 +30,18 @@ def main() -> None:
     split.save(SPLIT)
     write_json(SPLIT_REPORT, report)
     log_split(split)
+    log_largest_track(report["largest_training_tracks"], params.segments.track_cap)
 
 
 def make_report(data: Data, segments: "SegmentParams") -> dict:
-    """Return the split's method, leakage, notes, and the tracks, groups and segments of each part and genre."""
+    """Return the split's method, leakage, notes, and the tracks, groups and segments of each part and genre.
+
+    ``largest_training_tracks`` has the track with the most training segments of each genre.
+    """
     split = data.split
     length, hop = (data.store.spec.frames(s) for s in (segments.seconds, segments.hop_seconds))
     counts = {part: data.segment_counts(part, length=length, hop=hop) for part in PARTS}
+    drawn = limit_per_track(list(counts["train"].values()), segments.track_cap).tolist()
     tracks = {part: [data.manifest.by_id[track_id] for track_id in split.parts[part]] for part in PARTS}
     return {
         "method": split.method,
@@ -43,8 +49,23 @@ def make_report(data: Data, segments: "SegmentParams") -> dict:
         "groups_known": split.groups_known,
         "leaks": split.leaks,
         "parts": count_tracks(tracks, split.groups, counts),
+        "largest_training_tracks": largest_tracks(
+            tracks["train"], counts["train"], dict(zip(counts["train"], drawn, strict=True))
+        ),
         "notes": split.notes,
     }
+
+
+def log_largest_track(largest: dict[str, dict], track_cap: float | None) -> None:
+    """Log the genre in which one track has the largest share of the training segments."""
+    if not largest:
+        return
+    genre, row = max(largest.items(), key=lambda item: (item[1]["share"], item[0]))
+    cap = "null" if track_cap is None else f"{track_cap:g}"
+    logger.info(
+        f"largest share of one track in the training segments of its genre: {row['share']:.0%} of {one_line(genre)} "
+        f"({one_line(row['track'])}); {row['epoch_share']:.0%} in an epoch, by segments.track_cap = {cap}"
+    )
 
 
 def log_split(split: Split) -> None:

@@ -53,6 +53,7 @@ def train(params: Params, data: Data, best: Mapping) -> "FitResult":
         "architecture": best["architecture"],
         **best["hyperparameters"],
         "segment_seconds": segmentation.seconds,
+        "track_cap": segmentation.track_cap,
         **{name: value for name, value in asdict(segmentation.front_end).items() if value is not None},
         **options.model_dump(),
     }

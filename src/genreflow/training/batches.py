@@ -21,7 +21,8 @@ T = TypeVar("T")
 class TrainingBatches:
     """Shuffled and augmented batches.
 
-    Random numbers depend on (seed, pass over the segments, batch) alone, not on the thread that makes a batch.
+    A pass has the segments that `SegmentSet.draw` draws. Random numbers depend on (seed, pass, batch) alone, not on the
+    thread that makes a batch.
 
     Parameters
     ----------
@@ -37,23 +38,23 @@ class TrainingBatches:
 
     def __init__(self, data: SegmentSet, options: FitOptions, *, classes: int) -> None:
         self._data, self._options, self._classes = data, options, classes
-        self.size = min(options.batch_size, data.n_segments)
+        self.size = min(options.batch_size, data.n_drawn)
         # A remainder smaller than a batch is left out; each pass is shuffled, so it is another one each time.
-        self._batches_per_pass = data.n_segments // self.size
-        wanted = (options.segments_per_epoch or data.n_segments) // self.size
+        self._batches_per_pass = data.n_drawn // self.size
+        wanted = (options.segments_per_epoch or data.n_drawn) // self.size
         self._batches_per_epoch = max(1, min(wanted, self._batches_per_pass))
-        counts = np.bincount(data.label, minlength=classes)
+        counts = np.bincount(data.track_labels, weights=data.drawn_per_track, minlength=classes)
         # n_samples / (n_classes * count), as scikit-learn's class_weight="balanced", over the genres that occur.
-        self._class_weights = (data.n_segments / (np.maximum(counts, 1) * (counts > 0).sum())).astype("float32")
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        self._class_weights = (data.n_drawn / (np.maximum(counts, 1) * (counts > 0).sum())).astype("float32")
+        self._order = lru_cache(maxsize=2)(self._drawn)
 
     @property
     def segments_per_epoch(self) -> int:
         """Segments of an epoch."""
         return self._batches_per_epoch * self.size
 
-    def _shuffled(self, pass_number: int) -> np.ndarray:
-        return np.random.default_rng([self._options.seed, pass_number]).permutation(self._data.n_segments)
+    def _drawn(self, pass_number: int) -> np.ndarray:
+        return self._data.draw(np.random.default_rng([self._options.seed, pass_number]))
 
     def __len__(self) -> int:
         """Batches of an epoch."""

@@ -63,7 +63,7 @@ def load_training_data(store: FeatureStore, manifest: Manifest, split: Split, se
     length, hop = store.spec.frames(segments.seconds), store.spec.frames(segments.hop_seconds)
     return TrainingData(
         genres=tuple(manifest.genres),
-        train=load_segment_set(store, manifest, split, "train", length=length, hop=hop),
+        train=load_segment_set(store, manifest, split, "train", length=length, hop=hop, track_cap=segments.track_cap),
         valid=load_segment_set(store, manifest, split, "valid", length=length, hop=hop),
         length=length,
         hop=hop,
@@ -72,7 +72,14 @@ def load_training_data(store: FeatureStore, manifest: Manifest, split: Split, se
 
 
 def load_segment_set(
-    store: FeatureStore, manifest: Manifest, split: Split, part: Part, *, length: int, hop: int
+    store: FeatureStore,
+    manifest: Manifest,
+    split: Split,
+    part: Part,
+    *,
+    length: int,
+    hop: int,
+    track_cap: float | None = None,
 ) -> SegmentSet:
     """Open the segments of one part of a split; tracks without features are left out.
 
@@ -87,6 +94,8 @@ def load_segment_set(
     split : Split
     part : {"train", "valid", "test"}
     length, hop : int > 0 [frames]
+    track_cap : float >= 1 or None
+        See `SegmentSet`.
 
     Raises
     ------
@@ -113,7 +122,7 @@ def load_segment_set(
             f"data/split.json: the {part} part must have at least one track with features; got none of "
             f"{len(split.parts[part])}."
         )
-    return SegmentSet(pieces, labels, track_index, length=length, hop=hop)
+    return SegmentSet(pieces, labels, track_index, length=length, hop=hop, track_cap=track_cap)
 
 
 def _selected_segments(

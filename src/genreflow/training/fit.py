@@ -30,8 +30,9 @@ class FitResult:
     Parameters
     ----------
     history : dict of str to list of float [shape=(epochs,)]
-        ``loss`` and ``accuracy`` on augmented training segments, ``val_loss`` and ``val_accuracy`` on validation
-        segments, ``val_track_accuracy`` (mean probabilities of a track's segments), ``lr``, ``seconds``.
+        ``loss`` and ``accuracy`` on augmented training segments, ``val_loss`` (mean over validation tracks),
+        ``val_accuracy`` (of segments), ``val_track_accuracy`` (mean probabilities of a track's segments), ``lr``,
+        ``seconds``.
     best_epoch : int >= 0
         Epoch whose weights are kept, from 0: the one with the highest ``val_track_accuracy``, among equals the lowest
         ``val_loss``; with ``keep: last`` the last one.
@@ -156,13 +157,15 @@ def evaluate(model: keras.Model, data: SegmentSet) -> dict[str, float]:
     Returns
     -------
     dict
-        ``loss`` (cross-entropy of segments [nats]), ``accuracy`` of segments and ``track_accuracy``, both in [0, 1].
+        ``loss`` (cross-entropy of a track's segments, averaged over tracks [nats]), ``accuracy`` of segments and
+        ``track_accuracy``, both in [0, 1].
     """
     probabilities = softmax(predict_logits(model, data))
     by_track = track_probabilities(probabilities, data.track, data.n_tracks)
-    of_label = probabilities[np.arange(data.n_segments), data.label]
+    losses = -np.log(np.maximum(probabilities[np.arange(data.n_segments), data.label], 1e-12))
     return {
-        "loss": float(-np.log(np.maximum(of_label, 1e-12)).mean()),
+        # It decides between equal accuracies, so that no long track may dominate it.
+        "loss": float(track_probabilities(losses[:, None], data.track, data.n_tracks).mean()),
         "accuracy": float((probabilities.argmax(axis=1) == data.label).mean()),
         "track_accuracy": float((by_track.argmax(axis=1) == data.track_labels).mean()),
     }

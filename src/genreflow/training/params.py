@@ -27,6 +27,13 @@ class SegmentParams(FrozenModel):
         description="time steps and bands that a segment is resized to; null: as the architecture has it",
     )
 
+    track_cap: float | None = Field(
+        default=2.0,
+        ge=1,
+        description="most training segments of one track in an epoch, as a multiple of the median of all training "
+        "tracks; drawn anew for each epoch; null: no limit",
+    )
+
     @model_validator(mode="after")
     def _check_hop(self) -> Self:
         if self.hop_seconds > self.seconds:

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from genreflow.errors import GenreflowError
-from genreflow.features.segments import segment_starts
+from genreflow.features.segments import limit_per_track, segment_starts
 from genreflow.training.augment import draw_augmentation
 from genreflow.training.kernels import read_augmented_segments, read_segments, typed_list
 from genreflow.training.options import FitOptions
@@ -31,13 +31,19 @@ class SegmentSet:
     length, hop : int > 0 [frames]
         Length of a segment, and distance between the starts of two. A piece shorter than `length` is one segment,
         padded with 0.
+    track_cap : float >= 1 or None
+        Limits what one track contributes to a pass over the segments, see `limit_per_track`; each pass draws others.
+        Validation and test sets have no limit: their scores are means over tracks.
 
     Attributes
     ----------
     piece, start, label, track : np.ndarray [shape=(n_segments,), dtype=int64]
         Of each segment, in the order of the pieces; `start` in frames within the piece.
     track_labels : np.ndarray [shape=(n_tracks,), dtype=int64]
-    n_segments, n_tracks, n_mels : int > 0
+    drawn_per_track : np.ndarray [shape=(n_tracks,), dtype=int64]
+        Segments of each track in a pass.
+    n_segments, n_drawn, n_tracks, n_mels : int > 0
+        `n_drawn` is the number of segments in a pass.
 
     Raises
     ------
@@ -55,6 +61,8 @@ class SegmentSet:
         track_index: Sequence[int] | np.ndarray,
         length: int,
         hop: int,
+        *,
+        track_cap: float | None = None,
     ) -> None:
         piece_labels, piece_tracks = np.asarray(labels, "int64"), np.asarray(track_index, "int64")
         if not len(pieces) or not len(pieces) == len(piece_labels) == len(piece_tracks):
@@ -83,8 +91,34 @@ class SegmentSet:
         starts = [np.asarray(segment_starts(len(piece), length, hop), "int64") for piece in pieces]
         self.start = np.concatenate(starts)
         self.piece = np.repeat(np.arange(len(pieces)), [len(s) for s in starts])
-        self.label, self.track = piece_labels[self.piece], piece_tracks[self.piece]
+        self.label, self.track, self._piece_tracks = piece_labels[self.piece], piece_tracks[self.piece], piece_tracks
         self.n_segments = len(self.start)
+        self._per_track = np.bincount(self.track, minlength=self.n_tracks)
+        self.drawn_per_track = limit_per_track(self._per_track, track_cap)
+        self.n_drawn = int(self.drawn_per_track.sum())
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw the segments of one pass, in random order.
+
+        Parameters
+        ----------
+        rng : np.random.Generator
+
+        Returns
+        -------
+        np.ndarray [shape=(n_drawn,), dtype=int64]
+            All segments, or of each track as many as ``drawn_per_track`` has, without repetition. In many passes, all
+            segments of a track are drawn equally often.
+        """
+        order = rng.permutation(self.n_segments)
+        if self.n_drawn == self.n_segments:
+            return order
+        # The first so many of each track in the random order.
+        track = self.track[order]
+        rank = np.empty_like(order)
+        first = np.repeat(np.cumsum(self._per_track) - self._per_track, self._per_track)
+        rank[np.argsort(track, kind="stable")] = np.arange(self.n_segments) - first
+        return order[rank < self.drawn_per_track[track]]
 
     def segments(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
         """Read segments as model input.
@@ -133,16 +167,19 @@ class SegmentSet:
     @cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         # A histogram of each band is exact, takes one pass, and needs the memory of one piece.
-        counts = np.zeros((self.n_mels, 256), "int64")
+        counts = np.zeros((self.n_mels, 256))
         offset = 256 * np.arange(self.n_mels)
-        for piece in self.pieces:
-            counts += np.bincount((piece + offset).ravel(), minlength=256 * self.n_mels).reshape(-1, 256)
+        weights = (self.drawn_per_track / self._per_track)[self._piece_tracks]
+        for piece, weight in zip(self.pieces, weights, strict=True):
+            counts += weight * np.bincount((piece + offset).ravel(), minlength=256 * self.n_mels).reshape(-1, 256)
         levels = np.arange(256) / 255
         mean = counts @ levels / counts.sum(axis=1)
         return mean, counts @ levels**2 / counts.sum(axis=1) - mean**2
 
     def band_statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of each band over all frames; use those of the training set only.
+        """Mean and variance of each band; use those of the training set only.
+
+        They are those of all frames, where a track counts as much as it contributes to a pass.
 
         Returns
         -------
