@@ -33,7 +33,7 @@ from genreflow.cores import usable_cores
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.features.logmel import LogMel, filter_groups, logmel_pieces
 from genreflow.features.spec import FeatureSpec, FilterBank
-from genreflow.features.store import update
+from genreflow.features.update import update
 
 SPEC = FeatureSpec()
 SECONDS = 30

@@ -20,7 +20,8 @@ from genreflow.datasets.demo import compose
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.features.logmel import LogMel
 from genreflow.features.spec import FeatureSpec
-from genreflow.features.store import FeatureStore, update
+from genreflow.features.store import FeatureStore
+from genreflow.features.update import update
 from genreflow.manifest.track import Track
 from gtzan_excerpts import GTZAN, needs_gtzan
 

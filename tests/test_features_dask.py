@@ -18,7 +18,8 @@ from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.errors import ParameterError
 from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.features.spec import FEATURE_VERSION, FeatureSpec
-from genreflow.features.store import FeatureStore, update
+from genreflow.features.store import FeatureStore
+from genreflow.features.update import update
 
 pytest.importorskip("distributed")
 SPEC = FeatureSpec(n_mels=32)

@@ -1,6 +1,5 @@
 """The feature store: no track is computed twice, no shard is incomplete, equal tracks give equal bytes."""
 
-import json
 import os
 import signal
 import subprocess
@@ -16,9 +15,11 @@ import soundfile as sf
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.errors import AudioError, ParameterError
 from genreflow.features import shards
+from genreflow.features.index import Index, write_checked_json
 from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.features.spec import FeatureSpec
-from genreflow.features.store import FeatureStore, update
+from genreflow.features.store import FeatureStore
+from genreflow.features.update import update
 
 SPEC = FeatureSpec(n_mels=4)
 
@@ -241,10 +242,8 @@ def test_features_of_another_type_or_shape_are_refused(tmp_path, invalid):
 
 def test_a_store_of_another_feature_version_is_refused(tmp_path, run):
     run(1)
-    index = tmp_path / "store" / "index.json"
-    content = json.loads(index.read_text())
-    index.unlink()
-    index.write_text(json.dumps(content | {"key": "0" * 16}))
+    index = Index.load(tmp_path / "store")
+    write_checked_json(tmp_path / "store" / "index.json", index.content | {"key": "0" * 16})
     with pytest.raises(ParameterError, match="feature version"):
         FeatureStore.open(tmp_path / "store")
     with pytest.raises(ParameterError, match="nowhere"):
@@ -299,7 +298,7 @@ from pathlib import Path
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.features.logmel import LogMel, logmel_pieces
-from genreflow.features.store import update
+from genreflow.features.update import update
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 spec = FeatureSpec(n_mels=16)
 bank = FilterBank.load(folder / "filters.npz")

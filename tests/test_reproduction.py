@@ -24,8 +24,9 @@ from mlflow import MlflowClient
 from genreflow.audit.faults import Audit
 from genreflow.cli import cli
 from genreflow.errors import ParameterError
-from genreflow.features import store as stores
 from genreflow.features.spec import FeatureSpec
+from genreflow.features.store import FeatureStore
+from genreflow.features.update import update
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 from genreflow.models import MODELS
@@ -66,7 +67,7 @@ def write_store(manifest: Manifest, keep: set[str]) -> None:
         for number, track in enumerate(manifest.tracks)
         if track.id in keep
     ]
-    stores.update(FEATURES, SPEC, items, as_single_piece, n_jobs=1, progress=False)
+    update(FEATURES, SPEC, items, as_single_piece, n_jobs=1, progress=False)
 
 
 @pytest.fixture
@@ -357,7 +358,7 @@ def test_the_structure_hash_depends_on_code_and_not_on_words_or_types(tmp_path):
 
 
 def test_a_time_limit_reduces_the_epochs(project):
-    data, store = load_project_data(), stores.FeatureStore.open(FEATURES)
+    data, store = load_project_data(), FeatureStore.open(FEATURES)
     unlimited = make_task(data, "parallel_cnn", "own")
     segments = load_segments(unlimited, store)
     assert segments.test is None

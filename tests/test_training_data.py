@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genreflow.errors import GenreflowError
-from genreflow.features import store as stores
 from genreflow.features.spec import FeatureSpec
+from genreflow.features.store import FeatureStore
+from genreflow.features.update import update
 from genreflow.inference.predictor import Predictor
 from genreflow.inference.tracks import predict_tracks
 from genreflow.manifest.manifest import Manifest
@@ -42,8 +43,8 @@ def store(tmp_path_factory):
     """Eight tracks of 14 segments in two pieces, and one that is shorter than a segment."""
     directory = tmp_path_factory.mktemp("store")
     items = [(f"hash {number}", [80, 60]) for number in range(8)] + [("hash 8", [7])]
-    stores.update(directory, SPEC, items, numbered, n_jobs=1, progress=False)
-    return stores.FeatureStore.open(directory)
+    update(directory, SPEC, items, numbered, n_jobs=1, progress=False)
+    return FeatureStore.open(directory)
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +118,10 @@ def test_band_statistics_of_a_segment_split_use_training_segments_only(store, ma
 
 
 def test_a_part_without_features_is_named(tmp_path, manifest):
-    stores.update(tmp_path, SPEC, [], numbered, n_jobs=1, progress=False)
+    update(tmp_path, SPEC, [], numbered, n_jobs=1, progress=False)
     with pytest.raises(GenreflowError, match="test"):
         load_segment_set(
-            stores.FeatureStore.open(tmp_path), manifest, split_by(manifest, "segment"), "test", length=LENGTH, hop=HOP
+            FeatureStore.open(tmp_path), manifest, split_by(manifest, "segment"), "test", length=LENGTH, hop=HOP
         )
 
 
@@ -164,8 +165,8 @@ def test_predictions_use_the_masked_segments_only(tmp_path):
     rng = np.random.default_rng(0)
     frames = bundle.segment_frames + 5 * bundle.segment_hop
     tracks = {key: rng.integers(0, 256, (frames, TOY_SPEC.n_mels), dtype="uint8") for key in ("x", "y")}
-    stores.update(tmp_path / "store", TOY_SPEC, tracks.items(), as_single_piece, n_jobs=1, progress=False)
-    store = stores.FeatureStore.open(tmp_path / "store")
+    update(tmp_path / "store", TOY_SPEC, tracks.items(), as_single_piece, n_jobs=1, progress=False)
+    store = FeatureStore.open(tmp_path / "store")
     all_segments = predict_tracks(predictor, store, ["x", "y"])
     parts = SegmentParts(fractions=FRACTIONS, seed=1)
     masked = predict_tracks(predictor, store, ["x", "y"], segment_mask=lambda key, n: parts.mask("train", key, n))

@@ -33,6 +33,11 @@ class ComputeParams(FrozenModel):
     scheduler: str | None = Field(
         default=None, description="address of a Dask scheduler for featurize; null: this machine's cores"
     )
+    kept_features_gb: float = Field(
+        default=10.0,
+        ge=0,
+        description="features of other collections and specs that are kept, the oldest are removed first; 0: none [GB]",
+    )
     trial_workers: int = Field(default=1, ge=1, le=256, description="processes on this machine that run trials")
     storage: str | None = Field(
         default=None, description="URL of Optuna's storage; null: GENREFLOW_STORAGE, or optuna.db in the project"

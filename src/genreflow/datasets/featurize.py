@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from genreflow.datasets.spectrograms import spectrogram_pieces
+from genreflow.features.kept import KeptStates
 from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.features.spec import FeatureSpec, FilterBank
-from genreflow.features.store import StoreReport, update
+from genreflow.features.update import StoreReport, update
 from genreflow.manifest.manifest import Manifest
 
 
@@ -22,14 +23,15 @@ def update_features(
     *,
     n_jobs: int = -1,
     scheduler: str | None = None,
+    kept: KeptStates | None = None,
     progress: bool = True,
 ) -> StoreReport:
     """Update the feature store at `directory` to the readable tracks of `manifest`.
 
     Parameters
     ----------
-    directory, n_jobs, scheduler, progress
-        See `genreflow.features.store.update`.
+    directory, n_jobs, scheduler, kept, progress
+        See `genreflow.features.update.update`.
     manifest : Manifest
     raw_dir : Path
         Folder that the paths of the tracks are relative to.
@@ -49,4 +51,4 @@ def update_features(
         # Paths instead of tracks: workers then import only the feature code, in half the time.
         items = ((key, raw_dir / track.path) for key, track in tracks)
         compute = partial(logmel_pieces, logmel=LogMel(spec, bank))
-    return update(directory, spec, items, compute, n_jobs=n_jobs, scheduler=scheduler, progress=progress)
+    return update(directory, spec, items, compute, n_jobs=n_jobs, scheduler=scheduler, kept=kept, progress=progress)

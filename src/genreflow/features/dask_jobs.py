@@ -39,7 +39,7 @@ def compute_shards_on_dask(
     spec : FeatureSpec
     jobs : iterator of list of (str, object)
     compute : callable
-        As in `genreflow.features.store.update`. The workers must see what it reads, under absolute paths.
+        As in `genreflow.features.update.update`. The workers must see what it reads, under absolute paths.
 
     Yields
     ------

@@ -1,8 +1,13 @@
-"""The shards of a feature store: written under temporary names, valid once both files are renamed, never edited."""
+"""The shards of a feature store: written under temporary names, valid once both files are renamed, never edited.
+
+A shard is an array ``shard-<name>.npy`` and a sidecar ``shard-<name>.json`` with the locations of its tracks and the
+SHA-256 of the array. Whoever uses a shard compares that first: disks fail, and DVC takes what it finds in its outs.
+"""
 
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -12,33 +17,41 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from genreflow.errors import AudioError
+from genreflow.features.index import Ranges, read_checked_json, write_checked_json
 from genreflow.features.spec import FeatureSpec
-from genreflow.files import remove_leftovers, temporary_path, write_text
+from genreflow.files import atomic_file, is_resource_error, remove_leftovers, sha256, temporary_path
 
-Ranges = list[list[int]]  # [first frame, end) of each piece of a track in its shard
-Location = tuple[str, Ranges]  # name of the shard, and the ranges of a track in it
 Job = list[tuple[str, Any]]  # key of each track, and what its features are computed from
-JobResult = tuple[dict[str, Location], dict[str, str]]  # by key: locations of the tracks, messages of those that failed
+JobResult = tuple[list["Shard"], dict[str, str]]  # what was written, and by key the messages of the tracks that failed
 
 SHARD_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A valid shard.
+    """A shard whose sidecar is intact.
 
     Parameters
     ----------
+    directory : Path
     name : str
     frames : int > 0
         Frames of all its tracks.
     tracks : dict of str to list of [int, int]
         Ranges of frames, by the key of the track.
+    sha256 : str
+        Of the file with the array.
     """
 
+    directory: Path
     name: str
     frames: int
     tracks: dict[str, Ranges]
+    sha256: str
+
+    def open(self) -> np.ndarray:
+        """Return the memory-mapped array [shape=(frames, n_mels), dtype=uint8]; see `open_array`."""
+        return open_array(self.directory, self.name, self.sha256)
 
 
 def array_path(directory: Path, name: str) -> Path:
@@ -50,18 +63,63 @@ def _sidecar_path(directory: Path, name: str) -> Path:
     return directory / f"shard-{name}.json"
 
 
-def read_shards(directory: Path, spec: FeatureSpec) -> list[Shard]:
-    """Return the valid shards of a spec, sorted by name."""
-    found = []
-    for sidecar in sorted(directory.glob("shard-*.json")):
+class DamagedShardError(Exception):
+    """The array of a shard is missing, or is not what was written."""
+
+
+def open_array(directory: Path, name: str, expected_sha256: str) -> np.ndarray:
+    """Verify the array of a shard, and map it into memory.
+
+    Raises
+    ------
+    DamagedShardError
+        It cannot be read, or its SHA-256 is another one.
+    """
+    path = array_path(directory, name)
+    try:
+        found = sha256(path)
+        if found != expected_sha256:
+            raise DamagedShardError(f"SHA-256 {found[:16]}… instead of {expected_sha256[:16]}…")
+        return np.asarray(np.load(path, mmap_mode="r"))
+    except OSError as error:
+        if is_resource_error(error):
+            raise
+        raise DamagedShardError(error.strerror or str(error)) from error
+
+
+def read_shards(directory: Path, spec: FeatureSpec) -> tuple[list[Shard], list[str]]:
+    """Read the sidecars of a store; the arrays are not read.
+
+    Returns
+    -------
+    found : list of Shard
+        The shards of the spec, sorted by name.
+    damaged : list of str
+        Names of the shards whose sidecars are damaged.
+    """
+    found, damaged = [], []
+    for path in sorted(directory.glob("shard-*.json")):
+        name = path.stem.removeprefix("shard-")
         try:
-            content = json.loads(sidecar.read_text())
-            name = sidecar.stem.removeprefix("shard-")
-            if content["key"] == spec.key and content["bytes"] == array_path(directory, name).stat().st_size:
-                found.append(Shard(name, content["frames"], content["tracks"]))
+            content = read_checked_json(path)
+            if content["key"] == spec.key:
+                found.append(Shard(directory, name, content["frames"], content["tracks"], content["sha256"]))
         except (OSError, ValueError, KeyError):
-            continue  # invalid: `remove_unused` removes it at the end of the update
-    return found
+            damaged.append(name)  # `remove_unused` removes it at the end of the update
+    return found, damaged
+
+
+def link_shard(directory: Path, name: str, target: Path) -> None:
+    """Give another store a shard, as hard links where the file system has them, else as copies."""
+    for path in (array_path(directory, name), _sidecar_path(directory, name)):  # the sidecar last: it makes it valid
+        with atomic_file(target / path.name) as temporary:
+            source = path.resolve(strict=True)  # DVC may have made the file a symbolic link to its cache
+            try:
+                os.link(source, temporary)
+            except OSError as error:
+                if is_resource_error(error):
+                    raise
+                shutil.copyfile(source, temporary)
 
 
 def remove_unused(directory: Path, names: Collection[str]) -> None:
@@ -90,9 +148,7 @@ def compute_shards(
     return write_shards(directory, spec, computed()), failed
 
 
-def write_shards(
-    directory: Path, spec: FeatureSpec, tracks: Iterable[tuple[str, list[np.ndarray]]]
-) -> dict[str, Location]:
+def write_shards(directory: Path, spec: FeatureSpec, tracks: Iterable[tuple[str, list[np.ndarray]]]) -> list[Shard]:
     """Write tracks to shards of about `SHARD_BYTES`, one track in memory at a time.
 
     Parameters
@@ -103,19 +159,16 @@ def write_shards(
 
     Returns
     -------
-    dict of str to (str, list of [int, int])
-        Shard and ranges of frames, by the key of the track.
+    list of Shard
     """
-    locations: dict[str, Location] = {}
+    written: list[Shard] = []
     remaining = iter(tracks)
     for track in remaining:
-        locations |= _write_shard(directory, spec, chain([track], remaining))
-    return locations
+        written.append(_write_shard(directory, spec, chain([track], remaining)))
+    return written
 
 
-def _write_shard(
-    directory: Path, spec: FeatureSpec, tracks: Iterator[tuple[str, list[np.ndarray]]]
-) -> dict[str, Location]:
+def _write_shard(directory: Path, spec: FeatureSpec, tracks: Iterator[tuple[str, list[np.ndarray]]]) -> Shard:
     """Write one shard, of as many tracks as fill it; the others stay in the iterator."""
     ranges: dict[str, Ranges] = {}
     n_frames = 0
@@ -136,12 +189,11 @@ def _write_shard(
             if _write_header(file, n_frames, spec.n_mels) != header_bytes:
                 raise RuntimeError(f"{temporary}: the header of {n_frames} frames is longer than that of 0 frames")
         text = json.dumps([spec.key, list(ranges)])
-        name = hashlib.sha256(text.encode()).hexdigest()[:16]
-        array = array_path(directory, name)
-        os.replace(temporary, array)
-    sidecar = {"key": spec.key, "frames": n_frames, "bytes": array.stat().st_size, "tracks": ranges}
-    write_text(_sidecar_path(directory, name), json.dumps(sidecar))
-    return {key: (name, pieces) for key, pieces in ranges.items()}
+        name, content = hashlib.sha256(text.encode()).hexdigest()[:16], sha256(temporary)
+        os.replace(temporary, array_path(directory, name))
+    sidecar = {"key": spec.key, "frames": n_frames, "sha256": content, "tracks": ranges}
+    write_checked_json(_sidecar_path(directory, name), sidecar)
+    return Shard(directory, name, n_frames, ranges, content)
 
 
 def _check_piece(key: str, piece: np.ndarray, n_mels: int) -> None:

@@ -15,6 +15,7 @@ AUDIT_PAGE = Path("reports/audit.html")
 SPLIT = Path("data/split.json")
 SPLIT_REPORT = Path("reports/split.json")
 FEATURES = Path("data/features")
+KEPT_FEATURES = Path("data/.features")  # a cache, not an out
 FILTERS = "filters.npz"  # in FEATURES
 BEST = Path("reports/best_trial.json")
 TRIALS = Path("reports/trials.json")

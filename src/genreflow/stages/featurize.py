@@ -6,10 +6,11 @@ import os
 from genreflow.datasets.featurize import update_features
 from genreflow.datasets.filterbank import load_or_make_filter_bank
 from genreflow.errors import GenreflowError, counted
+from genreflow.features.kept import KeptStates
 from genreflow.files import one_line
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
-from genreflow.stages import FEATURES, FILTERS, MANIFEST, RAW
+from genreflow.stages import FEATURES, FILTERS, KEPT_FEATURES, MANIFEST, RAW
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +22,24 @@ def main() -> None:
     bank = load_or_make_filter_bank(spec, FEATURES / FILTERS)
     # Dask's own environment variable.
     scheduler = params.compute.scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
-    report = update_features(FEATURES, manifest, RAW, spec, bank, n_jobs=params.compute.n_jobs, scheduler=scheduler)
+    report = update_features(
+        FEATURES,
+        manifest,
+        RAW,
+        spec,
+        bank,
+        n_jobs=params.compute.n_jobs,
+        scheduler=scheduler,
+        kept=KeptStates(KEPT_FEATURES, 1e9 * params.compute.kept_features_gb),
+    )
     bank.save(FEATURES / FILTERS, spec=spec)
+    if report.damaged:
+        logger.warning(f"{counted(len(report.damaged), 'damaged shard')} made anew: {', '.join(report.damaged)}")
     for message in report.failed.values():
         logger.warning(f"left out: {one_line(message)}")
     if not report.computed + report.reused:
         raise GenreflowError(f"{RAW}: at least one track must have features; got none, for the reasons above.")
-    logger.info(f"{counted(report.computed, 'track')} computed, {report.reused} reused, {report.dropped} removed")
+    logger.info(
+        f"{counted(report.computed, 'track')} computed, {report.reused} reused, {report.dropped} removed; "
+        f"{report.kept} of other collections kept in {KEPT_FEATURES}"
+    )
