@@ -67,6 +67,23 @@ def test_the_hash_depends_on_model_and_training_tracks_but_neither_on_the_run_no
     assert len(hashes | {first}) == len(changes) + 1
 
 
+def test_the_hash_of_the_weights_stands_for_the_onnx_file(tmp_path):
+    def hashed(name, onnx, weights, **changes):
+        lineage = {"weights_hash": weights, "mlflow_run": name}
+        return write(tmp_path / name, onnx=onnx, lineage=lineage, **changes)
+
+    first, again = hashed("first", b"an export", "ab"), hashed("again", b"another export", "ab")
+    assert again.hash == first.hash
+    assert again.content_hash != first.content_hash
+    changed = [
+        hashed("weights", b"an export", "cd"),
+        hashed("labels", b"an export", "ab", labels=["hip hop", "blues", "jazz"]),
+        hashed("temperature", b"an export", "ab", temperature=2.0),
+        write(tmp_path / "without", onnx=b"an export", lineage={"mlflow_run": "first"}),
+    ]
+    assert len({first.hash, *(bundle.hash for bundle in changed)}) == 5
+
+
 def test_a_stamp_is_a_copy_with_the_same_hash(tmp_path):
     (tmp_path / "some.keras").write_bytes(b"weights")
     plain = write(tmp_path / "plain", keras_path=tmp_path / "some.keras")

@@ -196,6 +196,15 @@ def test_a_published_dataset_can_be_downloaded_into_an_empty_folder(project, the
     assert (data()["source"], data()["path"]) == ("gtzan", "empty")
 
 
+@pytest.mark.parametrize("source", ["gtzan", "fma", "spectrograms"])
+def test_a_folder_of_another_source_is_refused(project, source):
+    music(project / "x")
+    before = PARAMS_FILE.read_bytes()
+    with pytest.raises(ParameterError, match="x"):
+        CliRunner().invoke(cli.cli, ["use", "x", "--source", source], catch_exceptions=False)
+    assert PARAMS_FILE.read_bytes() == before
+
+
 def empty(project):
     (project / "x").mkdir()
 

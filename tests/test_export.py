@@ -8,6 +8,7 @@ import pytest
 
 from architectures import TYPICAL_ELSE_SLOW
 from genreflow.errors import GenreflowError
+from genreflow.export.export_bundle import weights_hash
 from genreflow.export.keras_to_onnx import check_parity, export_onnx, onnx_logits
 from genreflow.models import build_model
 
@@ -88,3 +89,19 @@ def test_logits_do_not_depend_on_the_batch(segments, tmp_path):
     export_onnx(model, tmp_path / "model.onnx")
     single = np.concatenate([onnx_logits(tmp_path / "model.onnx", segments[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(single, onnx_logits(tmp_path / "model.onnx", segments)[:3], atol=1e-5)
+
+
+def test_the_hash_of_the_weights_depends_on_every_weight_and_on_nothing_else(segments):
+    model, again = (make_fitted_model("parallel_cnn", segments) for _ in range(2))
+    first = weights_hash(model)
+    assert weights_hash(again) == first
+    again.optimizer.learning_rate = 1.0
+    again.get_layer("body").trainable = False
+    assert weights_hash(again) == first
+    hashes = {first}
+    for index, weights in enumerate(model.get_weights()):
+        changed = model.get_weights()
+        changed[index] = np.nextafter(weights, np.float32(1))
+        again.set_weights(changed)
+        hashes.add(weights_hash(again))
+    assert len(hashes) == 1 + len(model.get_weights())

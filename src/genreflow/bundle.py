@@ -19,8 +19,8 @@ MODEL_NAME = "genre-classifier"
 FORMAT_VERSION = 2
 
 ONNX_FILE, KERAS_FILE, FILTER_BANK_FILE, METADATA_FILE = "model.onnx", "model.keras", "filters.npz", "bundle.json"
-# What identifies a model besides its files: what decides its predictions, and the tracks that it has seen. The rest of
-# its provenance (run, revision, hashes of parameters and data) differs between two fits that give the same weights.
+# What identifies a model: what decides its predictions, and the tracks that it has seen. The rest of its provenance
+# (run, revision, hashes of parameters and data) differs between two fits that give the same weights.
 IDENTITY_FIELDS = (
     "format",
     "name",
@@ -32,7 +32,10 @@ IDENTITY_FIELDS = (
     "temperature",
     "abstain_below",
 )
-IDENTITY_LINEAGE = ("leaking", "train_tracks", "valid_tracks")
+# Key of the lineage: SHA-256 of the weights, by which two exports of them are the same model. Their ONNX files differ:
+# the exporter works through sets, in whose order Python puts it by chance.
+WEIGHTS = "weights_hash"
+IDENTITY_LINEAGE = ("leaking", "train_tracks", "valid_tracks", WEIGHTS)
 
 
 class BundleError(GenreflowError):
@@ -81,7 +84,7 @@ class Bundle:
     abstain_below : float in [0, 1]
         The classifier abstains if its highest probability is lower.
     lineage : dict
-        Provenance: hashes of manifest, split and parameters, training tracks, MLflow run, git revision.
+        Provenance: hashes of weights, manifest, split and parameters, training tracks, MLflow run, git revision.
     version : str or None
         Version in the model registry; None before registration.
     metrics : dict
@@ -145,13 +148,14 @@ class Bundle:
     def hash(self) -> str:
         """SHA-256, in hex, of what decides the predictions, and of the tracks that the model was trained on.
 
-        Two fits that give the same weights have the same hash, although their `lineage` and `content_hash` differ. It
-        does not depend on the Keras file either, which contains the time at which it was written.
+        Two fits that give the same weights have the same hash, although their `lineage`, files and `content_hash`
+        differ: where the lineage has the hash of the weights, that stands for the ONNX file.
         """
         metadata = _metadata(self)
         identity = {name: metadata[name] for name in IDENTITY_FIELDS}
         identity["lineage"] = {name: self.lineage[name] for name in IDENTITY_LINEAGE if name in self.lineage}
-        identity["files"] = {name: self.files[name] for name in (ONNX_FILE, FILTER_BANK_FILE)}
+        files = (FILTER_BANK_FILE,) if WEIGHTS in self.lineage else (ONNX_FILE, FILTER_BANK_FILE)
+        identity["files"] = {name: self.files[name] for name in files}
         return _sha256(_to_json(identity))
 
     @property

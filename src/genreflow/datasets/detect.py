@@ -9,7 +9,7 @@ from genreflow.datasets import folder as folders
 from genreflow.datasets import spectrograms
 from genreflow.datasets.fma.source import is_fma
 from genreflow.datasets.fma.source import locate as locate_fma
-from genreflow.datasets.gtzan.source import find_copy
+from genreflow.datasets.gtzan.source import check_download_folder, find_copy
 from genreflow.datasets.importing import require_folder
 from genreflow.datasets.layout import find_files
 from genreflow.datasets.options import IngestOptions
@@ -85,7 +85,9 @@ def check_source(source: str, path: Path, options: IngestOptions) -> dict[str, i
         selected = select_tracks(tracks, options, where=str(path))
         return dict(sorted(Counter(track.genre for track in selected if not track.error).items()))
     if source == "gtzan":
-        return dict(sorted(Counter(track_id.partition(".")[0] for track_id in find_copy(path) or ()).items()))
+        if (copy := find_copy(path)) is None:
+            check_download_folder(path)
+        return dict(sorted(Counter(track_id.partition(".")[0] for track_id in copy or ()).items()))
     if source == "fma":
         locate_fma(path, options.subset)
     else:

@@ -1,5 +1,6 @@
 """Export a fitted and calibrated model as a bundle."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from genreflow.bundle import Bundle, write_bundle
+from genreflow.bundle import WEIGHTS, Bundle, write_bundle
 from genreflow.export.keras_to_onnx import check_parity, export_onnx
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.files import temporary_path
@@ -45,7 +46,7 @@ def export_bundle(
     temperature : float > 0
     abstain_below : float in [0, 1]
     lineage : mapping
-        Written to ``bundle.json``.
+        Written to ``bundle.json``, with the hash of the weights.
 
     Returns
     -------
@@ -76,6 +77,15 @@ def export_bundle(
             temperature=temperature,
             abstain_below=abstain_below,
             architecture=model.name,
-            lineage=dict(lineage),
+            lineage={**lineage, WEIGHTS: weights_hash(model)},
         )
     return bundle, difference
+
+
+def weights_hash(model: keras.Model) -> str:
+    """Return the SHA-256, in hex, of the weights of a model: types, shapes and values, in their order."""
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(f"{array.dtype} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()

@@ -137,14 +137,26 @@ def _list_excerpts(root: Path) -> tuple[dict[str, str], list[str]]:
     return files, notes
 
 
+def check_download_folder(path: Path, archive: Archive | None = None) -> None:
+    """Check that GTZAN can be downloaded to an existing folder: it must be empty, or hold what was downloaded before.
+
+    Raises
+    ------
+    ParameterError
+        It holds something else.
+    """
+    archive = archive or Archive.from_mirdata()
+    ours = {archive.music.name, f"{archive.music.name}.part", archive.index.name, f"{archive.index.name}.part"}
+    existing = set(os.listdir(require_folder(path, layout=LAYOUT)))
+    if any(not name.startswith(".") for name in existing - ours) and archive.music.name not in existing:
+        raise ParameterError(f"data.path: must hold {LAYOUT}; got {path}.")
+
+
 def _download_to(path: Path, archive: Archive, *, progress: bool) -> Path:
     """Download GTZAN to `path`; return the folder that holds the genre folders."""
-    ours = {archive.music.name, f"{archive.music.name}.part", archive.index.name, f"{archive.index.name}.part"}
     is_new = not path.exists()
     if not is_new:
-        existing = set(os.listdir(require_folder(path, layout=LAYOUT)))
-        if any(not name.startswith(".") for name in existing - ours) and archive.music.name not in existing:
-            raise ParameterError(f"data.path: must hold {LAYOUT}; got {path}.")
+        check_download_folder(path, archive)
     try:
         download(archive, path, progress=progress)
     except ParameterError as error:
