@@ -1,5 +1,6 @@
 """params.yaml as a frozen, validated model, composed of the parameter models that the packages own."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any, Self
@@ -199,7 +200,9 @@ def parse_params(content: dict, *, source: str = str(PARAMS_FILE)) -> Params:
         As `load_params`.
     """
     try:
-        return Params.model_validate(content)
+        Params.model_validate(content)
+        # Once more as JSON, which pydantic can validate strictly: there `true` is no number, and neither is "3".
+        return Params.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         raise ParameterError("\n".join(messages(error, Params, source=source))) from None
 

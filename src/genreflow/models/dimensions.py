@@ -46,7 +46,7 @@ class Choice:
 
     def check(self, name: str, value: Any) -> None:
         """Raise ParameterError unless `value` is one of them."""
-        if value not in self.values:
+        if not any(value == known and isinstance(value, bool) == isinstance(known, bool) for known in self.values):
             raise ParameterError(f"{name} must be one of {', '.join(map(str, self.values))}; got {value!r}.")
 
 
