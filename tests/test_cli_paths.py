@@ -79,6 +79,28 @@ def test_an_argument_of_any_length_is_answered(folder, monkeypatch, capfd, argum
     assert LONG[:50] in refused(monkeypatch, capfd, *arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("classify", ""),
+        ("classify", "file", "--bundle", ""),
+        ("classify", "file", "--output", ""),
+        ("audit", ""),
+        ("audit", "folder", "--tracks", ""),
+        ("audit", "folder", "--html", ""),
+        ("use", ""),
+        ("reproduce", "--folder", ""),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_path_is_not_the_working_directory(folder, monkeypatch, capfd, arguments):
+    line = refused(monkeypatch, capfd, *arguments)
+    assert "empty" in line
+    assert [word for word in arguments if word.startswith("--")] == [
+        word for word in ("--bundle", "--output", "--tracks", "--html", "--folder") if word in line
+    ]
+
+
 def test_a_bundle_that_is_a_file_is_refused(folder, monkeypatch, capfd):
     assert "file" in refused(monkeypatch, capfd, "classify", "file", "--bundle", "file")
 

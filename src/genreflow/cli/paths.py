@@ -15,6 +15,7 @@ class InputPath(click.ParamType[Path]):
     name = "path"
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        _require_path(param, value)
         try:
             os.stat(value)
         except (FileNotFoundError, NotADirectoryError):
@@ -39,6 +40,7 @@ class OutputPath(click.ParamType[Path]):
         self.folder = folder
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        _require_path(param, value)
         path, where = Path(value), _named(param, value)
         try:
             if path.is_dir() and not self.folder:
@@ -55,6 +57,13 @@ class OutputPath(click.ParamType[Path]):
         except OSError as error:
             raise ParameterError(f"{where} must be writable; got {error.strerror} in {error.filename}.") from None
         return path
+
+
+def _require_path(param: click.Parameter | None, value: str | Path) -> None:
+    """Refuse an empty argument, as of an unset variable in a script: as a path, it would be the working directory."""
+    if not str(value):
+        name = param.opts[0] if isinstance(param, click.Option) else "the argument"
+        raise ParameterError(f"{name}: must be a path; got an empty one.")
 
 
 def _named(param: click.Parameter | None, value: str | Path) -> str:
