@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 
@@ -14,6 +16,7 @@ from PIL import Image
 
 from genreflow import cli
 from genreflow.errors import ParameterError
+from genreflow.files import utf8_name
 from genreflow.params import PARAMS_FILE, load_params
 from pipeline import Project, write_music
 
@@ -323,6 +326,52 @@ def test_the_stage_check_reports_a_missing_path(project, section, named):
     (line,) = done.stderr.splitlines()
     assert named in line
     assert not (project / "~").exists()
+
+
+UNREADABLE = {
+    "broken.wav": lambda path: path.symlink_to("nowhere"),
+    "loop.wav": lambda path: path.symlink_to("loop.wav"),
+    "pipe.wav": os.mkfifo,
+    ".hidden": os.mkfifo,
+    "zero.txt": lambda path: path.symlink_to("/dev/zero"),
+    "socket.wav": lambda path: socket.socket(socket.AF_UNIX).bind(os.path.relpath(path)),
+    os.fsdecode(b"caf\xe9.wav"): lambda path: path.touch(),
+    os.fsdecode(b"\xe9/a.wav"): lambda path: (path.parent.mkdir(), path.touch()),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_dvc_cannot_read_is_reported_before_it_tries(project, name):
+    """DVC waits for a named pipe, reads a device for ever, and fails without naming a file that is not UTF-8."""
+    UNREADABLE[name](music(project / "music") / "jazz" / name)
+    before = PARAMS_FILE.read_bytes()
+    with pytest.raises(ParameterError, match=re.escape(f"music/jazz/{utf8_name(name)} (")):
+        CliRunner().invoke(cli.cli, ["use", "music"], catch_exceptions=False)
+    assert PARAMS_FILE.read_bytes() == before
+    params = yaml.safe_load(before)
+    params["data"] |= {"source": "folder", "path": "music"}
+    PARAMS_FILE.write_text(yaml.safe_dump(params))
+    done = subprocess.run([sys.executable, "-m", "genreflow.stages", "check"], capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert utf8_name(name) in line
+
+
+def test_links_to_files_and_folders_can_be_read(project):
+    folder = music(project / "music")
+    (folder / "jazz" / "link.wav").symlink_to("a.wav")
+    (folder / "jazz" / "up").symlink_to("..")
+    use("music")
+
+
+def test_a_pipe_instead_of_a_file_is_reported(project):
+    os.mkfifo("demo.yaml")
+    params = yaml.safe_load(PARAMS_FILE.read_text())
+    PARAMS_FILE.write_text(yaml.safe_dump(params | {"data": params["data"] | {"path": "demo.yaml"}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "genreflow.stages", "check"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, "demo.yaml" in done.stderr) == (2, True)
 
 
 def test_make_run_without_git_says_git_init(tmp_path, root, monkeypatch):

@@ -56,10 +56,13 @@ def _check(given: str, kind: str | None) -> tuple[str, str, dict[str, int]]:
     from genreflow.datasets.sources import check_apart
     from genreflow.params import load_params
     from genreflow.stages import RAW
+    from genreflow.stages.check import check_files
 
     path = _find(given)
     written = _written(path)
     check_apart(path, RAW)
+    if path.exists():
+        check_files(path)
     kind = kind or detect_source(path)
     options = IngestOptions(n_jobs=1, progress=False, table=read_table(load_params().data.tracks))
     return kind, written, check_source(kind, path, options)

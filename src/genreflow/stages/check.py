@@ -1,13 +1,17 @@
 """Validate params.yaml, before any other stage runs.
 
 DVC removes the outs of a stage before it runs the stage: an invalid parameter that only its own stage found would cost
-the results of that stage. DVC does not run a stage with a missing dependency either: paths are checked here, too.
+the results of that stage. DVC does not run a stage with a missing dependency either, and it
+fails at some files in a folder, or waits for ever: paths are checked here, too.
 """
+
+import os
+from pathlib import Path
 
 from genreflow.datasets.params import DataParams
 from genreflow.datasets.sources import DOWNLOADABLE, check_sources
-from genreflow.errors import ParameterError
-from genreflow.files import write_text
+from genreflow.errors import ParameterError, counted
+from genreflow.files import one_line, require_regular, utf8_name, write_text
 from genreflow.params import load_params
 from genreflow.stages import CHECKED
 
@@ -16,6 +20,7 @@ def main() -> None:
     data = load_params().data
     check_sources(data)
     check_paths(data)
+    check_files(data.path)
     write_text(CHECKED, "params.yaml is valid\n")
 
 
@@ -45,3 +50,34 @@ def check_paths(data: DataParams) -> None:
         raise ParameterError(
             f"params.yaml: data.tracks must be a CSV file, which may be empty; got {data.tracks or 'null'}."
         )
+
+
+def check_files(path: Path) -> None:
+    """Check that DVC can compute the hash of a file or folder, hidden files included.
+
+    Raises
+    ------
+    ParameterError
+        It would fail or wait for ever: of names that are not UTF-8, broken links, named pipes and devices.
+    """
+    within = (os.path.join(parent, name) for parent, _, names in os.walk(path) for name in names)
+    files = within if path.is_dir() else [os.fspath(path)]
+    found = sorted((utf8_name(file), reason) for file in files if (reason := _why_unreadable(file)))
+    if found:
+        first, reason = found[0]
+        raise ParameterError(
+            f"params.yaml: data.path must be readable by DVC as a whole; got {counted(len(found), 'file')} that "
+            f"{'is' if len(found) == 1 else 'are'} not, such as {one_line(first)} ({reason}). Rename or remove "
+            f"{'it' if len(found) == 1 else 'them'}."
+        )
+
+
+def _why_unreadable(path: str) -> str:
+    """Return why DVC cannot read a file; empty if it can."""
+    try:
+        require_regular(Path(path))
+    except OSError as error:
+        return "a broken link" if os.path.islink(path) and not os.path.exists(path) else str(error.strerror)
+    if not os.access(path, os.R_OK):
+        return "Permission denied"
+    return "" if utf8_name(path) == path else "its name is not UTF-8"
