@@ -81,6 +81,11 @@ def test_names_are_normalised():
         "Various Artists", "Varios Artistas", "Vários Artistas", "Artisti vari", "Verschiedene Interpreten",
         "Unbekannter Künstler", "Artiste inconnu", "Разные исполнители", "Неизвестный исполнитель",
         "ヴァリアス・アーティスト", "群星", "Artist", "[no artist]", "n/a", "None", "Compilations",
+        "Various Artists - Topic", "Différents artistes", "Multi-interprètes", "Intérpretes varios", "Vários intérpretes",
+        "Interpreti vari", "Diverse uitvoerders", "Diversen", "Różni", "Razni izvođači", "Artiști diverși",
+        "Разни изпълнители", "Разные", "Eri artisteja", "Karışık", "合辑", "华语群星", "多位艺人", "未知歌手", "다양한 아티스트",
+        "ヴァリアス・アーティスツ", "فنانون متنوعون", "غير معروف", "אמנים שונים", "לא ידוע", "विभिन्न कलाकार",
+        "Nhiều nghệ sĩ", "ศิลปินต่างๆ", "Berbagai Artis", "[Anonymous]", "Sin artista", "Sans artiste", "Kein Künstler",
     ],
 )  # fmt: skip
 def test_placeholders_are_no_artists(name):

@@ -87,5 +87,5 @@ def weights_hash(model: keras.Model) -> str:
     digest = hashlib.sha256()
     for array in model.get_weights():
         digest.update(f"{array.dtype} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     return digest.hexdigest()

@@ -144,10 +144,10 @@ def _check_values(name: str, given: Range | list) -> None:
     info = model.model_fields[parameter]
     definition: dict[str, Any] = {parameter: (info.annotation, info)}
     alone = create_model(model.__name__, **definition)  # without the rules that relate it to other fields
-    limits = isinstance(given, Range)  # these are floats, also of integers
-    for value in (given.low, given.high) if limits else given:
+    for value in (given.low, given.high) if isinstance(given, Range) else given:
         try:
-            alone.model_validate_json(json.dumps({parameter: value}), strict=not limits)
+            # The limits of a range are floats, also of an integer.
+            alone.model_validate_json(json.dumps({parameter: value}), strict=not isinstance(given, Range))
         except ValidationError:
             schema = model.model_json_schema()
             wanted = expected(schema["properties"][parameter], schema.get("$defs", {}))
