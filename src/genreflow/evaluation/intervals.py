@@ -48,6 +48,29 @@ def wilson(k: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     return max(0.0, (centre - half_width) / scale), min(1.0, (centre + half_width) / scale)
 
 
+def accuracy_interval(correct: np.ndarray, clusters: np.ndarray | None) -> tuple[float, float]:
+    """Compute the 95 % interval of an accuracy: Wilson's, or a bootstrap over clusters where there are some.
+
+    Parameters
+    ----------
+    correct : np.ndarray [shape=(n,), dtype=bool], n > 0
+    clusters : np.ndarray [shape=(n,)] or None
+        The cluster of each row, such as the track of a segment or the artist of a track; None if rows are independent.
+
+    Returns
+    -------
+    low, high : float in [0, 1]
+
+    Raises
+    ------
+    ParameterError
+        As `bootstrap_interval`.
+    """
+    if clusters is None:
+        return wilson(int(np.sum(correct)), len(correct))
+    return bootstrap_interval(correct, clusters=clusters)
+
+
 def bootstrap_interval(
     values: np.ndarray,
     *,

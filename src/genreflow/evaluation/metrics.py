@@ -8,7 +8,7 @@ import numpy as np
 from genreflow.errors import ParameterError
 from genreflow.evaluation.calibration import expected_calibration_error
 from genreflow.evaluation.checks import check_labels, check_probabilities
-from genreflow.evaluation.intervals import bootstrap_interval, wilson
+from genreflow.evaluation.intervals import accuracy_interval
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def evaluate(
     genres : sequence of str, length n_classes
     clusters : np.ndarray [shape=(n,)], optional
         The cluster of each row, such as the track of a segment or the artist of a track. Rows of a cluster are not
-        independent: the interval is then a bootstrap over clusters. By default it is Wilson's.
+        independent: see `genreflow.evaluation.intervals.accuracy_interval`.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def evaluate(
     confusion = confusion_matrix(labels, predicted, n_classes)
     by_class = per_class(confusion)
     occurring = by_class["support"] > 0
-    low, high = wilson(int(correct.sum()), n) if clusters is None else bootstrap_interval(correct, clusters=clusters)
+    low, high = accuracy_interval(correct, clusters)
     of_label = np.maximum(probabilities[np.arange(n), labels], np.finfo(np.float64).eps)
     return {
         "n": n,

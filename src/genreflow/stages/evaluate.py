@@ -1,15 +1,18 @@
-"""Bundle -> metrics on the held-out part of the split."""
+"""Bundle -> metrics on the held-out part of the split, beside those of the baselines."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from genreflow.evaluation.intervals import accuracy_interval
 from genreflow.evaluation.metrics import evaluate
-from genreflow.files import write_csv, write_json
+from genreflow.evaluation.paired import probability_better
+from genreflow.files import read_json, write_csv, write_json
 from genreflow.inference.predictor import Predictor
 from genreflow.inference.tracks import predict_tracks
-from genreflow.stages import CANDIDATE, CONFUSION, EVALUATION, METRICS, PREDICTIONS
+from genreflow.stages import BASELINES, CANDIDATE, CONFUSION, EVALUATION, METRICS, PREDICTIONS
 from genreflow.stages.inputs import Data
 
 logger = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ class Evaluation:
 
 def main() -> None:
     data = Data.load()
-    evaluation = evaluate_bundle(Predictor(CANDIDATE), data)
+    evaluation = evaluate_bundle(Predictor(CANDIDATE), data, read_json(BASELINES))
     write_json(EVALUATION, evaluation.report)
     write_json(METRICS, evaluation.headline)
     write_json(PREDICTIONS, evaluation.predictions)
@@ -59,7 +62,7 @@ def main() -> None:
     log_evaluation(evaluation)
 
 
-def evaluate_bundle(predictor: Predictor, data: Data) -> Evaluation:
+def evaluate_bundle(predictor: Predictor, data: Data, baselines: Mapping[str, Mapping[str, str]]) -> Evaluation:
     """Evaluate a bundle on the evaluation part of the split.
 
     Parameters
@@ -67,6 +70,8 @@ def evaluate_bundle(predictor: Predictor, data: Data) -> Evaluation:
     predictor : Predictor
         Its feature spec must be the store's.
     data : Data
+    baselines : mapping of str to mapping of str to str
+        Genres that each baseline predicts, by its name and track ID.
     """
     split, bundle = data.split, predictor.bundle
     part, genres = split.evaluation_part, bundle.labels
@@ -75,16 +80,21 @@ def evaluate_bundle(predictor: Predictor, data: Data) -> Evaluation:
     labels = np.array([genres.index(track.genre) for track in tracks])
     predicted = predict_tracks(predictor, data.store, data.hashes_of(counts), segment_mask=split.segment_mask(part))
     groups = np.unique([split.groups[track.id] for track in tracks], return_inverse=True)[1]
+    clusters = groups if data.manifest.groups_known else None
+    compared = compare_with_baselines(
+        predicted.by_track.argmax(axis=1) == labels,
+        {name: [by_track[track.id] == track.genre for track in tracks] for name, by_track in baselines.items()},
+        clusters,
+    )
     report = {
         "part": split.prefixed(part),
         "split": split.method,
         "leaking": split.leaking,
-        "notes": split.notes,
+        "notes": [*split.notes, *notes_on_baselines(compared)],
         "majority_accuracy": float(np.bincount(labels).max() / len(labels)),
+        "baselines": compared,
         "abstained": int((predicted.by_track.max(axis=1) < bundle.abstain_below).sum()),
-        "track": evaluate(
-            predicted.by_track, labels, genres=genres, clusters=groups if data.manifest.groups_known else None
-        ),
+        "track": evaluate(predicted.by_track, labels, genres=genres, clusters=clusters),
         "segment": evaluate(
             predicted.by_segment, labels[predicted.track_index], genres=genres, clusters=predicted.track_index
         ),
@@ -102,6 +112,53 @@ def evaluate_bundle(predictor: Predictor, data: Data) -> Evaluation:
     return Evaluation(report, predictions)
 
 
+def compare_with_baselines(
+    correct: np.ndarray, baselines: Mapping[str, Sequence[bool]], clusters: np.ndarray | None
+) -> list[dict]:
+    """Compare a model with baselines on the same tracks.
+
+    Parameters
+    ----------
+    correct : np.ndarray [shape=(n,), dtype=bool]
+        Whether the model classifies each track correctly.
+    baselines : mapping of str to sequence of bool [shape=(n,)]
+        The same of each baseline, by its name.
+    clusters : np.ndarray [shape=(n,)] or None
+        The artist of each track, if known.
+
+    Returns
+    -------
+    list of dict
+        ``baseline``, ``accuracy`` with ``accuracy_low`` and ``accuracy_high`` (95 % confidence), ``model_accuracy``,
+        and ``probability_model_better`` of a paired bootstrap.
+    """
+    rows = []
+    for name, values in baselines.items():
+        own = np.asarray(values, bool)
+        low, high = accuracy_interval(own, clusters)
+        rows.append(
+            {
+                "baseline": name,
+                "accuracy": float(own.mean()),
+                "accuracy_low": low,
+                "accuracy_high": high,
+                "model_accuracy": float(correct.mean()),
+                "probability_model_better": probability_better(correct, own, clusters=clusters),
+            }
+        )
+    return rows
+
+
+def notes_on_baselines(compared: Sequence[Mapping]) -> list[str]:
+    """Return a sentence for each baseline that is at least as accurate as the model."""
+    return [
+        f"the model does not beat the baseline {row['baseline']}: accuracy {row['model_accuracy']:.1%} against "
+        f"{row['accuracy']:.1%}, probability of being better {row['probability_model_better']:.2f}"
+        for row in compared
+        if row["model_accuracy"] <= row["accuracy"]
+    ]
+
+
 def log_evaluation(evaluation: Evaluation) -> None:
     report, by_track = evaluation.report, evaluation.report["track"]
     logger.info(
@@ -109,5 +166,10 @@ def log_evaluation(evaluation: Evaluation) -> None:
         f"(95 % interval {by_track['accuracy_low']:.1%} to {by_track['accuracy_high']:.1%}), "
         f"{report['segment']['accuracy']:.1%} on segments; majority-class baseline {report['majority_accuracy']:.1%}"
     )
+    for row in report["baselines"]:
+        logger.info(
+            f"baseline {row['baseline']}: accuracy {row['accuracy']:.1%} (95 % interval {row['accuracy_low']:.1%} to "
+            f"{row['accuracy_high']:.1%}); probability that the model is better {row['probability_model_better']:.2f}"
+        )
     for note in report["notes"]:
         logger.info(f"note: {note}")

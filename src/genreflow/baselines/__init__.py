@@ -1,0 +1,1 @@
+"""Baselines: simple classifiers on the same split, beside which a trained model's figure stands."""

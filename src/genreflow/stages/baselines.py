@@ -1,0 +1,75 @@
+"""Baselines on the same split as the model: their predictions of the held-out tracks."""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genreflow.files import read_json, write_json
+from genreflow.models.keras_import import import_keras
+from genreflow.params import load_params
+from genreflow.stages import BASELINES, BEST
+from genreflow.stages.inputs import Data
+from genreflow.training.params import SegmentParams
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
+
+    from genreflow.training.segment_set import SegmentSet
+
+logger = logging.getLogger(__name__)
+
+# Of the initial weights of the untrained network.
+SEED = 0
+
+
+def main() -> None:
+    predictions = predict_baselines(load_params().segments, Data.load(), read_json(BEST))
+    write_json(BASELINES, predictions)
+    logger.info(f"{' and '.join(predictions)}: predictions of {len(next(iter(predictions.values())))} held-out tracks")
+
+
+def predict_baselines(segments: SegmentParams, data: Data, best: Mapping) -> dict[str, dict[str, str]]:
+    """Fit the baselines on the training tracks and classify the tracks on which models are evaluated.
+
+    Parameters
+    ----------
+    segments : SegmentParams
+    data : Data
+    best : mapping
+        Content of ``best_trial.json``: the untrained network has the architecture of the best trial.
+
+    Returns
+    -------
+    dict of str to dict of str to str
+        Predicted genre by track ID, by name of the baseline.
+    """
+    import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
+    from genreflow.baselines.fit import Features, fit_and_predict, linear_probe, support_vector_machine
+    from genreflow.baselines.summary import summary_statistics
+    from genreflow.baselines.untrained import mean_over_segments, penultimate_model
+    from genreflow.training.configuration import build_configuration
+    from genreflow.training.data import load_segment_set, load_training_data
+
+    training = load_training_data(data.store, data.manifest, data.split, segments.override(best["segments"]))
+    part = data.split.evaluation_part
+    held_out = load_segment_set(data.store, data.manifest, data.split, part, length=training.length, hop=training.hop)
+    untrained = penultimate_model(
+        build_configuration(training, best["architecture"], best["hyperparameters"], seed=SEED)
+    )
+    baselines: dict[str, tuple[Callable[[SegmentSet], np.ndarray], Callable[[float], ClassifierMixin]]] = {
+        "SVM on summary statistics": (summary_statistics, support_vector_machine),
+        f"linear probe on {best['architecture']} with initial weights": (
+            partial(mean_over_segments, untrained),
+            linear_probe,
+        ),
+    }
+    tracks = data.segment_counts(part, length=training.length, hop=training.hop)
+    predictions = {}
+    for name, (compute, make) in baselines.items():
+        train, valid = (Features(compute(each), each.track_labels) for each in (training.train, training.valid))
+        labels = fit_and_predict(make, train, valid, compute(held_out))
+        predictions[name] = {track: training.genres[label] for track, label in zip(tracks, labels, strict=True)}
+    return predictions
