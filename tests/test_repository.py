@@ -28,7 +28,6 @@ OPTIONAL_FOR_INFERENCE = {
 # Dependencies that are not imported by name.
 NOT_IMPORTED = {
     "python-multipart": "Starlette parses forms with it",
-    "scikit-learn": "Optuna computes hyperparameter importances with it",
     "tf2onnx": "Keras exports ONNX with it",
     "psycopg": "SQLAlchemy connects to PostgreSQL with it",
 }

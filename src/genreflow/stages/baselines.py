@@ -47,7 +47,7 @@ def predict_baselines(segments: SegmentParams, data: Data, best: Mapping) -> dic
         Predicted genre by track ID, by name of the baseline.
     """
     import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
-    from genreflow.baselines.fit import Features, fit_and_predict, linear_probe, support_vector_machine
+    from genreflow.baselines.classifiers import Features, fit_and_predict, linear_probe, support_vector_machine
     from genreflow.baselines.summary import summary_statistics
     from genreflow.baselines.untrained import mean_over_segments, penultimate_model
     from genreflow.training.configuration import build_configuration
