@@ -94,5 +94,5 @@ def test_a_model_is_compared_with_baselines_on_the_same_tracks():
     assert better[0] > 0.95
     assert abs(better[1] - 0.5) < 0.02
     assert better[2] < 0.1
-    notes = notes_on_baselines(list(rows.values()))
+    notes = notes_on_baselines(list(rows.values()), "test")
     assert [name for name in baselines if any(f" {name}:" in note for note in notes)] == ["equal", "better"]

@@ -54,6 +54,10 @@ def test_every_line_table_and_report_is_marked(project):
     assert list(load(project, "metrics.json")) == ["leaking_test"]
     evaluation = load(project, "reports/evaluation.json")
     assert (evaluation["part"], evaluation["leaking"]) == ("leaking_test", True)
+    assert [row["baseline"].split()[0] for row in evaluation["baselines"]] == ["SVM", "linear"]
+    assert set(load(project, "reports/baselines.json").popitem()[1]) == {
+        row["track"] for row in load(project, "reports/predictions.json")
+    }
     assert load(project, "reports/best_trial.json")["leaking"] is True
     assert load(project, "reports/best_trial.json")["study"].startswith("leaking-")
     for name in ("reports/trials.csv", "reports/learning_curves.csv"):

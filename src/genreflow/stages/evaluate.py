@@ -90,7 +90,7 @@ def evaluate_bundle(predictor: Predictor, data: Data, baselines: Mapping[str, Ma
         "part": split.prefixed(part),
         "split": split.method,
         "leaking": split.leaking,
-        "notes": [*split.notes, *notes_on_baselines(compared)],
+        "notes": [*split.notes, *notes_on_baselines(compared, split.prefixed(part, sep=" "))],
         "majority_accuracy": float(np.bincount(labels).max() / len(labels)),
         "baselines": compared,
         "abstained": int((predicted.by_track.max(axis=1) < bundle.abstain_below).sum()),
@@ -149,10 +149,10 @@ def compare_with_baselines(
     return rows
 
 
-def notes_on_baselines(compared: Sequence[Mapping]) -> list[str]:
+def notes_on_baselines(compared: Sequence[Mapping], part: str) -> list[str]:
     """Return a sentence for each baseline that is at least as accurate as the model."""
     return [
-        f"the model does not beat the baseline {row['baseline']}: accuracy {row['model_accuracy']:.1%} against "
+        f"{part}: the model does not beat the baseline {row['baseline']}: accuracy {row['model_accuracy']:.1%} against "
         f"{row['accuracy']:.1%}, probability of being better {row['probability_model_better']:.2f}"
         for row in compared
         if row["model_accuracy"] <= row["accuracy"]
@@ -161,15 +161,17 @@ def notes_on_baselines(compared: Sequence[Mapping]) -> list[str]:
 
 def log_evaluation(evaluation: Evaluation) -> None:
     report, by_track = evaluation.report, evaluation.report["track"]
+    part = report["part"].replace("_", " ")
     logger.info(
-        f"{report['part'].replace('_', ' ')}: accuracy {by_track['accuracy']:.1%} on {by_track['n']} tracks "
+        f"{part}: accuracy {by_track['accuracy']:.1%} on {by_track['n']} tracks "
         f"(95 % interval {by_track['accuracy_low']:.1%} to {by_track['accuracy_high']:.1%}), "
         f"{report['segment']['accuracy']:.1%} on segments; majority-class baseline {report['majority_accuracy']:.1%}"
     )
     for row in report["baselines"]:
         logger.info(
-            f"baseline {row['baseline']}: accuracy {row['accuracy']:.1%} (95 % interval {row['accuracy_low']:.1%} to "
-            f"{row['accuracy_high']:.1%}); probability that the model is better {row['probability_model_better']:.2f}"
+            f"{part}: baseline {row['baseline']}, accuracy {row['accuracy']:.1%} (95 % interval "
+            f"{row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}); probability that the model is better "
+            f"{row['probability_model_better']:.2f}"
         )
     for note in report["notes"]:
         logger.info(f"note: {note}")
