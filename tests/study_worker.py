@@ -4,6 +4,7 @@ python study_worker.py STORAGE TRIALS SECONDS_PER_EPOCH [NAME]
 """
 
 import os
+import socket
 import sys
 import time
 
@@ -16,6 +17,9 @@ from genreflow.tuning.study import open_study, run_study
 
 NAME, EPOCHS = "shared", 5
 ARCHITECTURES = ("efficient", "parallel_cnn")
+SPACE = SearchSpace(ARCHITECTURES, learning_rate=None, fixed={}, dimensions={})
+# Environment variable with the name of the machine that the worker believes to be on.
+MACHINE = "STUDY_WORKER_MACHINE"
 HEARTBEAT_INTERVAL_S, GRACE_PERIOD_S = 1, 4
 
 
@@ -46,12 +50,13 @@ def main(storage_url: str, trials: int, seconds: float, name: str = NAME) -> Non
         return TrialResult(configuration.learning_rate * (EPOCHS - 1), EPOCHS)
 
     tune = TuneParams(architectures=ARCHITECTURES, trials=trials, epochs=EPOCHS, startup_trials=99)
-    space = SearchSpace(ARCHITECTURES, learning_rate=None, fixed={}, dimensions={})
     storage = open_storage(storage_url, heartbeat_interval=HEARTBEAT_INTERVAL_S, grace_period=GRACE_PERIOD_S)
-    study = open_study(tune, space, storage, name=name)
-    run_study(study, storage, sleep, tune=tune, space=space, tracker=PrintingTracker(), parallel=True)
+    study = open_study(tune, SPACE, storage, name=name)
+    run_study(study, storage, sleep, tune=tune, space=SPACE, tracker=PrintingTracker(), parallel=True)
 
 
 if __name__ == "__main__":
     configure_logging()
+    if machine := os.environ.get(MACHINE):
+        socket.gethostname = lambda: machine
     main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:])

@@ -22,6 +22,8 @@ EXCLUDED = {
     "genreflow.files": "writes atomically what it is given",
     "genreflow.logs": "shows log messages",
     "genreflow.cores": "counts cores; no result depends on their number",
+    "genreflow.processes": "finds out whether a process has ended; what it wrote is as before",
+    "genreflow.sqlite": "creates and checks databases; what libraries keep in them is as before",
     "genreflow.distributed": "moves jobs to a Dask cluster; results are the same as without one",
 }
 # MLflow only logs what a stage does, except where the registry is kept in it.

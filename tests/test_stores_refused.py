@@ -25,6 +25,7 @@ def folder(tmp_path, monkeypatch):
         ("nonsense://x", "sqlite"),
         ("optuna.db", "sqlite:///"),
         ("sqlite:///", "sqlite:///"),
+        ("sqlite:///:memory:", "sqlite:///"),
         ("sqlite:////proc/x.db", "/proc"),
         ("sqlite:///junk.db/x.db", "junk.db"),
         ("sqlite:///folder", "folder"),
@@ -37,7 +38,7 @@ def folder(tmp_path, monkeypatch):
 )
 def test_a_storage_that_cannot_be_used(folder, url, named):
     begin = time.monotonic()
-    with pytest.raises(GenreflowError, match="Optuna's storage") as caught:
+    with pytest.raises(GenreflowError, match="Optuna") as caught:
         open_storage(url)
     assert time.monotonic() - begin < 10
     assert named in str(caught.value)

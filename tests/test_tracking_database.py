@@ -15,7 +15,7 @@ from genreflow.bundle import Bundle
 from genreflow.cli import cli
 from genreflow.errors import GenreflowError
 from genreflow.registry.model_registry import Registry
-from genreflow.tracking.database import database_path, sqlite_url
+from genreflow.sqlite import database_path, sqlite_url
 from genreflow.tracking.store import ensure_experiment, open_client, relocate_project
 from serving_toy import write_toy_bundle
 

@@ -3,6 +3,8 @@
 import json
 import logging
 import math
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,10 +15,11 @@ import pytest
 
 from genreflow.errors import GenreflowError
 from genreflow.models import MODELS, Choice, Float, Int
+from genreflow.tuning.next_trial import queue_next_trial
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.previous_study import best_parameters_of_previous_study
 from genreflow.tuning.results import best_trial, count_trials, study_record, trials_table
-from genreflow.tuning.run_trial import InfeasibleError, TrialResult, mark_worker
+from genreflow.tuning.run_trial import InfeasibleError, TrialResult
 from genreflow.tuning.search_space import SearchSpace
 from genreflow.tuning.storage import exclusive, open_storage
 from genreflow.tuning.study import open_study, run_study, study_progress
@@ -24,7 +27,8 @@ from genreflow.tuning.trial_states import (
     ERROR,
     INTERRUPTED,
     MAX_RETRIES,
-    requeue_orphaned_trials,
+    WORKER,
+    fail_orphaned_trials,
     retry_of,
     time_spent,
 )
@@ -184,20 +188,20 @@ def test_trials_below_the_median_are_pruned_after_the_warm_up(storage):
     assert count_trials(study)["pruned"] == len(pruned)
 
 
-@pytest.mark.parametrize("signal", [Stopped, KeyboardInterrupt])
-def test_a_study_resumes_and_repeats_the_interrupted_trial(storage, signal, caplog):
+@pytest.mark.parametrize("interruption", [Stopped, KeyboardInterrupt])
+def test_a_study_resumes_and_repeats_the_interrupted_trial(storage, interruption, caplog):
     first, second = Recorder(), Recorder()
     calls = []
 
     def stops(*arguments):
         calls.append(1)
         if len(calls) == 4:
-            raise signal
+            raise interruption
         return hill(*arguments)
 
-    with pytest.raises(signal):
+    with pytest.raises(interruption):
         run(stops, storage, first)
-    assert first.ended[3] == ("FAILED", {"trial": "interrupted", "reason": signal.__name__})
+    assert first.ended[3] == ("FAILED", {"trial": "interrupted", "reason": interruption.__name__})
     with caplog.at_level(logging.INFO, "genreflow"):
         study = run(hill, storage, second)
     assert any(record.name == "genreflow.tuning.study" and record.args == ("a-study", 3) for record in caplog.records)
@@ -219,39 +223,71 @@ def test_a_study_resumes_and_repeats_the_interrupted_trial(storage, signal, capl
     assert len(more.started) == 2
 
 
-def test_a_trial_that_is_always_interrupted_is_repeated_twice_only(storage):
-    def stops(*_):
-        raise Stopped
+def killed_in(objective: Callable, storage: str, params: TuneParams, space: SearchSpace = SPACE) -> None:
+    """Run a study in a process of its own, which is killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            run(objective, storage, params=params, space=space)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
+
+def kills(*_) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_trial_that_always_kills_its_worker_is_repeated_twice_only(storage):
     one = replace(SPACE, architectures=("efficient",))
     for _ in range(1 + MAX_RETRIES):
-        with pytest.raises(Stopped):
-            run(stops, storage, params=tune(trials=1), space=one)
-    study = run(stops, storage, params=tune(trials=1), space=one)
+        killed_in(kills, storage, tune(trials=1), one)
+    study = run(kills, storage, params=tune(trials=1), space=one)
     assert count_trials(study) == {"finished": 0, "pruned": 0, "infeasible": 0, "failed": 0, "interrupted": 3}
 
 
-def test_a_trial_whose_worker_died_before_its_first_heartbeat_is_repeated(storage):
-    """The worker was killed between Optuna's entry of the trial and its own."""
+def test_a_trial_may_be_interrupted_by_signals_any_number_of_times(storage):
+    def stops(*_):
+        raise Stopped
+
+    for _ in range(2 + MAX_RETRIES):
+        with pytest.raises(Stopped):
+            run(stops, storage)
+    study = run(hill, storage)
+    assert count_trials(study)["interrupted"] == 2 + MAX_RETRIES
+    assert sum(count_trials(study).values()) == 2 + MAX_RETRIES + TUNE.trials
+
+
+def test_a_trial_whose_worker_died_on_this_machine_is_repeated_at_once(storage):
+    killed_in(kills, storage, TUNE)
+    began = time.monotonic()
+    study = run(hill, storage)
+    assert time.monotonic() - began < 2, "it waited for the grace period"
+    assert [retry_of(trial) for trial in study.get_trials()][:2] == [None, 0]
+
+
+def start_elsewhere(storage: str) -> tuple[optuna.Study, optuna.storages.RDBStorage]:
+    """Start a trial of a worker on another machine, where nobody can see whether it has died."""
     opened = open_storage(storage, heartbeat_interval=1, grace_period=1)
     study = open_study(TUNE, SPACE, opened, name="a-study")
+    trial_id = queue_next_trial(study, opened, TUNE, SPACE, parallel=False)
+    opened.set_trial_user_attr(trial_id, WORKER, {"host": "elsewhere", "pid": os.getpid(), "started": 0.0})
     study.ask()
-    with exclusive(opened):
-        assert requeue_orphaned_trials(study, opened) == set()  # it may be starting just now
-        time.sleep(1.1)
-        assert requeue_orphaned_trials(study, opened) == {0}
-    assert [retry_of(trial) for trial in study.get_trials() if trial.state.name == "WAITING"][-1] == 0
+    return study, opened
 
 
-def test_a_trial_whose_worker_died_before_optunas_thread_wrote_a_heartbeat_is_repeated(storage):
-    """The worker was killed just after its own entry, which comes with a heartbeat."""
-    opened = open_storage(storage, heartbeat_interval=1, grace_period=1)
-    study = open_study(TUNE, SPACE, opened, name="a-study")
-    mark_worker(study.ask(), opened)
+def test_a_trial_of_another_machine_is_failed_when_it_has_no_heartbeat(storage):
+    study, opened = start_elsewhere(storage)
     with exclusive(opened):
-        assert requeue_orphaned_trials(study, opened) == set()
+        assert fail_orphaned_trials(study, opened) == set()
         time.sleep(2.1)  # heartbeats are stored in whole seconds
-        assert requeue_orphaned_trials(study, opened) == {0}
+        assert fail_orphaned_trials(study, opened) == {0}
+
+
+def test_a_trial_that_may_have_died_on_another_machine_is_repeated_before_the_next_one(storage):
+    study, _ = start_elsewhere(storage)
+    run(hill, storage)
+    assert [retry_of(trial) for trial in study.get_trials()][:2] == [None, 0]
 
 
 def test_a_worker_whose_trial_was_requeued_by_another_one_goes_on(storage):

@@ -13,19 +13,21 @@ import pytest
 
 from genreflow.errors import GenreflowError
 from genreflow.tuning.results import count_trials
+from genreflow.tuning.sampling import published_parameters
 from genreflow.tuning.storage import GRACE_PERIOD_S, HEARTBEAT_INTERVAL_S, open_storage
 from genreflow.tuning.study import POLL_INTERVAL_S
-from genreflow.tuning.trial_states import finished_trials, retry_of
+from genreflow.tuning.trial_states import POSITION, finished_trials, retry_of
 from postgresql_server import create_database, postgresql
-from study_worker import ARCHITECTURES, EPOCHS, NAME
+from study_worker import ARCHITECTURES, EPOCHS, MACHINE, NAME, SPACE
 from study_worker import GRACE_PERIOD_S as SHORT_GRACE_PERIOD_S
 
 WORKER = Path(__file__).with_name("study_worker.py")
 
 
-def start(storage: str, trials: int, seconds: float, *name: str) -> subprocess.Popen:
+def start(storage: str, trials: int, seconds: float, *name: str, machine: str = "") -> subprocess.Popen:
     command = [sys.executable, str(WORKER), storage, str(trials), str(seconds), *name]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = os.environ | {MACHINE: machine}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 def join(workers: list[subprocess.Popen]) -> list[str]:
@@ -84,9 +86,10 @@ def test_workers_start_exactly_the_trials_of_the_study(storages):
     assert Counter(number for _, number, _ in started) == {str(number): 1 for number in range(10)}
     assert len({pid for _, _, pid in started}) > 1, "one worker ran all trials"
     assert count_trials(study)["finished"] == 10
+    assert [trial.user_attrs[POSITION] for trial in study.get_trials()] == list(range(10))
     # Only one of them queued the published configurations.
-    queued = [trial for trial in study.get_trials() if "fixed_params" in trial.system_attrs]
-    assert [trial.params["architecture"] for trial in queued] == list(ARCHITECTURES)
+    published = [published_parameters(name, SPACE) for name in ARCHITECTURES]
+    assert [trial.params for trial in study.get_trials()][: len(published)] == published
 
 
 @pytest.mark.slow
@@ -106,11 +109,22 @@ def test_the_trial_of_a_killed_worker_is_repeated_by_another_one(storages):
     assert len(finished_trials(study)) == 9
 
 
-def test_a_killed_study_resumes_at_once_and_repeats_the_interrupted_trial_after_its_last_heartbeat(storages):
+def test_a_killed_study_repeats_the_interrupted_trial_at_once(storages):
     storage = storages("resumed")
     interrupted = kill_in_trial(start(storage, trials=4, seconds=0.2))
-    killed = time.time()
     lines = join([start(storage, trials=4, seconds=0.01)])
+    assert not any(line.startswith("waiting") for line in lines)
+    study = load(storage)
+    assert count_trials(study)["finished"] == 4
+    assert repeated(study) == [interrupted]
+    assert retry_of(study.get_trials()[interrupted + 1]) == interrupted
+
+
+def test_a_trial_of_another_machine_is_repeated_after_its_last_heartbeat(storages):
+    storage = storages("elsewhere")
+    interrupted = kill_in_trial(start(storage, trials=4, seconds=0.2, machine="one"))
+    killed = time.time()
+    lines = join([start(storage, trials=4, seconds=0.01, machine="two")])
     assert sum(line.startswith(f"waiting for trials that other workers run: {interrupted};") for line in lines) == 1
     study = load(storage)
     assert count_trials(study)["finished"] == 4

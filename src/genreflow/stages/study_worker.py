@@ -87,12 +87,11 @@ class StudyPlan:
     @property
     def storage_url(self) -> str:
         """URL of Optuna's storage."""
-        from sqlalchemy import URL
-
+        from genreflow.sqlite import sqlite_url
         from genreflow.tracking.store import project_root
 
         url = self.params.compute.storage or os.environ.get(STORAGE_VARIABLE)
-        return url or URL.create("sqlite", database=str(project_root(PROJECT) / "optuna.db")).render_as_string()
+        return url or sqlite_url(project_root(PROJECT) / "optuna.db")
 
 
 @dataclass(frozen=True)
@@ -126,12 +125,13 @@ def run_worker(*, lead: bool) -> Iterator[CompletedStudy]:
     from genreflow.tracking.lineage import lineage_tags
     from genreflow.tracking.store import ensure_experiment, open_client
     from genreflow.tracking.study import study_run
-    from genreflow.tuning.storage import exclusive, open_storage
+    from genreflow.tuning.storage import closing, exclusive, open_storage
 
     data, storage, client = plan.data, open_storage(plan.storage_url), open_client(PROJECT)
     experiment = ensure_experiment(client, PROJECT)
     tags = lineage_tags(PROJECT, **data.hashes, **data.split.tags)
     with (
+        closing(storage),
         Interruption() as interruption,
         study_run(
             client,

@@ -1,11 +1,11 @@
 """Runs and models that a killed process left unfinished."""
 
 import logging
-import socket
 from collections.abc import Mapping
 
-import psutil
 from mlflow import MlflowClient
+
+from genreflow.processes import has_ended, this_process
 
 logger = logging.getLogger(__name__)
 
@@ -13,26 +13,19 @@ logger = logging.getLogger(__name__)
 PROCESS = "genreflow.process"
 # Tag of a trial: the run of its study.
 PARENT = "mlflow.parentRunId"
-# Process IDs are used again, but not within seconds.
-TOLERANCE_S = 2.0
 
 
 def process_tag() -> dict[str, str]:
     """Return the tag that names this process."""
-    process = psutil.Process()
-    return {PROCESS: f"{socket.gethostname()} {process.pid} {process.create_time():.1f}"}
+    return {PROCESS: "{host} {pid} {started:.1f}".format(**this_process())}
 
 
 def is_orphaned(tags: Mapping[str, str]) -> bool:
     """Return whether the process that the tags name ran on this host and has ended."""
     try:
-        host, number, started = tags[PROCESS].split(" ")
-        if host != socket.gethostname():
-            return False
-        return abs(psutil.Process(int(number)).create_time() - float(started)) > TOLERANCE_S
-    except psutil.NoSuchProcess:
-        return True
-    except (psutil.Error, KeyError, ValueError):
+        host, pid, started = tags[PROCESS].split(" ")
+        return has_ended({"host": host, "pid": int(pid), "started": float(started)}) is True
+    except (KeyError, ValueError):
         return False
 
 

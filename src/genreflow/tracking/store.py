@@ -16,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from genreflow.errors import GenreflowError
 from genreflow.files import require_writable
-from genreflow.tracking.database import database_path, prepare_database, relocate, sqlite_url
+from genreflow.sqlite import database_path, sqlite_url
+from genreflow.tracking.database import prepare_database, relocate
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ def check_storage_url(url: str) -> None:
             "must be an SQLite or PostgreSQL database, sqlite:///optuna.db or postgresql://user@host/database; got "
             f"{without_password(url)}"
         )
-    if backend.startswith("sqlite") and not (rest.startswith("/") and rest.strip("/")):
+    if backend.startswith("sqlite") and not (rest.startswith("/") and rest.strip("/") not in ("", ":memory:")):
         raise ValueError(f"must name a file, as in sqlite:///optuna.db; got {url}")
 
 

@@ -2,18 +2,14 @@
 
 import logging
 import math
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Protocol
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import TrialState
 
 from genreflow.tuning.objectives import constraint_values, exceeded_limits, objective_values
 from genreflow.tuning.params import TuneParams
@@ -25,8 +21,6 @@ from genreflow.tuning.trial_states import (
     CURVE,
     ERROR,
     INFEASIBLE,
-    INTERRUPTED,
-    WORKER,
     completed_trials,
     retry_of,
 )
@@ -85,13 +79,12 @@ Objective = Callable[[Configuration, TrialCallback], TrialResult]
 
 
 class TrialRun:
-    """A trial from its parameters to its values: the callback of its objective, and what `study.optimize` calls.
+    """A trial from its parameters to its values, and the callback of its objective.
 
     Parameters
     ----------
     study : optuna.Study
     trial : optuna.Trial
-        Its configuration is sampled here.
     tune : TuneParams
     space : SearchSpace
     tracker : TrialTracker
@@ -110,7 +103,7 @@ class TrialRun:
         deadline: float | None,
     ) -> None:
         self._trial, self._tune, self._tracker, self._deadline = trial, tune, tracker, deadline
-        self._configuration = _suggest(trial, space)
+        self._configuration = suggest(trial, space)
         self._curve: list[float] = []
         self._costs: dict[str, float] = {}
         self._completed: list[LearningCurve] = [
@@ -121,28 +114,34 @@ class TrialRun:
             f"trial {trial.number}{of} ({self._configuration.architecture}, learning rate "
             f"{self._configuration.learning_rate:.2g})"
         )
-        self._repeats = retry_of(_frozen(study, trial))
+        self._repeats = retry_of(trial)
+        self._started = False
 
-    def run(self, objective: Objective) -> list[float]:
-        """Evaluate the objective, record how the trial ended, and return its values.
+    def run(self, objective: Objective) -> tuple[TrialState, list[float] | None]:
+        """Evaluate the objective, and record how the trial ended.
+
+        Returns
+        -------
+        state : TrialState
+            PRUNED also if the trial is infeasible, or has no time left.
+        values : list of float or None
+            Of a complete trial.
 
         Raises
         ------
-        optuna.TrialPruned
-            The trial was pruned, is infeasible, or had no time left.
         optuna.exceptions.UpdateFinishedTrialError
-            Another worker has requeued the trial, as it had no heartbeat for the grace period.
+            Another worker repeats the trial, as it had no heartbeat for the grace period.
         """
         self._start()
         try:
-            return self._complete(objective(self._configuration, self))
+            return TrialState.COMPLETE, self._complete(objective(self._configuration, self))
         except InfeasibleError as error:
             self._trial.set_user_attr(INFEASIBLE, str(error))
             self._end("KILLED", "infeasible", str(error))
-            raise optuna.TrialPruned(str(error)) from None
+            return TrialState.PRUNED, None
         except optuna.TrialPruned as error:
             self._end("KILLED", "pruned", str(error))
-            raise
+            return TrialState.PRUNED, None
         except OutOfTimeError:
             return self._end_out_of_time()
         except UpdateFinishedTrialError:
@@ -152,21 +151,20 @@ class TrialRun:
             reason = f"{type(error).__name__}: {error}"[:500]
             self._trial.set_user_attr(ERROR, reason)
             self._end("FAILED", "failed", reason)
-            raise
-        except BaseException as error:  # a signal: the trial is repeated, by another worker or in the next run
-            self._trial.set_user_attr(INTERRUPTED, datetime.now().isoformat())
-            self._end("FAILED", "interrupted", type(error).__name__)
-            raise
+            return TrialState.FAIL, None
+
+    def end_interrupted(self, reason: str) -> None:
+        """Record that the trial was interrupted; it is repeated, by another worker or in the next run."""
+        if self._started:
+            self._end("FAILED", "interrupted", reason)
 
     def on_model_built(self, costs: Mapping[str, float]) -> None:
         """See `TrialCallback`."""
         self._costs = dict(costs)
         for name, value in costs.items():
             self._trial.set_user_attr(name, value)
-        known = self._trial.constraints  # of a trial that is repeated
         for name, value in constraint_values(costs, self._tune).items():
-            if name not in known:
-                self._trial.set_constraint(name, value)
+            self._trial.set_constraint(name, value)
         if reason := exceeded_limits(costs, self._tune):
             raise InfeasibleError(reason)
 
@@ -195,6 +193,7 @@ class TrialRun:
             logger.info("trial %d repeats trial %d, which was interrupted", self._trial.number, self._repeats)
         tags = {} if self._repeats is None else {"retry_of": self._repeats}
         self._tracker.start(self._trial.number, self._configuration.mlflow_params, tags)
+        self._started = True
 
     def _complete(self, result: TrialResult) -> list[float]:
         values = objective_values(result.track_accuracy, self._costs, self._tune)
@@ -210,14 +209,13 @@ class TrialRun:
         )
         return values
 
-    def _end_out_of_time(self) -> list[float]:
+    def _end_out_of_time(self) -> tuple[TrialState, list[float] | None]:
         if self._completed or not self._curve:
-            reason = "tune.hours are spent"
-            self._end("KILLED", "pruned", reason)
-            raise optuna.TrialPruned(reason)
+            self._end("KILLED", "pruned", "tune.hours are spent")
+            return TrialState.PRUNED, None
         # A first trial of fewer epochs is better than a study without any result.
         best = max(self._curve)
-        return self._complete(TrialResult(best, self._curve.index(best) + 1))
+        return TrialState.COMPLETE, self._complete(TrialResult(best, self._curve.index(best) + 1))
 
     def _end(self, status: str, state: str, reason: str) -> None:
         self._note_progress()
@@ -229,27 +227,3 @@ class TrialRun:
         self._trial.set_user_attr(CURVE, self._curve)
         if run_id := self._tracker.run_id(self._trial.number):
             self._trial.set_user_attr("run_id", run_id)
-
-
-def mark_worker(trial: optuna.Trial, storage: RDBStorage) -> None:
-    """Write down which process runs a trial, after its first heartbeat.
-
-    Optuna's thread may write the first heartbeat later, and a trial that has none never becomes stale.
-    """
-    study_id = storage.get_study_id_from_name(trial.study.study_name)
-    storage.record_heartbeat(storage.get_trial_id_from_study_id_trial_number(study_id, trial.number))
-    trial.set_user_attr(WORKER, {"host": socket.gethostname(), "pid": os.getpid()})
-
-
-def _suggest(trial: optuna.Trial, space: SearchSpace) -> Configuration:
-    try:
-        return suggest(trial, space)
-    except UpdateFinishedTrialError:
-        raise
-    except Exception as error:  # or the trial would count as interrupted, and be repeated
-        trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}"[:500])
-        raise
-
-
-def _frozen(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
-    return study.get_trials(deepcopy=False)[trial.number]

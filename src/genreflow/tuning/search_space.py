@@ -34,6 +34,8 @@ SEARCHABLE: dict[str, type[BaseModel]] = {
     f"{SEGMENTS}seconds": SegmentParams,
     f"{SEGMENTS}coefficients": SegmentParams,
 }
+# Of what the storage holds of a study: one that an earlier version began is not continued.
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def study_name(space: SearchSpace, tune: TuneParams, *parts: object) -> str:
     name : str
         Such as ``"genre-1f2e3d4c5b"``.
     """
-    return f"genre-{short_hash(space.hash, tune.epochs, tune.startup_trials, tune.warmup_epochs, *parts)}"
+    return f"genre-{short_hash(_VERSION, space.hash, tune.epochs, tune.startup_trials, tune.warmup_epochs, *parts)}"
 
 
 def short_hash(*parts: object) -> str:

@@ -1,5 +1,11 @@
 """Optuna's storage, with heartbeats, and a lock that one worker at a time holds."""
 
+import contextlib
+import errno
+import logging
+import os
+import sqlite3
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from genreflow.errors import GenreflowError
 from genreflow.files import require_writable
+from genreflow.sqlite import TIMEOUT_S, LibraryDatabase, database_path, sqlite_url
 from genreflow.tuning.params import check_storage_url, without_password
-from genreflow.tuning.trial_states import requeue
 
-# A trial without a heartbeat for GRACE_PERIOD_S is requeued: within a minute of its worker's death.
+logger = logging.getLogger(__name__)
+
+# A trial without a heartbeat for GRACE_PERIOD_S is repeated: within a minute of its worker's death.
 HEARTBEAT_INTERVAL_S, GRACE_PERIOD_S = 10, 40
 # How long a PostgreSQL server that does not answer is waited for.
 CONNECT_TIMEOUT_S = 20
@@ -35,7 +43,7 @@ def open_storage(
     url : str
         Such as ``sqlite:///optuna.db``, or ``postgresql://user@host/database`` for workers on several machines.
     heartbeat_interval, grace_period : int > 0 [s]
-        How often a worker writes a heartbeat, and the age of a heartbeat after which its trial is requeued. All workers
+        How often a worker writes a heartbeat, and the age of a heartbeat after which its trial is repeated. All workers
         of a study should use the same.
 
     Raises
@@ -46,31 +54,15 @@ def open_storage(
     # Optuna logs every trial and, on import, experimental features; the study logs its own lines.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", message="Heartbeat of storage")  # `heartbeats` writes them
     where = f"Optuna's storage {without_password(url)}"
-    if url.startswith("postgresql:"):  # genreflow[postgres] installs this driver
-        url = url.replace("postgresql:", "postgresql+psycopg:", 1)
     try:
         check_storage_url(url)
     except ValueError as error:
         raise GenreflowError(f"Optuna's storage {error}.") from None
-    options: dict[str, Any] = {"pool_pre_ping": True}  # replaces connections that were lost between two trials
-    if url.startswith("sqlite:"):
-        options["connect_args"] = {"timeout": 60}  # seconds to wait for other workers' writes
-    elif "connect_timeout" not in url:
-        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_S}
+    heartbeat: dict[str, Any] = {"heartbeat_interval": heartbeat_interval, "grace_period": grace_period}
     try:
-        engine = create_engine(url, **options)
-        if engine.url.get_backend_name() == "sqlite" and engine.url.database != ":memory:":
-            require_writable(Path(engine.url.database or "").parent)  # a lock that cannot be created is waited for
-        with _exclusive(engine):  # workers that create the tables at the same time fail
-            storage = RDBStorage(
-                url,
-                engine_kwargs=options,
-                heartbeat_interval=heartbeat_interval,
-                grace_period=grace_period,
-                heartbeat_stale_trial_callback=requeue,
-            )
-        engine.dispose()
+        return _open_sqlite(url, heartbeat) if database_path(url) else _open_server(url, heartbeat)
     except ImportError as error:
         hint = "; `pip install 'genreflow[postgres]'` installs it" if error.name == "psycopg" else ""
         raise GenreflowError(f"{where} needs the package {error.name}{hint}.") from None
@@ -78,10 +70,105 @@ def open_storage(
         raise GenreflowError(f"{where} must be in a folder that is writable; got {error.strerror or error}.") from None
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, RuntimeError) as error:
         raise GenreflowError(f"{where} cannot be opened: {_reason(error)}.") from None
-    if url.startswith("sqlite:"):
-        event.listen(storage.engine, "connect", _enable_write_ahead_log)
-        storage.engine.dispose()  # reopen the connections, with the listener
+
+
+@contextmanager
+def closing(storage: RDBStorage) -> Iterator[None]:
+    """Close the connections of a storage with the block; a file of SQLite alone then holds everything."""
+    try:
+        yield
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+        if path := database_path(storage.url):
+            _database(path).checkpoint()
+
+
+def _open_sqlite(url: str, heartbeat: dict[str, Any]) -> RDBStorage:
+    path = database_path(url)
+    assert path is not None
+    create_engine(url)  # a URL with an unknown driver
+    require_writable(path.parent)  # a lock that cannot be created is waited for
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    database = _database(path)
+    database.create(_create)
+    database.check()
+    with database.explained():
+        storage = RDBStorage(
+            _escaped(url),
+            engine_kwargs={"connect_args": {"timeout": TIMEOUT_S}},
+            skip_table_creation=_is_complete(path),  # it would add tables to those of an earlier version
+            **heartbeat,
+        )
+    database.checkpoint()  # what a worker that was killed has left
+    event.listen(storage.engine, "connect", _enable_write_ahead_log)
+    storage.engine.dispose()  # reopen the connections, with the listener
     return storage
+
+
+def _open_server(url: str, heartbeat: dict[str, Any]) -> RDBStorage:
+    if url.startswith("postgresql:"):  # genreflow[postgres] installs this driver
+        url = url.replace("postgresql:", "postgresql+psycopg:", 1)
+    options: dict[str, Any] = {"pool_pre_ping": True}  # replaces connections that were lost between two trials
+    if "connect_timeout" not in url:
+        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_S}
+    engine = create_engine(url, **options)
+    with _exclusive(engine):  # workers that create the tables at the same time fail
+        storage = RDBStorage(_escaped(url), engine_kwargs=options, **heartbeat)
+    engine.dispose()
+    return storage
+
+
+def _database(path: Path) -> LibraryDatabase:
+    return LibraryDatabase(
+        path,
+        "Optuna",
+        "studies",
+        outdated="no longer compatible with the table schema",
+        upgrade="optuna storage upgrade --storage",
+    )
+
+
+def _create(path: Path) -> None:
+    RDBStorage(_escaped(sqlite_url(path))).engine.dispose()
+
+
+def _is_complete(path: Path) -> bool:
+    """Return whether a database has all tables of Optuna; its version is written last."""
+    with contextlib.closing(sqlite3.connect(path, timeout=TIMEOUT_S)) as connection:
+        tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+        if "studies" not in tables:
+            raise ValueError("tables of another program")
+        return "alembic_version" in tables and bool(connection.execute("select * from alembic_version").fetchall())
+
+
+def _escaped(url: str) -> str:
+    """Return a URL as Optuna expects it, which replaces fields in braces."""
+    return url.replace("{", "{{").replace("}", "}}")
+
+
+@contextmanager
+def heartbeats(storage: RDBStorage, trial_id: int) -> Iterator[None]:
+    """Write heartbeats of a trial from a thread while the block runs.
+
+    The thread of Optuna's `Study.optimize` ends with the first write that fails, and keeps the process from ending if
+    Ctrl-C arrives while it is started.
+    """
+    stopped = threading.Event()
+
+    def write() -> None:
+        while not stopped.wait(storage.heartbeat_interval):
+            try:
+                storage.record_heartbeat(trial_id)
+            except Exception as error:  # the database is away; so may the next one be
+                logger.warning("no heartbeat could be written: %s", _reason(error))
+
+    threading.Thread(target=write, name="genreflow heartbeat", daemon=True).start()
+    try:
+        yield
+    finally:
+        stopped.set()
 
 
 @contextmanager

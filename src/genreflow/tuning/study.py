@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,13 +12,21 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from genreflow.tuning.next_trial import FIRST, queue_next_trial
 from genreflow.tuning.objectives import directions
 from genreflow.tuning.params import TuneParams
-from genreflow.tuning.run_trial import Objective, TrialRun, TrialTracker, mark_worker
+from genreflow.tuning.run_trial import Objective, TrialRun, TrialTracker
 from genreflow.tuning.sampling import published_parameters
 from genreflow.tuning.search_space import SearchSpace
-from genreflow.tuning.storage import exclusive
-from genreflow.tuning.trial_states import finished_trials, requeue_orphaned_trials, time_spent, trial_states
+from genreflow.tuning.storage import exclusive, heartbeats
+from genreflow.tuning.trial_states import (
+    INTERRUPTED,
+    fail_orphaned_trials,
+    finished_trials,
+    time_spent,
+    trial_states,
+    worker_has_ended,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +34,6 @@ logger = logging.getLogger(__name__)
 POLL_INTERVAL_S = 2.0
 # User attribute of a study: the hash of its search space.
 SPACE = "space"
-# Trials sampled at random before the TPE sampler models the results.
-RANDOM_TRIALS = 6
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Progress:
         Trials that have ended.
     running : list of int
         Numbers of the trials that are running, in all workers.
+    undecided : bool
+        Whether the worker of a running trial is on another machine, where it may have died.
     trials_left : int or None
         Trials that may still be started; None if their number is not limited.
     seconds_left : float or None [s]
@@ -48,6 +56,7 @@ class Progress:
 
     finished: int
     running: list[int]
+    undecided: bool
     trials_left: int | None
     seconds_left: float | None
 
@@ -67,7 +76,7 @@ def open_study(
     attributes: Mapping[str, object] | None = None,
     first_trials: Callable[[], Sequence[dict]] = lambda: (),
 ) -> optuna.Study:
-    """Open a study, or create it with a queue of configurations to try first.
+    """Open a study, or create it with configurations to try first.
 
     Parameters
     ----------
@@ -80,16 +89,18 @@ def open_study(
     attributes : mapping of str to JSON-ready, optional
         User attributes of a new study.
     first_trials : callable, optional
-        Called for a new study. Returns parameters of trials to queue after the published configuration of each
+        Called for a new study. Returns parameters of trials that follow those with the published configuration of each
         architecture.
     """
     with exclusive(storage):
         study = optuna.create_study(study_name=name, storage=storage, directions=directions(tune), load_if_exists=True)
-        if not study.user_attrs.get("queued"):
+        if FIRST not in study.user_attrs:  # set last: a process that dies before has created nothing
             published = [published_parameters(architecture, space) for architecture in space.architectures]
+            first: list[dict] = []
             for parameters in (*published, *first_trials()):
-                study.enqueue_trial(parameters, skip_if_exists=True)
-            for key, value in {**(attributes or {}), SPACE: space.hash, "queued": True}.items():
+                if parameters not in first:
+                    first.append(parameters)
+            for key, value in {**(attributes or {}), SPACE: space.hash, FIRST: first}.items():
                 study.set_user_attr(key, value)
     return study
 
@@ -125,15 +136,18 @@ def run_study(
     space : SearchSpace
     tracker : TrialTracker
     parallel : bool
-        Whether there may be other workers: the sampler then avoids the parameters of running trials.
+        Whether there are other workers: the sampler then avoids the parameters of running trials. A worker that is
+        alone first waits for the heartbeat of a trial that is running on another machine: if its worker has died, it is
+        repeated before the study goes on, so that the trials are those of a study that was never interrupted.
     """
     resumed = False
     interrupted: set[int] | None = None
     waiting_for: set[int] = set()
+    undecided_until = time.monotonic() + (0 if parallel else _longest_pause_s(storage))
     while True:
         with ExitStack() as lock:
             lock.enter_context(exclusive(storage))
-            found = requeue_orphaned_trials(study, storage)
+            found = fail_orphaned_trials(study, storage)
             if found != interrupted:
                 interrupted = found
                 tracker.end_orphaned(trial_states(study, ended_before=_grace_period_ago(storage)))
@@ -141,9 +155,18 @@ def run_study(
             if not resumed and progress.finished:
                 logger.info("study %s: resuming after %d trials", study.study_name, progress.finished)
             resumed = True
-            if progress.may_start:
-                study.sampler = _sampler(study, tune, parallel=parallel)
-                _run_next_trial(study, storage, objective, progress, lock, tune=tune, space=space, tracker=tracker)
+            if progress.may_start and not (progress.undecided and time.monotonic() < undecided_until):
+                _run_next_trial(
+                    study,
+                    storage,
+                    objective,
+                    progress,
+                    lock,
+                    tune=tune,
+                    space=space,
+                    tracker=tracker,
+                    parallel=parallel,
+                )
                 continue
         if not progress.running:
             return
@@ -161,10 +184,11 @@ def run_study(
 def study_progress(study: optuna.Study, tune: TuneParams) -> Progress:
     """Return how far a study is; call it under `genreflow.tuning.storage.exclusive`."""
     finished = len(finished_trials(study))
-    running = [trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return Progress(
         finished=finished,
-        running=running,
+        running=[trial.number for trial in running],
+        undecided=any(worker_has_ended(trial) is None for trial in running),
         trials_left=None if tune.trials is None else tune.trials - finished - len(running),
         seconds_left=None if tune.hours is None else 3600 * tune.hours - time_spent(study).total_seconds(),
     )
@@ -180,42 +204,40 @@ def _run_next_trial(
     tune: TuneParams,
     space: SearchSpace,
     tracker: TrialTracker,
+    parallel: bool,
 ) -> None:
     """Run a trial; the lock is released as soon as Optuna has stored that it is running."""
     deadline = None if progress.seconds_left is None else time.monotonic() + progress.seconds_left
-    taken_over = False
-
-    def evaluate(trial: optuna.Trial) -> list[float]:
-        nonlocal taken_over
-        try:
-            mark_worker(trial, storage)
-        finally:
-            lock.close()
-        try:
-            run = TrialRun(study, trial, tune=tune, space=space, tracker=tracker, deadline=deadline)
-            return run.run(objective)
-        except UpdateFinishedTrialError:
-            taken_over = True
-            raise
-
+    trial_id = queue_next_trial(study, storage, tune, space, parallel=parallel)
+    run: TrialRun | None = None
     try:
-        study.optimize(evaluate, n_trials=1, catch=(Exception,))
-    except ValueError:  # Optuna refuses to end a trial that has ended
-        if not taken_over:
-            raise
-        logger.warning("another worker has requeued the trial of this one, which had no heartbeat for a while")
+        trial = study.ask()
+        lock.close()
+        with heartbeats(storage, trial_id):
+            run = TrialRun(study, trial, tune=tune, space=space, tracker=tracker, deadline=deadline)
+            state, values = run.run(objective)
+            study.tell(trial, values, state, skip_if_finished=True)
+    except UpdateFinishedTrialError:
+        logger.warning("another worker repeats the trial of this one, which had no heartbeat for a while")
+    except BaseException as error:
+        _interrupt(study, storage, trial_id, run, type(error).__name__)
+        raise
+
+
+def _interrupt(study: optuna.Study, storage: RDBStorage, trial_id: int, run: TrialRun | None, reason: str) -> None:
+    trial = storage.get_trial(trial_id)
+    if trial.state == TrialState.RUNNING:
+        with suppress(UpdateFinishedTrialError):
+            storage.set_trial_user_attr(trial_id, INTERRUPTED, datetime.now().isoformat())
+            if run is not None:
+                run.end_interrupted(reason)
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def _grace_period_ago(storage: RDBStorage) -> datetime:
     return datetime.now() - timedelta(seconds=storage.grace_period or 0)
 
 
-def _sampler(study: optuna.Study, tune: TuneParams, *, parallel: bool) -> optuna.samplers.BaseSampler:
-    """Return a sampler for the next trial. What it draws depends on the trials before, not on the process."""
-    return optuna.samplers.TPESampler(
-        seed=(tune.seed + len(study.get_trials(deepcopy=False))) % 2**32,
-        multivariate=True,
-        group=True,
-        n_startup_trials=RANDOM_TRIALS,
-        constant_liar=parallel,
-    )
+def _longest_pause_s(storage: RDBStorage) -> float:
+    """Return after how many seconds a trial that is running has a heartbeat, or is known to have none."""
+    return (storage.grace_period or 0) + (storage.heartbeat_interval or 0)
