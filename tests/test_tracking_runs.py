@@ -257,10 +257,12 @@ def test_runs_of_trials_whose_worker_died_are_ended(store):
         for number in range(3):
             killed.start(number, {})
         resumed.start(3, {})
+        killed.start(5, {})
+        killed.end(5, "FINISHED", tags={"trial": "finished"})
         for _ in range(2):
             # Trials 1 and 2 had ended before the worker was killed, which could not write that. MLflow does not know
             # the last one.
-            resumed.end_orphaned({0: "interrupted", 1: "finished", 2: "pruned", 4: "interrupted"})
+            resumed.end_orphaned({0: "interrupted", 1: "finished", 2: "pruned", 4: "interrupted", 5: "interrupted"})
         resumed.end(3, "FINISHED")
         killed.stop()
         resumed.stop()
@@ -270,6 +272,8 @@ def test_runs_of_trials_whose_worker_died_are_ended(store):
     assert all(run.data.tags["error"] for run in orphaned)
     (unknown,) = find_trial(study, 4)
     assert (unknown.info.status, unknown.info.run_name) == ("FAILED", "trial 4")
+    (before_its_result,) = find_trial(study, 5)
+    assert (before_its_result.info.status, before_its_result.data.tags["trial"]) == ("FAILED", "interrupted")
     ended = client.get_run(resumed.run_id(3))
     assert (ended.info.status, "error" in ended.data.tags) == ("FINISHED", False)
 

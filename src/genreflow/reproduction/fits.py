@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from mlflow import MlflowClient
 
 from genreflow.evaluation.calibration import softmax, track_probabilities
 from genreflow.evaluation.metrics import evaluate
@@ -59,7 +58,6 @@ def run_task(task: Task, store: Path, project: Path) -> dict[str, Any]:
     segments = load_segments(task, features)
     client = open_client(project)
     experiment_id = ensure_experiment(client, project, name=EXPERIMENT).experiment_id
-    _end_orphaned_runs(client, experiment_id, task.key)
     options, throughput = limit_options(task, segments, begin=begin)
     tags = lineage_tags(project, **task.data, **task.split.tags)
     tags |= {"system": task.system, "protocol": task.kind, "task": task.key}
@@ -234,13 +232,6 @@ def evaluate_task(
         "track_accuracy_low": metrics["accuracy_low"],
         "track_accuracy_high": metrics["accuracy_high"],
     }
-
-
-def _end_orphaned_runs(client: MlflowClient, experiment_id: str, key: str) -> None:
-    """End the runs of killed processes as FAILED; MLflow would show them as running."""
-    for run in client.search_runs([experiment_id], f"tags.task = '{key}' and status = 'RUNNING'"):
-        client.set_tag(run.info.run_id, "error", "the process was killed")
-        client.set_terminated(run.info.run_id, "FAILED")
 
 
 def format_duration(seconds: float) -> str:

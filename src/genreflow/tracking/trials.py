@@ -175,20 +175,14 @@ class StudyTrials:
         return first.info.run_id
 
     def _end_orphaned(self, states: Mapping[int, str]) -> None:
-        for number in states:
-            if not find_trial(self._study, number):
-                self._create(number, now_ms())
-        running = self._client.search_runs(
-            [self._study.experiment_id],
-            f"tags.`{PARENT}` = '{self._study.run_id}' and status = 'RUNNING'",
-            max_results=10_000,
-        )
-        for run in running:
-            state = states.get(int(run.data.tags.get(TRIAL, -1)))
-            if state is not None:
-                self._client.set_tag(run.info.run_id, "trial", state)
-                self._client.set_tag(run.info.run_id, "error", _ORPHANED[state == "interrupted"])
-                self._client.set_terminated(run.info.run_id, STATUS[state])
+        for number, state in states.items():
+            runs = find_trial(self._study, number) or [self._client.get_run(self._create(number, now_ms()))]
+            for run in runs:
+                # A worker may also die when the run has ended, and before its result is in the study.
+                if run.info.status == "RUNNING" or (state == "interrupted" and run.info.status != STATUS[state]):
+                    self._client.set_tag(run.info.run_id, "trial", state)
+                    self._client.set_tag(run.info.run_id, "error", _ORPHANED[state == "interrupted"])
+                    self._client.set_terminated(run.info.run_id, STATUS[state])
 
     def _update_best(self, number: int, best: float, timestamp: int) -> None:
         """Write the best accuracy of all workers' trials to the study, as the last value, which MLflow shows."""
