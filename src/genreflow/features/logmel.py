@@ -62,7 +62,7 @@ class LogMel:
         # A sine of amplitude 1 has a magnitude of half the window's sum in its bin, and with a Hann window half of that
         # in each adjacent bin.
         gain = bank.mel[:, 1:-1] + (bank.mel[:, :-2] + bank.mel[:, 2:]) / 4
-        self._full_scale_db = float(10 * np.log10((bank.window.sum() / 2) ** 2 * gain.max()))
+        self.full_scale_db = float(10 * np.log10((bank.window.sum() / 2) ** 2 * gain.max()))
 
     def clip(self, y: np.ndarray, *, exact: bool = False) -> np.ndarray:
         """Compute the frames of one clip, relative to its own level.
@@ -156,7 +156,7 @@ class LogMel:
     def _quantise(self, power: np.ndarray, columns: np.ndarray | slice, low: float, high: float) -> np.ndarray:
         """Return the kept frames as uint8, given the levels of the softest and the loudest bin [dB]."""
         if self.spec.level_reference == "full_scale":
-            high = self._full_scale_db
+            high = self.full_scale_db
         floor = high - self.spec.top_db
         if self.spec.level_reference == "minmax":
             floor = max(floor, low)

@@ -1,0 +1,1 @@
+"""Pretrained embedders: networks, trained on much more music than a user has, whose values a small classifier takes."""

@@ -1,0 +1,82 @@
+"""Embeddings of segments, computed with ONNX Runtime."""
+
+import json
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import onnxruntime
+
+from genreflow.errors import GenreflowError, ParameterError
+
+Values = Literal["penultimate", "max", "mean", "both"]
+# Segments per run of the network.
+BATCH = 8
+
+
+class Embedder:
+    """Computes embeddings. Calls keep no state: threads may share an instance.
+
+    Parameters
+    ----------
+    path : Path
+        Written by `genreflow.export.export_embedder.export_embedder`.
+    values : {"penultimate", "max", "mean", "both"}
+        Which values of the network: those that its last layer takes, the maximum over time of all layers before, their
+        mean, or maximum and mean.
+    threads : int > 0
+        Cores that one call may use.
+
+    Attributes
+    ----------
+    size : int > 0
+        Values per segment.
+    description : dict
+        Name, licence and source of the network.
+
+    Raises
+    ------
+    ParameterError
+        `values` is another one.
+    GenreflowError
+        The file is not such a network.
+
+    Examples
+    --------
+    >>> Embedder("embedder.onnx").embed(np.zeros((2, 187, 96), np.float32)).shape  # doctest: +SKIP
+    (2, 200)
+    """
+
+    def __init__(self, path: Path | str, *, values: Values = "penultimate", threads: int = 1) -> None:
+        if values not in get_args(Values):
+            raise ParameterError(f"embedding.values must be one of {', '.join(get_args(Values))}; got {values}.")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self.description = json.loads(self._session.get_modelmeta().custom_metadata_map["embedder"])
+            self._columns = slice(*self.description["columns"][values])
+        except Exception as error:  # ONNX Runtime's exceptions share no public base class
+            message = " ".join(str(error).split()).rstrip(".")
+            raise GenreflowError(f"{path}: must be an embedder that ONNX Runtime can run; got {message}.") from error
+        self._input = self._session.get_inputs()[0].name
+        self.size: int = self._columns.stop - self._columns.start
+
+    def embed(self, segments: np.ndarray) -> np.ndarray:
+        """Compute the embeddings of segments.
+
+        Parameters
+        ----------
+        segments : np.ndarray [shape=(n, frames, n_mels), range=[0, 1]]
+
+        Returns
+        -------
+        np.ndarray [shape=(n, size), dtype=float32]
+        """
+        embeddings = np.empty((len(segments), self.size), np.float32)
+        for first in range(0, len(segments), BATCH):
+            batch = np.asarray(segments[first : first + BATCH], np.float32)
+            (values,) = self._session.run(None, {self._input: batch})
+            embeddings[first : first + BATCH] = values[:, self._columns]
+        return embeddings
