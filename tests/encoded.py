@@ -1,6 +1,7 @@
 """Compressed audio for tests, encoded by FFmpeg through PyAV, so that the ffmpeg command is not needed."""
 
-import io
+import tempfile
+from pathlib import Path
 from typing import NamedTuple
 
 import av
@@ -27,6 +28,7 @@ KINDS = {
     "mp2": Kind("mp2", "mp2", "s16"),
     "m4a": Kind("ipod", "aac", "fltp"),
     "m4a-fragments": Kind("mp4", "aac", "fltp", options=_FRAGMENTS),
+    "m4a-index-first": Kind("ipod", "aac", "fltp", options=(("movflags", "faststart"),)),
     "alac": Kind("ipod", "alac", "s16p"),
     "mov-pcm": Kind("mov", "pcm_s16be", "s16"),
     "aac": Kind("adts", "aac", "fltp"),
@@ -64,8 +66,11 @@ def encode(y: np.ndarray, rate: int, kind: str | Kind, *, video: bool = False) -
     """
     kind = KINDS[kind] if isinstance(kind, str) else kind
     y = np.atleast_2d(np.asarray(y, dtype=np.float32))
-    file = io.BytesIO()
-    with av.open(file, "w", format=kind.container, options=dict(kind.options)) as container:
+    # To a path, since some options make FFmpeg open the file again.
+    with (
+        tempfile.NamedTemporaryFile() as file,
+        av.open(file.name, "w", format=kind.container, options=dict(kind.options)) as container,
+    ):
         pictures = _add_video(container) if video else None
         stream = container.add_stream(kind.codec, rate=rate, layout=_layout(len(y)), options=dict(kind.options))
         stream.codec_context.format = kind.sample_format
@@ -76,14 +81,14 @@ def encode(y: np.ndarray, rate: int, kind: str | Kind, *, video: bool = False) -
                 _mux(container, pictures.encode(_picture(number)))
             _mux(container, pictures.encode(None))
         for begin in range(0, y.shape[1], 4096):
-            frame = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(y[:, begin : begin + 4096]), format="fltp", layout=_layout(len(y))
-            )
+            packed = np.ascontiguousarray(y[:, begin : begin + 4096].T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=_layout(len(y)))
             frame.sample_rate = rate
             frame.pts = begin
             _mux(container, stream.encode(frame))
         _mux(container, stream.encode(None))
-    return file.getvalue()
+        container.close()
+        return Path(file.name).read_bytes()
 
 
 def _layout(channels: int) -> str:

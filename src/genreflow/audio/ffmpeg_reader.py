@@ -32,6 +32,8 @@ _OPTIONS = {
 _MAX_DEMUX_ERRORS = 16
 # Packets that may fail before the others are counted, so that a file of noise costs little.
 _MAX_FAILED = 500
+# Containers that declare the exact number of samples, or have it in their last page.
+_EXACT = ("ogg", "wv", "tta", "ape")
 # PyAV finds the planes of a frame by a null pointer, which is not there behind the eighth.
 _MAX_PLANES = 7
 
@@ -162,12 +164,13 @@ class FfmpegReader:
 
     def _declared_seconds(self) -> float:
         """Return the duration where the container's own number is exact; FFmpeg estimates it for others."""
-        stream, extradata = self._stream, self._stream.codec_context.extradata or b""
-        if stream.codec_context.name == "flac" and len(extradata) >= 18 and self.sample_rate:
-            return (int.from_bytes(extradata[13:18], "big") & (1 << 36) - 1) / self.sample_rate
-        if "mp4" in self._container.format.name and stream.frames and stream.duration and stream.time_base:
-            return float(stream.duration * stream.time_base)
-        return 0.0
+        stream, container = self._stream, self._container.format.name
+        if container == "flac":  # STREAMINFO, whose number of samples may be missing
+            total = int.from_bytes((stream.codec_context.extradata or b"")[13:18], "big") & (1 << 36) - 1
+            return total / self.sample_rate if self.sample_rate else 0.0
+        # The index of mp4 counts packets, unlike the header of a fragmented one.
+        exact = container in _EXACT or ("mp4" in container and stream.frames)
+        return float(stream.duration * stream.time_base) if exact and stream.duration and stream.time_base else 0.0
 
 
 def _kind(frame: av.AudioFrame) -> tuple[int, str, str]:

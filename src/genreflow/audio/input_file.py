@@ -1,5 +1,6 @@
 """A file as the decoders read it: from behind its ID3 tags, with errors kept instead of raised in C code."""
 
+import copy
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -25,8 +26,31 @@ class InputFile:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._error: OSError | None = None
+        self._patches: dict[int, bytes] = {}
         self._start = _end_of_tags(file)
+        self._stop = file.seek(0, os.SEEK_END)
         self.rewind()
+
+    def part(self, start: int, stop: int | None) -> "InputFile":
+        """Return a part of the file as a file; both share the position."""
+        part = copy.copy(self)
+        part._start = self._start + start
+        part._stop = self._stop if stop is None else self._start + stop
+        return part
+
+    def patch(self, patches: dict[int, bytes]) -> None:
+        """Replace bytes in what `read` returns.
+
+        Parameters
+        ----------
+        patches : dict of int to bytes
+            By position.
+        """
+        self._patches = patches
+
+    def size(self) -> int:
+        """Return the number of bytes."""
+        return max(0, self._stop - self._start)
 
     def rewind(self) -> None:
         """Go to the beginning."""
@@ -41,22 +65,32 @@ class InputFile:
 
     def read(self, size: int = -1) -> bytes:
         try:
-            return self._file.read(size)
+            position = self._file.tell()
+            rest = max(0, self._stop - position)
+            data = self._file.read(rest if size < 0 else min(size, rest))
         except OSError as error:
             self._error = error
             return b""
+        for at, patch in self._patches.items():
+            at += self._start - position
+            if -len(patch) < at < len(data):
+                whole = bytearray(data)
+                for offset, byte in enumerate(patch, at):
+                    if 0 <= offset < len(whole):
+                        whole[offset] = byte
+                data = bytes(whole)
+        return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Return the new position, or -1 if there is no such position."""
-        before = self._file.tell()
+        origin = {os.SEEK_SET: self._start, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._stop}.get(whence, -1)
+        position = origin + offset
+        if origin < 0 or position < self._start:
+            return -1
         try:
-            position = self._file.seek(offset + self._start if whence == os.SEEK_SET else offset, whence)
-            if position >= self._start:
-                return position - self._start
+            return self._file.seek(position) - self._start
         except (ValueError, OverflowError, OSError):
-            pass
-        self._file.seek(before)
-        return -1
+            return -1
 
     def tell(self) -> int:
         return self._file.tell() - self._start

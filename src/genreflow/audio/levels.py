@@ -93,7 +93,7 @@ class Levels:
             high=samples.max(axis=1),
         )
         self.frames += block.frames
-        self.peak = float(np.max([self.peak, block.high.max(), -block.low.min()]))  # NaN if there is one
+        self.peak = max(self.peak, float(block.high.max()), -float(block.low.min()))
         known = self._sums.setdefault(len(samples), block)
         if known is not block:
             known.frames += block.frames

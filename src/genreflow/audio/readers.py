@@ -9,12 +9,13 @@ from genreflow.audio.ffmpeg_reader import FFMPEG_ERRORS, FfmpegReader
 from genreflow.audio.formats import describe_formats
 from genreflow.audio.headers import read_header
 from genreflow.audio.input_file import InputFile, Source, source_name
+from genreflow.audio.ogg_chain import ChainReader, find_links
 from genreflow.audio.sndfile_reader import SNDFILE_ERRORS, SndfileReader
 from genreflow.errors import AudioError, counted
 
-# How flac and ogg begin. libsndfile would decode these, as it would mp3, whose frames begin with eleven bits that are
-# set; its mp3 decoder prints on standard error.
-_COMPRESSED = (b"fLaC", b"OggS")
+# How flac and ogg begin, and damaged tags of mp3, whose frames begin with eleven bits that are set. libsndfile would
+# decode all of these, and its mp3 decoder prints on standard error.
+_COMPRESSED = (b"fLaC", b"OggS", b"ID3")
 
 
 @contextlib.contextmanager
@@ -88,11 +89,12 @@ def open_reader(source: Source, *, name: str | None = None) -> Iterator[Reader]:
 
 
 def _open_any(file: InputFile, name: str) -> Reader:
+    file.patch(read_header(file).patches)
     uncompressed = _open_uncompressed(file)
-    if uncompressed is not None and (uncompressed.declared or read_header(file).empty):
+    if uncompressed is not None and uncompressed.uncompressed:
         return uncompressed
     try:
-        reader = FfmpegReader(file, name)
+        reader = _open_compressed(file, name)
     except FFMPEG_ERRORS as error:
         file.check()
         if uncompressed is not None:  # a codec of libsndfile alone, as Dialogic ADPCM
@@ -104,6 +106,11 @@ def _open_any(file: InputFile, name: str) -> Reader:
     if uncompressed is not None:
         uncompressed.close()
     return reader
+
+
+def _open_compressed(file: InputFile, name: str) -> Reader:
+    links = find_links(file) if file.head(4) == b"OggS" else []
+    return ChainReader(links, name) if len(links) > 1 else FfmpegReader(file, name)
 
 
 def _open_uncompressed(file: InputFile) -> SndfileReader | None:

@@ -65,7 +65,7 @@ KINDS: dict[str, Kind] = {
         "Truncated",
         False,
         "The header declares more audio than the file holds, as after an interrupted download. The audio that is there "
-        "is used. Found in formats whose header has the exact length: wav, au, flac, mp4, and mp3 with a Xing tag.",
+        "is used. Only headers with an exact length can tell: those of wav, aiff, flac, mp4, and mp3 with a Xing tag.",
     ),
     "declared_length": Kind(
         "Wrong declared length", False, "The file holds more audio than the header declares. The declared part is used."
