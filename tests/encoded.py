@@ -101,7 +101,7 @@ def _mux(container, packets) -> None:
 
 
 def _add_video(container):
-    stream = container.add_stream("mpeg4" if container.format.name != "ogg" else "libtheora", rate=25)
+    stream = container.add_stream("libvpx" if container.format.name in ("ogg", "webm") else "mpeg4", rate=25)
     stream.width = stream.height = 64
     stream.pix_fmt = "yuv420p"
     return stream
@@ -115,15 +115,17 @@ def _picture(number: int) -> av.VideoFrame:
 
 def joined(*parts: bytes) -> bytes:
     """Join files, as ``cat`` does; Ogg pages of the parts get serial numbers of their own."""
-    return b"".join(_renumbered(part, serial) if part[:4] == b"OggS" else part for serial, part in enumerate(parts, 1))
+    return b"".join(_renumbered(part, number) if part[:4] == b"OggS" else part for number, part in enumerate(parts, 1))
 
 
-def _renumbered(ogg: bytes, serial: int) -> bytes:
+def _renumbered(ogg: bytes, number: int) -> bytes:
     data, at = bytearray(ogg), 0
+    serials: dict[bytes, int] = {}
     while at < len(data):
         segments = data[at + 26]
         size = 27 + segments + sum(data[at + 27 : at + 27 + segments])
-        data[at + 14 : at + 18] = serial.to_bytes(4, "little")
+        serial = serials.setdefault(bytes(data[at + 14 : at + 18]), len(serials))
+        data[at + 14 : at + 18] = (number << 16 | serial).to_bytes(4, "little")
         data[at + 22 : at + 26] = bytes(4)
         data[at + 22 : at + 26] = _ogg_checksum(bytes(data[at : at + size])).to_bytes(4, "little")
         at += size

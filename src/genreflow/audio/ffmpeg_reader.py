@@ -118,6 +118,8 @@ class FfmpegReader:
             raise ValueError("an unsupported codec")
         context.thread_count = 1  # requests and files are concurrent already
         context.thread_type = "NONE"
+        if (self._container.format.name, context.name) == ("caf", "alac"):
+            context.flags2 |= av.codec.context.Flags2.skip_manual  # FFmpeg 8.1 leaves out as much as the padding twice
         for other in self._container.streams:
             if other.index != stream.index:
                 other.discard = av.stream.Discard.all
