@@ -90,6 +90,8 @@ def faulty(tmp_path_factory):
     for number, suffix in enumerate(("wav", "au", "flac", "mp3")):
         truncated = write(folder / f"rock/cut/{suffix}.{suffix}", noise(60 + number, seconds=20))
         edit_bytes(truncated, lambda data: data[: len(data) // 2])
+    write(folder / "rock/eve/offset.wav", np.full(2 * RATE, 0.2))
+    write(folder / "rock/eve/opposite.wav", np.stack([noise(70), -noise(70)], axis=1))
     write(folder / "rock/dee/loud.wav", np.clip(noise(7, level=4.0), -1, 1))
     write(folder / "rock/dee/peak.wav", np.clip(noise(8, level=1.0), -1, 1))
     edit_bytes(write(folder / "rock/dee/rate.wav", noise(9, seconds=4)), set_header("<I", 24, 2 * RATE))
@@ -126,6 +128,8 @@ def test_every_fault_is_found(audit, faulty):
         ("rock/cut/au", "truncated", False),
         ("rock/cut/flac", "truncated", False),
         ("rock/cut/mp3", "truncated", False),
+        ("rock/eve/offset", "constant_offset", True),
+        ("rock/eve/opposite", "opposite_phase", False),
         ("rock/dee/loud", "clipped", False),
         ("rock/dee/rate", "declared_rate", False),
         ("rock/dee/slow", "declared_rate", False),
@@ -134,8 +138,8 @@ def test_every_fault_is_found(audit, faulty):
         ("rock/cy/text", "undecodable", True),
         ("rock/cy/empty", "undecodable", True),
     ])  # fmt: skip
-    assert audit.genres == {"blues": {"tracks": 7, "usable": 1}, "rock": {"tracks": 15, "usable": 10}}
-    assert (audit.tracks, audit.usable, audit.flagged) == (22, 11, 9)
+    assert audit.genres == {"blues": {"tracks": 7, "usable": 1}, "rock": {"tracks": 17, "usable": 11}}
+    assert (audit.tracks, audit.usable, audit.flagged) == (24, 12, 10)
     assert audit.counts["silent"] == 3
     assert audit.clusters == (("blues/ann/good", "blues/ann/same"), ("blues/bob/shared", "rock/bob/shared too"))
     for fault in audit.faults:
@@ -161,6 +165,8 @@ def test_every_fault_is_found(audit, faulty):
         ("rock/cut/au", ["20.00 s", "10.00 s"]),
         ("rock/cut/flac", ["20.00 s"]),
         ("rock/cut/mp3", ["20.00 s"]),
+        ("rock/eve/offset", ["rock/eve/offset.wav", "0.2"]),
+        ("rock/eve/opposite", ["rock/eve/opposite.wav", "dB"]),
         ("rock/dee/loud", ["rock/dee/loud.wav", "audit.clipped_share", "0.001"]),
         ("rock/dee/rate", ["16000 Hz", "8000 Hz"]),
         ("rock/dee/slow", ["2000 Hz", "4000 Hz"]),
@@ -410,4 +416,4 @@ def test_summary_lists_some_faults_of_each_kind_and_counts_all(audit):
         ["Truncated", "4"],
         ["rock/cut/flac.flac:", "declares"],
     ]
-    assert lines[-1] == "22 tracks, 11 usable: 11 left out, 9 flagged"
+    assert lines[-1] == "24 tracks, 12 usable: 12 left out, 10 flagged"

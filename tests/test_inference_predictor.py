@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from encoded import encode
 from genreflow.bundle import Bundle, stamp, write_bundle
 from genreflow.errors import AudioError, GenreflowError
+from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.inference.predictor import Predictor
 from serving_toy import LABELS, SPEC, TONES, tone, write_tone, write_toy_bundle
 
@@ -102,6 +104,9 @@ def test_the_dictionary_is_json_with_the_documented_keys(predictor, tmp_path):
         (np.zeros((16000, 1)), "unusable"),
         (np.full((16000, 1), np.nan), "unusable"),
         (np.full((16000, 1), np.inf), "unusable"),
+        (np.full((16000, 1), 0.3), "unusable"),
+        (np.tile([0.3, -0.3], (16000, 1)), "unusable"),
+        (6e-5 * np.random.default_rng(0).uniform(-1, 1, (16000, 2)), "unusable"),  # the dither of 16 bits
     ],
 )
 def test_audio_without_sound_is_refused(predictor, tmp_path, samples, code):
@@ -109,6 +114,37 @@ def test_audio_without_sound_is_refused(predictor, tmp_path, samples, code):
     with pytest.raises(AudioError) as caught:
         predictor.classify(tmp_path / "a.wav")
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("kind", ["wav", "mp3", "m4a", "ogg-flac", "webm"])
+def test_training_and_service_compute_the_same_features_from_paths_and_uploads(predictor, tmp_path, kind, monkeypatch):
+    """Also of channels that cancel each other, of which nothing but the loudest one is left."""
+    left = np.concatenate([tone("bass", 4.0, rate=48000), tone("whistle", 9.0, rate=48000)])[:, 0]
+    path = tmp_path / f"song.{kind}"
+    if kind == "wav":
+        sf.write(path, np.stack([left, -left], axis=1), 48000, format="WAV")
+    else:
+        path.write_bytes(encode(np.stack([left, -left]), 48000, kind))
+    # What training stores, and what the model of the service gets.
+    [stored] = logmel_pieces(path, LogMel(predictor.bundle.spec, predictor.bundle.bank))
+    given = []
+
+    def record(segments):
+        given.append(segments.copy())
+        return np.zeros((len(segments), 3), np.float32)
+
+    monkeypatch.setattr(predictor, "logits", record)
+    count = len(predictor.classify(io.BytesIO(path.read_bytes())).segments)
+    monkeypatch.undo()
+    hop = predictor.bundle.segment_hop
+    segments = np.concatenate(given)[-count:]  # those of the second decoding
+    for number, segment in enumerate(segments[:-1]):
+        expected = stored[number * hop : number * hop + len(segment)]
+        np.testing.assert_array_equal(np.round(segment * 255), expected)
+    prediction = predictor.classify(path)
+    assert prediction == predictor.classify(io.BytesIO(path.read_bytes()))
+    assert prediction.segments[0].genre == "bass"
+    assert prediction.segments[-1].genre == "whistle"
 
 
 def test_too_long_and_undecodable_are_refused(predictor, tmp_path):

@@ -24,6 +24,7 @@ import psutil
 import pytest
 import soundfile as sf
 
+from encoded import encode
 from genreflow.costs.service_process import served
 from serving_toy import tone, wait_for
 
@@ -135,6 +136,23 @@ CASES = {
     "no samples": file(lambda: audio(np.zeros(0)), 422, "unusable"),
     "silence": file(lambda: audio(np.zeros(8000)), 422, "unusable"),
     "one sample": file(lambda: audio(np.ones(1) / 2), 200),
+    "a constant offset": file(lambda: audio(np.full(16000, 0.3)), 422, "unusable"),
+    "a wav from a pipe": file(lambda: patched(40, "<I", 0), 200),
+    **{
+        f"a song as {kind}": file(lambda kind=kind: encode(tone("bass", 4.0, rate=48000).T, 48000, kind), 200)
+        for kind in ("mp3", "m4a", "m4a-fragments", "alac", "aac", "flac", "ogg-flac", "ogg-opus", "webm", "wma")
+    },
+    "ogg with video": file(
+        lambda: encode(tone("bass", 4.0, rate=48000).T, 48000, "ogg-opus", video=True), 200, name="film.ogv"
+    ),
+    "m4a with video": file(lambda: encode(tone("bass", 4.0, rate=48000).T, 48000, "m4a", video=True), 200),
+    "an m4a without its index": file(
+        lambda: encode(tone("bass", 4.0, rate=48000).T, 48000, "m4a")[:20_000], 415, "undecodable"
+    ),
+    "a playlist of HTTP Live Streaming": file(
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", 415, "undecodable"
+    ),
+    "a list of files to join": file(b"ffconcat version 1.0\nfile '/etc/passwd'\n", 415, "undecodable"),
     "a file name with parent directories": file(lambda: whole(), 200, name="../../../../etc/passwd"),
     "a file name of 5,000 letters": file(lambda: whole(), 400, "malformed_request", name="a" * 5_000 + ".wav"),
     "a wrong field name": Case(lambda: {"files": {"file": ("a.wav", whole())}}, **BAD),

@@ -111,11 +111,11 @@ class Levels:
 
     @property
     def loudest(self) -> int:
-        """Index of the channel with the highest energy, without its constant offset."""
+        """Index of the channel with the highest energy, without its constant offset; of about equal ones, the first."""
         power = np.zeros(max(self._sums))
         for channels, sums in self._sums.items():
             power[:channels] += sums.power
-        return int(power.argmax())
+        return int(np.argmax(power >= 0.98 * power.max()))
 
     @property
     def sound_peak(self) -> float:
