@@ -9,10 +9,12 @@ import pytest
 
 from genreflow.files import write_json
 from genreflow.stages import STUDY, TRIALS, study_report
+from genreflow.stages.best_trial import BestTrial
 from genreflow.stages.register import flat_metrics
-from genreflow.stages.train import curve_rows, fit_options
+from genreflow.stages.train import curve_rows
 from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.training.options import FitOptions
+from genreflow.training.params import SegmentParams
 
 
 @pytest.fixture
@@ -77,12 +79,12 @@ def test_an_error_of_a_stage_is_one_line_and_exit_code_2(folder):
 
 
 def test_what_the_study_searched_replaces_the_options_of_params_yaml():
-    options = FitOptions(batch_size=16, mixup=0.3)
-    best = {"train": {"batch_size": 64}, "learning_rate": 0.02}
-    found = fit_options(options, best)
+    best = BestTrial("study", "efficient", {}, 0.02, {"batch_size": 64}, {"seconds": 8.0})
+    found = best.fit_options(FitOptions(batch_size=16, mixup=0.3))
     assert (found.batch_size, found.mixup, found.learning_rate) == (64, 0.3, 0.02)
-    given = fit_options(options.model_copy(update={"learning_rate": 0.5}), best)
-    assert given.learning_rate == 0.5
+    assert best.fit_options(FitOptions(learning_rate=0.5)).learning_rate == 0.5
+    segments = best.segment_params(SegmentParams(hop_seconds=1.0, track_cap=3.0))
+    assert (segments.seconds, segments.hop_seconds, segments.track_cap) == (8.0, 2.0, 3.0)
 
 
 def test_learning_curves_are_rows_from_epoch_1():

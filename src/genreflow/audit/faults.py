@@ -1,5 +1,7 @@
 """Results of an audit, as written to audit.json."""
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
@@ -165,9 +167,14 @@ class Audit:
             "notes": self.notes,
         }
 
+    @property
+    def hash(self) -> str:
+        """Sixteen hex digits that identify the content."""
+        return hashlib.sha256(json.dumps(self.to_dict()).encode()).hexdigest()[:16]
+
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        write_json(path, self.to_dict())
+        write_json(path, {"hash": self.hash} | self.to_dict())
 
     @classmethod
     def load(cls, path: Path) -> "Audit":
@@ -182,7 +189,10 @@ class Audit:
             fields = read_json(Path(path))
             names = {"pairs": "near_duplicates", "compared": "near_duplicates_compared"}
             content = {field.name: fields[names.get(field.name, field.name)] for field in dataclass_fields(cls)}
-            return TypeAdapter(cls).validate_python(content)
+            audit = TypeAdapter(cls).validate_python(content)
+            if audit.hash != fields["hash"]:
+                raise ValueError(f"hash {fields['hash']} for a content with hash {audit.hash}")
+            return audit
         except FileNotFoundError:
             raise ParameterError(f"{path}: must be an audit, but does not exist. Run `dvc repro audit`.") from None
         except DAMAGED as error:

@@ -1,16 +1,17 @@
 """Baselines on the same split as the model: their predictions of the held-out tracks."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genreflow.files import read_json, write_json
+from genreflow.files import write_json
 from genreflow.models.keras_import import import_keras
 from genreflow.params import load_params
-from genreflow.stages import BASELINES, BEST
+from genreflow.stages import BASELINES
+from genreflow.stages.best_trial import BestTrial
 from genreflow.stages.inputs import Data
 from genreflow.training.params import SegmentParams
 
@@ -26,26 +27,27 @@ SEED = 0
 
 
 def main() -> None:
-    predictions = predict_baselines(load_params().segments, Data.load(), read_json(BEST))
+    predictions = predict_baselines(load_params().segments, Data.load(), BestTrial.load())
     write_json(BASELINES, predictions)
     logger.info(f"{' and '.join(predictions)}: predictions of {len(next(iter(predictions.values())))} held-out tracks")
 
 
-def predict_baselines(segments: SegmentParams, data: Data, best: Mapping) -> dict[str, dict[str, str]]:
+def predict_baselines(segments: SegmentParams, data: Data, best: BestTrial) -> dict[str, dict[str, str]]:
     """Fit the baselines on the training tracks and classify the tracks on which models are evaluated.
 
     Parameters
     ----------
     segments : SegmentParams
     data : Data
-    best : mapping
-        Content of ``best_trial.json``: the untrained network has the architecture of the best trial.
+    best : BestTrial
+        The untrained network has the architecture of the best trial.
 
     Returns
     -------
     dict of str to dict of str to str
         Predicted genre by track ID, by name of the baseline.
     """
+    segments = best.segment_params(segments)
     import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
     from genreflow.baselines.classifiers import Features, fit_and_predict, linear_probe, support_vector_machine
     from genreflow.baselines.summary import summary_statistics
@@ -53,15 +55,13 @@ def predict_baselines(segments: SegmentParams, data: Data, best: Mapping) -> dic
     from genreflow.training.configuration import build_configuration
     from genreflow.training.data import load_segment_set, load_training_data
 
-    training = load_training_data(data.store, data.manifest, data.split, segments.override(best["segments"]))
+    training = load_training_data(data.store, data.manifest, data.split, segments)
     part = data.split.evaluation_part
     held_out = load_segment_set(data.store, data.manifest, data.split, part, length=training.length, hop=training.hop)
-    untrained = penultimate_model(
-        build_configuration(training, best["architecture"], best["hyperparameters"], seed=SEED)
-    )
+    untrained = penultimate_model(build_configuration(training, best.architecture, best.hyperparameters, seed=SEED))
     baselines: dict[str, tuple[Callable[[SegmentSet], np.ndarray], Callable[[float], ClassifierMixin]]] = {
         "SVM on summary statistics": (summary_statistics, support_vector_machine),
-        f"linear probe on {best['architecture']} with initial weights": (
+        f"linear probe on {best.architecture} with initial weights": (
             partial(mean_over_segments, untrained),
             linear_probe,
         ),

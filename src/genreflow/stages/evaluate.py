@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from genreflow.errors import ParameterError
 from genreflow.evaluation.intervals import accuracy_interval
 from genreflow.evaluation.metrics import evaluate
 from genreflow.evaluation.paired import probability_better
-from genreflow.files import read_json, write_csv, write_json
+from genreflow.files import write_csv, write_json
 from genreflow.inference.predictor import Predictor
 from genreflow.inference.tracks import predict_tracks
-from genreflow.stages import BASELINES, CANDIDATE, CONFUSION, EVALUATION, METRICS, PREDICTIONS
+from genreflow.stages import BASELINES, CANDIDATE, CONFUSION, EVALUATION, MANIFEST, METRICS, PREDICTIONS
 from genreflow.stages.inputs import Data
+from genreflow.stages.stage_results import Baselines, read_result
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class Evaluation:
 
 def main() -> None:
     data = Data.load()
-    evaluation = evaluate_bundle(Predictor(CANDIDATE), data, read_json(BASELINES))
+    evaluation = evaluate_bundle(Predictor(CANDIDATE), data, read_result(BASELINES, Baselines, stage="baselines"))
     write_json(EVALUATION, evaluation.report)
     write_json(METRICS, evaluation.headline)
     write_json(PREDICTIONS, evaluation.predictions)
@@ -68,15 +70,28 @@ def evaluate_bundle(predictor: Predictor, data: Data, baselines: Mapping[str, Ma
     Parameters
     ----------
     predictor : Predictor
-        Its feature spec must be the store's.
     data : Data
     baselines : mapping of str to mapping of str to str
         Genres that each baseline predicts, by its name and track ID.
+
+    Raises
+    ------
+    ParameterError
+        The bundle has other features than `data` or lacks one of its genres, or a baseline lacks a track.
     """
     split, bundle = data.split, predictor.bundle
     part, genres = split.evaluation_part, bundle.labels
+    if bundle.spec != data.store.spec or not set(data.manifest.genres) <= set(genres):
+        raise ParameterError(
+            f"{bundle.directory}: must have the features and genres of {MANIFEST}; got another model. Run `dvc repro "
+            "train`."
+        )
     counts = data.segment_counts(part, length=bundle.segment_frames, hop=bundle.segment_hop)
     tracks = data.usable(counts)
+    if any({track.id for track in tracks} - by_track.keys() for by_track in baselines.values()):
+        raise ParameterError(
+            f"{BASELINES}: must have the tracks of the {part} part; got others. Run `dvc repro baselines`."
+        )
     labels = np.array([genres.index(track.genre) for track in tracks])
     predicted = predict_tracks(predictor, data.store, data.hashes_of(counts), segment_mask=split.segment_mask(part))
     groups = np.unique([split.groups[track.id] for track in tracks], return_inverse=True)[1]

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genreflow.errors import ParameterError
 from genreflow.features.segments import count_segments
+from genreflow.features.spec import FilterBank
 from genreflow.features.store import FeatureStore
+from genreflow.files import DAMAGED_NPZ, one_line
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Part, Track
 from genreflow.splits.split import Split
-from genreflow.stages import FEATURES, MANIFEST, SPLIT
+from genreflow.stages import FEATURES, FILTERS, MANIFEST, SPLIT
 
 if TYPE_CHECKING:
     from genreflow.tracking.datasets import TrainingDataset
@@ -26,8 +29,40 @@ class Data:
 
     @classmethod
     def load(cls) -> "Data":
-        """Read the outs of the stages `ingest`, `split` and `featurize`."""
-        return cls(Manifest.load(MANIFEST), Split.load(SPLIT), FeatureStore.open(FEATURES))
+        """Read the outs of the stages `ingest`, `split` and `featurize`.
+
+        Raises
+        ------
+        ParameterError
+            One of them is missing or damaged, or the split is of another manifest.
+        """
+        data = cls(Manifest.load(MANIFEST), Split.load(SPLIT), FeatureStore.open(FEATURES))
+        unknown = data.split.groups.keys() - data.manifest.by_id.keys()
+        unknown |= set().union(*data.split.parts.values()) - data.split.groups.keys()
+        if unknown:
+            raise ParameterError(
+                f"{SPLIT}: must divide the tracks of {MANIFEST}; got {one_line(min(unknown))}. Run `dvc repro split`."
+            )
+        return data
+
+    def load_filter_bank(self) -> FilterBank:
+        """Read the filter bank that the features were computed with.
+
+        Raises
+        ------
+        ParameterError
+            It is missing or damaged, or belongs to other features.
+        """
+        path = FEATURES / FILTERS
+        try:
+            bank = FilterBank.load(path)
+            bank.check(self.store.spec)
+            return bank
+        except (*DAMAGED_NPZ, ParameterError) as error:
+            reason = getattr(error, "strerror", None) or str(error).removesuffix(".") or type(error).__name__
+            raise ParameterError(
+                f"{path}: must be the filter bank of the features; got {reason}. `dvc repro featurize` writes it again."
+            ) from None
 
     @property
     def hashes(self) -> dict[str, str]:

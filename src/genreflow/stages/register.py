@@ -3,11 +3,12 @@
 import logging
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from genreflow.bundle import Bundle
-from genreflow.errors import GenreflowError
-from genreflow.files import read_json, write_json
+from genreflow.errors import GenreflowError, ParameterError
+from genreflow.files import one_line, write_json
 from genreflow.inference.predictor import Predictor
 from genreflow.inference.tracks import predict_tracks
 from genreflow.params import load_params
@@ -25,8 +26,10 @@ from genreflow.stages import (
     PREDICTIONS,
     PROJECT,
     RAW,
+    SPLIT,
 )
 from genreflow.stages.inputs import Data
+from genreflow.stages.stage_results import EvaluationSummary, Metrics, Prediction, read_result
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +37,44 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     gate = load_params().gate
     data = Data.load()
-    registry = Registry.open(PROJECT)
-    version = registry.register(CANDIDATE, metrics=flat_metrics(read_json(METRICS)))
+    results = Results.load(data)
     pointer = read_pointer(POINTER)
-    report = decide(gather_evidence(registry, version, pointer, data, gate))
+    registry = Registry.open(PROJECT)
+    version = registry.register(CANDIDATE, metrics=flat_metrics(results.metrics))
+    report = decide(gather_evidence(registry, version, pointer, data, results, gate))
     registry.record_gate(version, data.split.hash, report)
     move_pointer(registry, version, pointer, report)
     write_json(GATE, {"version": version, **report.to_dict()})
     logger.info(f"{data.split.prefixed('version', sep=' ')} {version}: {report.reason}")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What `evaluate` wrote about the candidate: predictions by track, the majority-class baseline, and the metrics."""
+
+    predictions: dict[str, Prediction]
+    majority_accuracy: float
+    metrics: Metrics
+
+    @classmethod
+    def load(cls, data: Data) -> "Results":
+        """Read it.
+
+        Raises
+        ------
+        ParameterError
+            A file is missing or damaged, or the predictions are not those of test tracks of `data`.
+        """
+        predictions = read_result(PREDICTIONS, list[Prediction], stage="evaluate")
+        unknown = {row.track for row in predictions} - set(data.split.evaluation_tracks)
+        if unknown or not predictions:
+            raise ParameterError(
+                f"{PREDICTIONS}: must be of tracks of the {data.split.evaluation_part} part of {SPLIT}; got "
+                f"{one_line(min(unknown, default='none'))}. Run `dvc repro evaluate`."
+            )
+        evaluation = read_result(EVALUATION, EvaluationSummary, stage="evaluate")
+        metrics = read_result(METRICS, Metrics, stage="evaluate")
+        return cls({row.track: row for row in predictions}, evaluation.majority_accuracy, metrics)
 
 
 def flat_metrics(metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, float]:
@@ -55,19 +88,19 @@ def flat_metrics(metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> di
 
 
 def gather_evidence(
-    registry: Registry, version: str, pointer: Pointer | None, data: Data, gate: GateParams
+    registry: Registry, version: str, pointer: Pointer | None, data: Data, results: Results, gate: GateParams
 ) -> Evidence:
     """Collect what the gate decides on; the champion classifies the candidate's test tracks for it."""
     candidate = Bundle.load(CANDIDATE)
-    predictions = {row["track"]: row for row in read_json(PREDICTIONS)}
+    predictions = results.predictions
     leaking = data.split.leaking
     with tempfile.TemporaryDirectory() as folder:
         # A leaking candidate is not compared with the champion.
         champion = None if leaking else find_champion(registry, pointer, Path(folder, "champion"))
         return Evidence(
-            candidate_correct={track: row["predicted"] == row["actual"] for track, row in predictions.items()},
+            candidate_correct={track: row.predicted == row.actual for track, row in predictions.items()},
             champion_correct=None if champion is None else classify(champion, data, list(predictions)),
-            majority_accuracy=read_json(EVALUATION)["majority_accuracy"],
+            majority_accuracy=results.majority_accuracy,
             min_probability=gate.min_probability,
             same_bundle=pointer is not None and pointer.champion.bundle_hash == candidate.hash,
             leaking=leaking,

@@ -17,7 +17,7 @@ from genreflow.features.spec import FilterBank
 from genreflow.logs import configure_logging
 from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
-from genreflow.stages import FEATURES, FILTERS, PROJECT
+from genreflow.stages import PROJECT
 from genreflow.stages.inputs import Data
 from genreflow.tuning.interruption import Interruption
 from genreflow.tuning.params import TuneParams
@@ -50,12 +50,15 @@ class StudyPlan:
     space : SearchSpace
     name : str
         Of the study; it begins with "leaking" if the split leaks.
+    bank : FilterBank
+        Of the features.
     """
 
     params: Params
     data: Data
     space: SearchSpace
     name: str
+    bank: FilterBank
 
     @classmethod
     def load(cls) -> "StudyPlan":
@@ -72,7 +75,7 @@ class StudyPlan:
             params.train.model_dump(exclude={"epochs"}),
             [params.tune.objectives, limits(params.tune)],
         )
-        return cls(params, data, space, data.split.prefixed(name, sep="-"))
+        return cls(params, data, space, data.split.prefixed(name, sep="-"), data.load_filter_bank())
 
     @property
     def seen_tracks(self) -> list[str]:
@@ -217,7 +220,7 @@ def _objective(plan: StudyPlan) -> "FitTrial":
         params.train.model_copy(update={"epochs": params.tune.epochs}),
         params.tune,
         spec=data.store.spec,
-        bank=FilterBank.load(FEATURES / FILTERS),
+        bank=plan.bank,
     )
 
 

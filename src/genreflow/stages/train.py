@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from genreflow.features.spec import FilterBank
-from genreflow.files import read_json, write_csv
+from genreflow.files import write_csv
 from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
-from genreflow.stages import BEST, CANDIDATE, CURVES, FEATURES, FILTERS, PROJECT
+from genreflow.stages import CANDIDATE, CURVES, PROJECT
+from genreflow.stages.best_trial import BestTrial
 from genreflow.stages.inputs import Data
-from genreflow.training.options import FitOptions
 
 if TYPE_CHECKING:
     from genreflow.tracking.runs import LoggedRun
@@ -23,21 +22,27 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    params, data, best = load_params(), Data.load(), read_json(BEST)
+    params, data, best = load_params(), Data.load(), BestTrial.load()
     result = train(params, data, best)
     write_csv(CURVES, ("epoch", *result.history, *data.split.tags), curve_rows(result.history, data.split.tags))
 
 
-def train(params: Params, data: Data, best: Mapping) -> "FitResult":
+def train(params: Params, data: Data, best: BestTrial) -> "FitResult":
     """Train the configuration of the best trial, log it to MLflow and write the bundle.
 
     Parameters
     ----------
     params : Params
     data : Data
-    best : mapping
-        Content of ``best_trial.json``.
+    best : BestTrial
+
+    Raises
+    ------
+    ParameterError
+        `best` has a value that is out of range, or the filter bank is damaged.
     """
+    segmentation, options = best.segment_params(params.segments), best.fit_options(params.train)
+    bank = data.load_filter_bank()
     import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
     from genreflow.tracking.lineage import lineage_tags
     from genreflow.tracking.runs import start_run
@@ -46,12 +51,10 @@ def train(params: Params, data: Data, best: Mapping) -> "FitResult":
     from genreflow.training.configuration import fit_configuration
     from genreflow.training.data import load_training_data
 
-    segmentation = params.segments.override(best["segments"])
     segments = load_training_data(data.store, data.manifest, data.split, segmentation)
-    options = fit_options(params.train, best)
     configuration = {
-        "architecture": best["architecture"],
-        **best["hyperparameters"],
+        "architecture": best.architecture,
+        **best.hyperparameters,
         "segment_seconds": segmentation.seconds,
         "track_cap": segmentation.track_cap,
         **{name: value for name, value in asdict(segmentation.front_end).items() if value is not None},
@@ -60,15 +63,13 @@ def train(params: Params, data: Data, best: Mapping) -> "FitResult":
     client = open_client(PROJECT)
     experiment = ensure_experiment(client, PROJECT)
     tags = lineage_tags(PROJECT, **data.hashes, **data.split.tags)
-    run_tags = {**tags, "study": best["study"]}
-    with start_run(
-        client, experiment.experiment_id, f"refit {best['study']}", params=configuration, tags=run_tags
-    ) as run:
+    run_tags = {**tags, "study": best.study}
+    with start_run(client, experiment.experiment_id, f"refit {best.study}", params=configuration, tags=run_tags) as run:
         run.log_inputs([data.dataset(params.data.path).to_input(tags)])
         model, result = fit_configuration(
             segments,
-            best["architecture"],
-            best["hyperparameters"],
+            best.architecture,
+            best.hyperparameters,
             options,
             on_epoch=epoch_logger(run, options.epochs, data.split.prefixed("validation", sep=" ")),
         )
@@ -77,24 +78,18 @@ def train(params: Params, data: Data, best: Mapping) -> "FitResult":
             segments,
             CANDIDATE,
             spec=data.store.spec,
-            bank=FilterBank.load(FEATURES / FILTERS),
+            bank=bank,
             abstain_below=params.bundle.abstain_below,
             lineage={**tags, **lineage(params, data, configuration), "mlflow_run": run.run_id},
         )
         run.log_metrics({f"best_{metric}": value for metric, value in result.best.items()} | facts)
     logger.info(
-        f"{best['architecture']}, {model.count_params():,} parameters: track accuracy "
+        f"{best.architecture}, {model.count_params():,} parameters: track accuracy "
         f"{result.best['val_track_accuracy']:.3f} on {data.split.prefixed('validation', sep=' ')} after "
         f"{result.best_epoch + 1} epochs; temperature {facts['temperature']:.2f}, abstains below "
         f"{facts['abstain_below']:.2f}"
     )
     return result
-
-
-def fit_options(train: FitOptions, best: Mapping) -> FitOptions:
-    """Return the options of the refit: those of `train`, replaced with the ones that the study searched."""
-    rate = train.learning_rate or best["learning_rate"]
-    return FitOptions.model_validate({**train.model_dump(), **best["train"], "learning_rate": rate})
 
 
 def lineage(params: Params, data: Data, configuration: Mapping[str, object]) -> dict[str, object]:

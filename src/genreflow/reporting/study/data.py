@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
+from pydantic import Field, TypeAdapter
+
+from genreflow.constraints import DAMAGED, describe_damage
 from genreflow.errors import GenreflowError
 from genreflow.files import read_json
 
@@ -166,40 +169,73 @@ def load_study(path: Path) -> Study:
         return _study(read_json(path))
     except FileNotFoundError:
         raise GenreflowError(f"{path} must exist; `dvc repro tune` writes it.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise GenreflowError(
-            f"{path} must hold a study ({error!r}); `dvc repro --force tune` writes it again."
+            f"{path} must hold a study; got {describe_damage(error)}. `dvc repro --force tune` writes it again."
         ) from error
 
 
-def _study(record: Mapping) -> Study:
-    architectures = dict.fromkeys(filter(None, (trial["architecture"] for trial in record["trials"])))
+@dataclass(frozen=True)
+class _TrialRecord:
+    """What is shown of a trial in the file; `genreflow.tuning.results.study_record` describes it."""
+
+    number: int
+    state: str
+    architecture: str | None
+    values: dict[str, float]
+    costs: dict[str, float]
+    params: dict[str, Any]
+    curve: list[float | None]
+    infeasible: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class _StudyRecord:
+    """What is shown of a study in the file."""
+
+    study: str
+    objectives: Annotated[list[str], Field(min_length=1)]
+    pareto_front: list[int]
+    chosen: int | None
+    importances: dict[str, float]
+    log_scale: list[str]
+    leaking: bool
+    mlflow_run: str | None
+    trials: list[_TrialRecord]
+
+
+def _study(content: object) -> Study:
+    record = TypeAdapter(_StudyRecord).validate_python(content)
+    architectures = dict.fromkeys(filter(None, (trial.architecture for trial in record.trials)))
     colours = dict(zip(architectures, PALETTE, strict=False))
     return Study(
-        name=record["study"],
-        objectives=[Objective.named(name) for name in record["objectives"]],
-        trials=[_trial(trial, record, colours) for trial in record["trials"]],
-        importances=record["importances"],
-        log_scale=frozenset(record["log_scale"]),
-        leaking=record["leaking"],
-        mlflow_run=record["mlflow_run"],
+        name=record.study,
+        objectives=[Objective.named(name) for name in record.objectives],
+        trials=[_trial(trial, record, colours) for trial in record.trials],
+        importances=record.importances,
+        log_scale=frozenset(record.log_scale),
+        leaking=record.leaking,
+        mlflow_run=record.mlflow_run,
     )
 
 
-def _trial(trial: Mapping, record: Mapping, colours: Mapping[str, str]) -> Trial:
-    architecture = trial["architecture"] or ""
-    curve = [value for value in trial["curve"] if value is not None]
+def _trial(trial: _TrialRecord, record: _StudyRecord, colours: Mapping[str, str]) -> Trial:
+    if trial.state not in STATES:
+        raise ValueError(f"a trial with the state {trial.state}")
+    architecture = trial.architecture or ""
+    curve = [value for value in trial.curve if value is not None]
     best_epoch = {ACCURACY: max(curve)} if curve else {}
     return Trial(
-        number=trial["number"],
-        state=trial["state"],
+        number=trial.number,
+        state=trial.state,
         architecture=architecture,
         colour=colours.get(architecture, GREY),
-        values=best_epoch | trial["costs"] | trial["values"],
+        values=best_epoch | trial.costs | trial.values,
         curve=curve,
-        reason=trial["infeasible"] or "",
-        seconds=trial["seconds"],
-        params=trial["params"],
-        chosen=trial["number"] == record["chosen"],
-        pareto_optimal=trial["number"] in record["pareto_front"],
+        reason=trial.infeasible or "",
+        seconds=trial.seconds,
+        params=trial.params,
+        chosen=trial.number == record.chosen,
+        pareto_optimal=trial.number in record.pareto_front,
     )
