@@ -1,14 +1,20 @@
 """A study in a real project: killed and resumed, stopped by a signal, and as an experiment of DVC."""
 
 import os
+import shutil
 import signal
+import sys
+import time
 
+import optuna
 import pytest
 
 from genreflow.files import read_json
+from genreflow.sqlite import sqlite_url
 from genreflow.tracking.store import open_client
 from genreflow.tuning.results import count_trials
-from genreflow.tuning.trial_states import retry_of
+from genreflow.tuning.storage import open_storage
+from genreflow.tuning.trial_states import CURVE, attempts_by_position, retry_of
 from pipeline import Project
 from study_project import STUDY, running_trials, runs, start, study_names, study_of, study_project, wait_until
 
@@ -54,6 +60,48 @@ def test_dvc_repro_resumes_a_killed_study(project):
             assert run.data.tags["trial"] == "interrupted"
     project.repro("study-report")
     assert "study/study.html" in {item.path for item in client.list_artifacts(parent.info.run_id, "study")}
+
+
+def test_a_copy_of_optuna_db_alone_holds_the_study_of_a_worker(project, tmp_path):
+    project.set(train={"gain": 0.09})
+    project.run("genreflow", "tune", "--worker")
+    shutil.copy(project.folder / "optuna.db", tmp_path)
+    copy = open_storage(sqlite_url(tmp_path / "optuna.db"))
+    study = study_of(project)
+    copied = optuna.load_study(study_name=study.study_name, storage=copy)
+    assert count_trials(copied) == count_trials(study)
+    assert count_trials(copied)["finished"] == STUDY["trials"]
+
+
+def test_a_study_killed_at_five_positions_runs_the_trials_of_one_that_was_not(project, tmp_path):
+    """The same study twice, each in stores of its own."""
+    project.set(tune=STUDY | {"trials": 8, "epochs": 4, "startup_trials": 2, "warmup_epochs": 1}, train={"gain": 0.08})
+
+    def tune(name: str):
+        stores = {"GENREFLOW_STORAGE": sqlite_url(tmp_path / f"{name}.db")}
+        stores["MLFLOW_TRACKING_URI"] = sqlite_url(tmp_path / f"{name} of mlflow.db")
+        command = (sys.executable, "-m", "genreflow.stages", "tune")
+        return start(project, *command, log=tmp_path / "log", environment=project.environment | stores)
+
+    def study(name: str) -> optuna.Study:
+        return study_of(project, sqlite_url(tmp_path / f"{name}.db"))
+
+    def trials(name: str) -> list[tuple]:
+        """Return configuration, result and learning curve at each position."""
+        lasts = [attempts[-1] for attempts in attempts_by_position(study(name)).values()]
+        return [(one.params, one.state.name, one.values, one.user_attrs[CURVE]) for one in lasts]
+
+    assert tune("whole").wait(300) == 0, (tmp_path / "log").read_text()
+    for share in (0.0, 0.2, 0.9, 0.5, 0.7):
+        process = tune("killed")
+        wait_until(lambda: bool(running_trials(study("killed"))), process)
+        time.sleep(4 * share)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert tune("killed").wait(300) == 0, (tmp_path / "log").read_text()
+    assert count_trials(study("killed"))["interrupted"] >= 3  # others were killed between two trials
+    assert len(trials("whole")) == 8
+    assert trials("killed") == trials("whole")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -2,6 +2,7 @@
 
 import math
 import os
+import resource
 import signal
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import optuna
 import pytest
 from sqlalchemy import Engine, event
 
+from genreflow.logs import exit_with_errors
 from genreflow.models import Choice, Float
 from genreflow.tuning.interruption import Interruption
 from genreflow.tuning.params import TuneParams
@@ -84,6 +86,8 @@ def start(call: Callable[[], object]) -> int:
             code = 0
         except KeyboardInterrupt:
             code = 130
+        except SystemExit as error:
+            code = error.code
         finally:
             os._exit(code)
     return child
@@ -157,6 +161,23 @@ def test_a_study_that_is_stopped_again_and_again_runs_the_same_trials(whole, tmp
     while exit_code(start_with_signal(storage, number, at + 7 * stops)) != 0:
         stops += 1
     assert stops >= 5
+    assert trials(run(storage)) == whole[0]
+
+
+def test_a_study_whose_disk_was_full_runs_the_same_trials(whole, tmp_path, capfd):
+    storage = f"sqlite:///{tmp_path / 'optuna.db'}"
+
+    def on_a_full_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        with exit_with_errors():
+            open_storage(storage)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300_000,) * 2)
+            run(storage)
+
+    assert exit_code(start(on_a_full_disk)) == 2
+    printed = capfd.readouterr().err
+    assert "disk" in printed  # SQLite: "disk I/O error" beyond a limit, "database or disk is full" otherwise
+    assert printed.count("\n") == 1
     assert trials(run(storage)) == whole[0]
 
 

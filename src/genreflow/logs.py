@@ -92,7 +92,9 @@ def describe(error: Exception) -> str | None:
     error : Exception
         Of Python, or of a library that is imported already.
     """
-    reason = " ".join(str(getattr(error, "orig", None) or error).split()).removesuffix(".") or type(error).__name__
+    # SQLAlchemy keeps the message of the database there; Optuna replaces the exceptions of SQLAlchemy.
+    original = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None)
+    reason = " ".join(str(original or error).split()).removesuffix(".") or type(error).__name__
     if len(reason) > _LONGEST_REASON:
         reason = f"{reason[:_LONGEST_REASON]} …"
     if isinstance(error, OSError):
