@@ -65,7 +65,7 @@ class Interruption:
 
     def _check(self) -> None:
         if self._requested:
-            raise KeyboardInterrupt
+            raise self._new_error()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._requested = True
