@@ -1,9 +1,7 @@
 """Optuna's storage, with heartbeats, and a lock that one worker at a time holds."""
 
 import contextlib
-import errno
 import logging
-import os
 import sqlite3
 import threading
 import warnings
@@ -87,14 +85,14 @@ def closing(storage: RDBStorage) -> Iterator[None]:
 def _open_sqlite(url: str, heartbeat: dict[str, Any]) -> RDBStorage:
     path = database_path(url)
     assert path is not None
-    create_engine(url)  # a URL with an unknown driver
+    engine = create_engine(url)
     require_writable(path.parent)  # a lock that cannot be created is waited for
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise GenreflowError(f"Optuna's storage {path} must be a file; got something else.")
     database = _database(path)
     database.create(_create)
     database.check()
-    with database.explained():
+    with _exclusive(engine), database.explained():
         storage = RDBStorage(
             _escaped(url),
             engine_kwargs={"connect_args": {"timeout": TIMEOUT_S}},
