@@ -1,6 +1,7 @@
 """Compressed formats: complete to the last sample, whatever a header declares, and nothing but the file is opened."""
 
 import io
+import re
 import shutil
 import struct
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from conftest import ROOT
 from encoded import KINDS, LOSSLESS, encode, joined
 from genreflow.audio.decode import iter_mono, load
 from genreflow.audio.ffmpeg_reader import FfmpegReader
@@ -133,6 +135,9 @@ def test_the_formats_in_messages_and_documentation_are_those_that_are_read():
     assert {".mp3", ".m4a", ".flac", ".ogg", ".opus", ".wav"} <= AUDIO_SUFFIXES
     names = describe_formats().replace(" or ", ", ").split(", ")
     assert names == [form.name for form in FORMATS[: len(names)]]
+    for page in ("README.md", "docs/service.md"):
+        text = (ROOT / page).read_text("utf-8")
+        assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
     assert len(set(AUDIO_SUFFIXES)) == sum(len(form.suffixes) for form in FORMATS)
 
 

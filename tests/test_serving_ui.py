@@ -72,6 +72,9 @@ def audio_files(tmp_path_factory):
     for name in (FORMULA, MARKUP):
         write_tone(folder / name, "bass", 3.0)
     sf.write(folder / "silence.wav", np.zeros(16000), 8000)
+    left = tone("drone", 5.0, rate=44100)[:, 0]
+    sf.write(folder / "opposite.wav", np.stack([left, -left], axis=1), 44100)
+    sf.write(folder / "offset.wav", np.full(16000, 0.3), 8000)
     (folder / "text.mp3").write_text("not audio")
     (folder / "empty.wav").touch()
     return folder
@@ -193,6 +196,15 @@ def test_a_dropped_file_is_drawn_and_classified(visit, service, audio_files, ben
     expect(page, "#status").to_have_text(re.compile(r"^two\.flac: bass, \d+%\.$"))
 
 
+def test_channels_of_opposite_phase_are_mixed_as_in_the_service(visit, service, audio_files, bento):
+    page = visit(service)
+    choose(page, audio_files / "opposite.wav")
+    prediction = Predictor(bento / "src" / "models" / "champion").classify(audio_files / "opposite.wav")
+    assert prediction.genre == "drone"
+    expect(page, "#predicted-genre .genre").to_have_text("drone")
+    expect(page, "#predicted-genre .confidence").to_have_text(f"{round(100 * prediction.confidence)}%")
+
+
 def test_playback_and_seeking_show_the_genre_at_the_playhead(visit, service, audio_files):
     page = visit(service)
     choose(page, audio_files / "two.flac")
@@ -235,6 +247,7 @@ def test_an_abstaining_model_behind_a_token(visit, restrictive_service, audio_fi
         ("text.mp3", "undecodable"),
         ("empty.wav", "empty"),
         ("silence.wav", "unusable"),  # an error of the service, shown as it is
+        ("offset.wav", "unusable"),
     ],
 )
 def test_a_file_that_cannot_be_classified(visit, service, audio_files, name, code):

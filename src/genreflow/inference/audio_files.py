@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from genreflow.audio.formats import AUDIO_SUFFIXES
+from genreflow.audio.formats import AUDIO_SUFFIXES, describe_formats
 from genreflow.errors import ParameterError
 from genreflow.files import name_from_utf8, require_regular
 
@@ -49,8 +49,8 @@ def find_audio(paths: Iterable[Path | str]) -> list[Path]:
             found[path] = None
     if not found:
         raise ParameterError(
-            f"{', '.join(map(str, given)) or 'paths'}: must contain at least one audio file, such as .wav, .flac, .mp3 "
-            "or .ogg; got none."
+            f"{', '.join(map(str, given)) or 'paths'}: must contain at least one audio file, such as "
+            f"{describe_formats()}; got none."
         )
     return list(found)
 

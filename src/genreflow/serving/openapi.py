@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import genreflow
+from genreflow.audio.formats import describe_formats
 from genreflow.serving.schema import BatchClassification, Classification, ErrorBody, ModelInfo
 from genreflow.serving.settings import Settings
 
@@ -34,7 +35,7 @@ _ABSTENTION = _CLASSIFICATION | {
 }
 _UNDECODABLE = (
     "undecodable",
-    "song.mp3: must be audio such as wav, flac, ogg, opus or mp3; got a file that cannot be decoded.",
+    f"song.mp3: must be audio such as {describe_formats()}; got a file that cannot be decoded.",
 )
 _BATCH = {
     "results": [

@@ -21,7 +21,7 @@ const FORM_OVERHEAD_BYTES = 10_000; // an upper bound of what multipart encoding
  * Decode an audio file.
  *
  * The browser resamples while it decodes, because the context has the model's sample rate. (An AudioBufferSourceNode
- * would resample by linear interpolation.) Channels are averaged, as in the service.
+ * would resample by linear interpolation.)
  *
  * @param {File} file
  * @param {string} name Shown in error messages.
@@ -90,15 +90,33 @@ function probeDuration(file) {
   });
 }
 
+/**
+ * Mix the channels as the service does (genreflow.audio.levels): their mean, unless it has less than a tenth of the power
+ * that it would have for unrelated channels. Such channels cancel each other, and the loudest one is used.
+ */
 function mixDown(buffer) {
-  const channels = buffer.numberOfChannels;
-  if (channels === 1) return buffer.getChannelData(0);
-  const mono = new Float32Array(buffer.length);
-  for (let channel = 0; channel < channels; channel++) {
-    const data = buffer.getChannelData(channel);
-    for (let index = 0; index < mono.length; index++) mono[index] += data[index] / channels;
+  const channels = Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel));
+  if (channels.length === 1) return channels[0];
+  const mean = new Float32Array(buffer.length);
+  for (const data of channels) {
+    for (let index = 0; index < mean.length; index++) mean[index] += data[index] / channels.length;
   }
-  return mono;
+  const powers = channels.map(powerOf);
+  const unrelated = powers.reduce((sum, power) => sum + power, 0) / channels.length ** 2;
+  if (powerOf(mean) >= 0.1 * unrelated) return mean;
+  const loudest = Math.max(...powers);
+  return channels.find((_, channel) => powers[channel] >= 0.98 * loudest);
+}
+
+/** The mean power of samples without their constant offset. */
+function powerOf(samples) {
+  let sum = 0;
+  let squares = 0;
+  for (let index = 0; index < samples.length; index++) {
+    sum += samples[index];
+    squares += samples[index] ** 2;
+  }
+  return Math.max(0, squares - sum ** 2 / samples.length) / samples.length;
 }
 
 // A plain loop: 15 minutes are 20 million samples.
