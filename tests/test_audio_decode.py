@@ -127,6 +127,14 @@ def test_max_seconds(tmp_path, suffix):
     assert load(path, max_seconds=3.2)[1] == 16000
 
 
+@pytest.mark.parametrize(("channels", "words"), [(1, "1 channel at 400000 Hz"), (2, "2 channels at 400000 Hz")])
+def test_the_limit_for_many_samples_names_their_rate(tmp_path, channels, words):
+    path = write(tmp_path / "x.wav", tone(1.5, 400_000, channels=channels), 400_000)
+    with pytest.raises(AudioError, match=words) as caught:
+        load(path, max_seconds=2.0)
+    assert caught.value.code == "too_long"
+
+
 def test_a_trusted_header_is_refused_before_the_file_is_read(tmp_path):
     path = write(tmp_path / "x.wav", tone(3.0, 16000), 16000)
     blocks = iter_mono(path, sample_rate=16000, block_seconds=0.1, max_seconds=2.0)

@@ -14,7 +14,7 @@ import pytest
 import soundfile as sf
 
 from conftest import ROOT
-from encoded import KINDS, LOSSLESS, encode, joined
+from encoded import KINDS, LOSSLESS, Kind, encode, joined
 from genreflow.audio.decode import iter_mono, load
 from genreflow.audio.ffmpeg_reader import FfmpegReader
 from genreflow.audio.formats import AUDIO_SUFFIXES, DECODERS, DEMUXERS, FORMATS, describe_formats
@@ -301,6 +301,7 @@ def test_the_decoders_print_nothing(tmp_path):
         data = bytearray(file(kind, 4.0))
         for at in rng.integers(500, len(data), 50):
             data[at] ^= 0xFF
+        (tmp_path / f"{number}-cut.mp3").write_bytes(file(kind)[:700])
         (tmp_path / f"{number}.mp3").write_bytes(b"ID3\x04\0\0\xff\0\0\0"[: 10 * (number % 2)] + data)
     code = (
         "import sys, pathlib; from genreflow.audio.properties import inspect\n"
@@ -336,20 +337,28 @@ def test_no_other_file_is_opened(tmp_path, kind):
             assert caught.value.code == "undecodable"
 
 
+@pytest.mark.parametrize(("container", "codec"), [("avi", "libmp3lame"), ("mpegts", "aac"), ("nut", "pcm_s16le")])
+def test_other_containers_are_not_read(container, codec):
+    form = "s16" if codec.startswith("pcm") else "fltp"
+    assert code_of(encode(sound(2.0, 44100), 44100, Kind(container, codec, form))) == "undecodable"
+
+
 def box(name: bytes, *content: bytes) -> bytes:
     body = b"".join(content)
     return struct.pack(">I4s", 8 + len(body), name) + body
 
 
-def quicktime(*, count: int = 1000, offset: int = 0, reference: bytes = b"", chunks: int = 1) -> bytes:
-    """Return a QuickTime file of 16-bit samples with a declared number of them, at an offset in a file."""
-    entry = box(b"sowt", bytes(6), struct.pack(">HHIHHHHI", 1, 0, 0, 0, 1, 16, 0, 44100 << 16 & 0xFFFFFFFF))
+def quicktime(
+    *, codec: bytes = b"sowt", count: int = 1000, reference: bytes = b"", chunks: int = 1, duration: int = 1
+) -> bytes:
+    """Return a QuickTime file of 16-bit samples with a declared number and duration of them."""
+    entry = box(codec, bytes(6), struct.pack(">HHIHHHHI", 1, 0, 0, 0, 1, 16, 0, 44100 << 16 & 0xFFFFFFFF))
     tables = (
         box(b"stsd", bytes(4), struct.pack(">I", 1), entry),
-        box(b"stts", bytes(4), struct.pack(">III", 1, count, 1)),
+        box(b"stts", bytes(4), struct.pack(">III", 1, count, duration)),
         box(b"stsz", bytes(4), struct.pack(">II", 2, count * chunks & 0xFFFFFFFF)),
         box(b"stsc", bytes(4), struct.pack(">IIII", 1, 1, count, 1)),
-        box(b"stco", bytes(4), struct.pack(">I", chunks), struct.pack(">I", offset or 2000) * chunks),
+        box(b"stco", bytes(4), struct.pack(">I", chunks), struct.pack(">I", 2000) * chunks),
     )
     reference = reference or box(b"url ", struct.pack(">I", 1))
     media = box(
@@ -373,7 +382,7 @@ def test_a_reference_to_another_file_is_not_followed(tmp_path):
     for kind in (2, 18):
         alias += struct.pack(">HH", kind, len(path)) + path + bytes(len(path) % 2)
     alias += struct.pack(">HH", 0xFFFF, 0)
-    data = quicktime(offset=0, reference=box(b"alis", bytes(4), alias))
+    data = quicktime(reference=box(b"alis", bytes(4), alias))
     film = tmp_path / "film.mov"
     film.write_bytes(data)
     for source in (film, io.BytesIO(data)):
@@ -384,7 +393,7 @@ def test_a_reference_to_another_file_is_not_followed(tmp_path):
         assert not np.any(y == 0.25)
 
 
-@pytest.mark.parametrize("count", [5_000_000, 2**31 - 1, 2**32 - 1])
+@pytest.mark.parametrize("count", [40_000_000, 2**31 - 1, 2**32 - 1])
 def test_the_declared_size_of_an_index_costs_no_memory(count):
     code = (
         "import io, resource, sys\n"
@@ -395,8 +404,9 @@ def test_the_declared_size_of_an_index_costs_no_memory(count):
         "except AudioError: pass\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], input=quicktime(count=count), check=True, capture_output=True)
-    assert int(run.stdout) < 150_000  # KiB on Linux; without a limit, 2**31 samples take 4 GB
+    data = quicktime(codec=b"mp4a", count=count, duration=1024)
+    run = subprocess.run([sys.executable, "-c", code], input=data, check=True, capture_output=True)
+    assert int(run.stdout) < 150_000  # KiB on Linux; without a limit, the first takes 1 GB
 
 
 def test_a_small_file_of_many_overlapping_parts_ends_at_the_limit():
