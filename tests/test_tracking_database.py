@@ -111,10 +111,21 @@ def of_an_earlier_version(path):
         connection.execute("update alembic_version set version_num = 'bda7b8c39065'")
 
 
+def with_a_damaged_page(path):
+    """The first page of a table that MLflow does not read when it opens the database."""
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("select rootpage from sqlite_master where name = 'metrics'").fetchone()
+        (size,) = connection.execute("pragma page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * 100)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         half_created,
+        with_a_damaged_page,
         of_an_earlier_version,
         lambda path: path.write_bytes(path.read_bytes()[:5000]),
         lambda path: path.write_bytes(b"\0" * 8192),
@@ -131,6 +142,7 @@ def test_a_broken_database_is_named_in_one_sentence(sound, tmp_path, damage):
         with pytest.raises(GenreflowError, match=str(path)) as caught:
             open_client(tmp_path)
         assert "\n" not in str(caught.value)
+        assert "relocate" not in str(caught.value), "it was found sound, and in another folder"
 
 
 @pytest.mark.slow
