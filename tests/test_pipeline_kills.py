@@ -79,7 +79,7 @@ def project(tmp_path_factory):
     return PackagedProject(tmp_path_factory.mktemp("package") / "project")
 
 
-@pytest.mark.parametrize("moment", [0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97])
+@pytest.mark.parametrize("moment", [0.4, 0.6, 0.8, 0.95])
 def test_a_killed_package_leaves_a_champion(project, moment):
     """DVC and its stage are killed together, after a part of the time that they take."""
     before, version = project.packaged, project.other
@@ -107,7 +107,7 @@ def test_a_service_that_starts_meanwhile_has_a_whole_champion(project):
     assert serve_version(project.folder) == version
 
 
-@pytest.mark.parametrize("size", [300, 3000, 30_000])
+@pytest.mark.parametrize("size", [300, 30_000])
 def test_a_full_disk_keeps_the_champion(project, size):
     """A limit of the size of files stands for a full disk: both fail in the middle of a write."""
     before, version = project.packaged, project.other
