@@ -320,6 +320,17 @@ def test_damaged_archive_leaves_nothing_behind(tmp_path, name):
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize(
+    "names", [["a", "a/b"], ["n" * 300], ["d/" * 2000 + "f"]], ids=["below a file", "long", "deep"]
+)
+@pytest.mark.parametrize("archive", ["set.zip", "set.tar.gz"])
+def test_names_that_no_file_can_have_are_the_archives_fault(tmp_path, archive, names):
+    made = make_archive(tmp_path / archive, dict.fromkeys(names, b"x"))
+    with pytest.raises(ParameterError, match=rf"{archive}: must be an intact archive"):
+        unpack(made, tmp_path / "out", progress=False)
+    assert [file.name for file in tmp_path.iterdir()] == [archive]
+
+
 def test_folder_that_is_not_empty_is_not_overwritten(tmp_path):
     archive = make_archive(tmp_path / "set.zip", {"1": b"one"})
     (tmp_path / "set").mkdir()

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from genreflow.datasets.download import check_disk_space
 from genreflow.errors import ParameterError
-from genreflow.files import temporary_path
+from genreflow.files import is_resource_error, temporary_path
 
 _CHUNK = 1 << 18  # bytes
 
@@ -52,9 +52,9 @@ def unpack(archive: Path, target: Path, *, member: str | None = None, progress: 
             else:
                 _untar(archive, unpacked, member, progress)
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
+            if isinstance(error, OSError) and (is_resource_error(error) or isinstance(error, PermissionError)):
                 raise ParameterError(f"{target.parent}: must be writable; got {error.strerror}.") from None
-            # OSError without errno: damaged gzip or bzip2 data. RuntimeError: encrypted, or unsupported by zipfile.
+            # OSError: damaged gzip data, or a name that no file can have. RuntimeError: encrypted, for example.
             raise ParameterError(f"{archive}: must be an intact archive; got {error}. Download it again.") from None
         folder = unpacked / member if member else unpacked
         if not folder.is_dir():
