@@ -1,12 +1,17 @@
-"""Admission to a real service: token, request IDs, concurrency limit; and its OpenAPI document."""
+"""Admission to a real service: token, request IDs, limits of concurrency; and its OpenAPI document."""
 
 import asyncio
+import contextlib
+import io
 import json
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
+import soundfile as sf
 from bentoml._internal.server.http.traffic import TimeoutMiddleware as LeakingTimeoutMiddleware
 from pydantic import TypeAdapter
 from starlette.applications import Starlette
@@ -28,12 +33,13 @@ AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 
 @pytest.fixture(scope="module")
 def service(bento_home):
-    """A service with one process, a token, and a limit of two concurrent requests."""
+    """A service with one process, a token, and limits of two concurrent requests and eight uploads."""
     environment = {
         "BENTOML_HOME": bento_home,
         "GENREFLOW_PROCESSES": "1",
         "GENREFLOW_TOKEN": TOKEN,
         "GENREFLOW_MAX_REQUESTS": "2",
+        "GENREFLOW_MAX_UPLOADS": "8",
         "GENREFLOW_MAX_WORK_SECONDS": "1e-9",
         "GENREFLOW_STALL_SECONDS": "60",
     }
@@ -118,8 +124,9 @@ def test_empty_variables_leave_the_defaults(monkeypatch):
 
 
 @pytest.mark.parametrize(("requests", "processes", "each"), [(32, 2, 16), (32, 1, 32), (5, 2, 3), (1, 4, 1)])
-def test_the_concurrency_limit_is_divided_among_the_processes(requests, processes, each):
+def test_the_concurrency_limits_are_divided_among_the_processes(requests, processes, each):
     assert Settings(max_requests=requests, processes=processes).max_requests_per_process == each
+    assert Settings(max_uploads=requests, processes=processes).max_uploads_per_process == each
 
 
 def test_the_request_id_of_the_client_is_in_response_and_log(service, client, song):
@@ -157,20 +164,74 @@ def unfinished_upload(service):
     return connection
 
 
-def is_overloaded(client):
-    return client.post("/model", headers=AUTHORIZED).status_code == 429
+def overloaded_status(response):
+    """Return the status of a response, and check the rest of it if it is 429."""
+    if response.status_code == 429:
+        assert response.json()["error"]["code"] == "overloaded"
+        assert int(response.headers["retry-after"]) > 0
+    return response.status_code
+
+
+def test_uploads_that_have_not_arrived_do_not_count_as_requests(service, client, song):
+    with contextlib.ExitStack() as stack:
+        for _ in range(7):
+            stack.enter_context(unfinished_upload(service))
+        assert classify(client, song, **AUTHORIZED).status_code == 200
+        assert client.post("/model", headers=AUTHORIZED).status_code == 200
+
+
+def test_uploads_beyond_their_own_limit_are_answered_with_429_until_others_end(service, client, song):
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(unfinished_upload(service))
+        assert overloaded_status(classify(client, song, **AUTHORIZED)) == 429
+        assert client.post("/model", headers=AUTHORIZED).status_code == 200
+        assert client.get("/readyz").status_code == client.get("/metrics").status_code == 200
+        assert classify(client, song).status_code == 401  # unauthorised clients do not learn about the load
+    wait_for(lambda: classify(client, song, **AUTHORIZED).status_code == 200)
 
 
 def test_requests_beyond_the_limit_are_answered_with_429_until_others_end(service, client, song):
-    with unfinished_upload(service), unfinished_upload(service):
-        assert is_overloaded(client)
-        response = classify(client, song, **AUTHORIZED)
-        assert response.status_code == 429
-        assert response.json()["error"]["code"] == "overloaded"
-        assert int(response.headers["retry-after"]) > 0
-        assert client.get("/readyz").status_code == client.get("/metrics").status_code == 200
-        assert client.post("/model").status_code == 401  # unauthorised clients do not learn about the load
-    wait_for(lambda: classify(client, song, **AUTHORIZED).status_code == 200)
+    long = io.BytesIO()
+    sf.write(long, np.zeros(14 * 60 * 8000, np.int16), 8000, format="FLAC")
+
+    def classify_long(_) -> int:
+        with httpx.Client(base_url=service.url, timeout=60) as own:
+            return overloaded_status(classify(own, long.getvalue(), **AUTHORIZED))
+
+    with ThreadPoolExecutor(6) as pool:
+        statuses = list(pool.map(classify_long, range(6)))
+    assert set(statuses) == {422, 429}  # silence is unusable
+    assert statuses.count(422) >= 2
+    assert classify(client, song, **AUTHORIZED).status_code == 200
+
+
+def test_a_body_is_not_asked_for_while_there_are_too_many_requests():
+    """Otherwise it would be sent in vain."""
+    settings = Settings(max_requests=1, processes=1)
+    received = []
+
+    async def receive():
+        received.append(1)
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def post():
+        middleware = AdmissionMiddleware(
+            Starlette(), pages=Starlette(), routes={"/classify": UploadForm("audio", 1)}, settings=settings
+        )
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"content-type", b"multipart/form-data; boundary=x"), (b"expect", b"100-continue")]
+        with middleware.requests.taken():
+            scope = {"type": "http", "method": "POST", "path": "/classify", "headers": headers}
+            await middleware(scope, receive, send)
+        return sent[0]["status"]
+
+    assert asyncio.run(post()) == 429
+    assert received == []
 
 
 def test_a_batch_over_the_time_limit_is_answered_in_part(client, song):
@@ -231,7 +292,7 @@ def post_behind_middleware(timeout_middleware, endpoint, *, requests, timeout):
         return responses, len([timer for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()])
 
     responses, timers = asyncio.run(post())
-    assert middleware.requests_in_progress == 0
+    assert middleware.requests.used == 0
     return responses, timers
 
 

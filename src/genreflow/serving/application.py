@@ -1,6 +1,9 @@
 """The ASGI application of the service: BentoML's, behind `AdmissionMiddleware`, and the pages beside it."""
 
-from typing import TypeVar
+import io
+import os
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 
 import bentoml
 from starlette.applications import Starlette
@@ -10,14 +13,33 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from genreflow.serving import ui
-from genreflow.serving.address import check_address
-from genreflow.serving.bentoml_patches import replace_timeout_middleware
+from genreflow.serving.bentoml_patches import configured_address, replace_timeout_middleware
+from genreflow.serving.health import make_clip
 from genreflow.serving.middleware import AdmissionMiddleware
 from genreflow.serving.openapi import describe
+from genreflow.serving.responses import ErrorResponse, RequestError
 from genreflow.serving.schema import UploadInput
 from genreflow.serving.settings import settings
+from genreflow.serving.supervisor import prepare_supervisor
+from genreflow.serving.worker import ending_service_on_error, start_errors
+
+if TYPE_CHECKING:
+    from genreflow.inference.predictor import Predictor
 
 T = TypeVar("T")
+
+# Set in the image that BentoML makes; in a container, other machines decide who can connect.
+_CONTAINER_VARIABLE = "BENTOML_CONTAINERIZED"
+
+
+@cache
+def load_predictor(directory: str) -> "Predictor":
+    """Return the predictor of a bundle, the same one for each call, which has classified a clip."""
+    from genreflow.inference.predictor import Predictor
+
+    predictor = Predictor(directory)
+    predictor.classify(io.BytesIO(make_clip()), name="a clip to begin with")
+    return predictor
 
 
 class GuardedService(bentoml.Service[T]):
@@ -28,19 +50,34 @@ class GuardedService(bentoml.Service[T]):
     """
 
     def inject_config(self) -> None:
-        check_address()  # BentoML calls this in its supervisor before it listens
+        """Merge this service's configuration into BentoML's, which calls this in supervisor and workers as they start.
+
+        Settings are read here, not when the class is decorated, where an error would be a traceback.
+        """
+        with start_errors():
+            limits = settings()
+        self.config["workers"] = limits.processes
+        self.config["http"] = {"host": "0.0.0.0" if _CONTAINER_VARIABLE in os.environ else "127.0.0.1"}
         super().inject_config()
+        prepare_supervisor(limits, working_dir=self.working_dir, address=configured_address())
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        app = super().to_asgi(is_main)
-        replace_timeout_middleware(app)
+        """Return the application; BentoML calls this in its workers."""
         limits = settings()
+        app = super().to_asgi(is_main)
+        with ending_service_on_error(), start_errors():  # BentoML would log a traceback of the class's constructor
+            load_predictor(limits.bundle)
+        replace_timeout_middleware(app)
         document = describe(self, limits)
 
         async def openapi(request: Request) -> Response:
             return JSONResponse(document)
 
-        pages = Starlette(routes=[Route("/docs.json", openapi), *ui.routes])
+        async def refuse(request: Request, error: Exception) -> Response:
+            refusal = RequestError.from_os_error(error) if isinstance(error, OSError) else None
+            return ErrorResponse(refusal or RequestError.from_status(500))
+
+        pages = Starlette(routes=[Route("/docs.json", openapi), *ui.routes], exception_handlers={OSError: refuse})
         routes = {
             method.route: method.input_spec.form(limits) if issubclass(method.input_spec, UploadInput) else None
             for method in self.apis.values()

@@ -1,13 +1,24 @@
-"""A correction to BentoML's own middleware, applied to one application and not to BentoML's modules."""
+"""All that is used of BentoML beyond its public API, with the problems of BentoML 1.4.39 that make it necessary."""
 
 import asyncio
 from typing import cast
 
+from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.server.http import traffic
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def configured_address() -> tuple[str, int]:
+    """Return the host and port on which ``bentoml serve`` listens unless its command line says otherwise.
+
+    BentoML 1.4.39 ends in a traceback of circus if they are in use. To check them before, they must be known: they come
+    from ``BENTOML_CONFIG``, the service's configuration or BentoML's defaults, and no public function returns them.
+    """
+    http = BentoMLContainer.http
+    return http.host.get(), http.port.get()
 
 
 class TimeoutMiddleware:

@@ -4,12 +4,42 @@ The supervisor of BentoML starts every worker with ``PROMETHEUS_MULTIPROC_DIR`` 
 each worker's values there and ``/metrics`` of any worker reports their sum.
 """
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
 
+from genreflow.errors import GenreflowError
+from genreflow.serving.worker import ending_service_on_error, start_errors
+
 if TYPE_CHECKING:  # BentoML's supervisor, which imports this too, needs no predictor
     from genreflow.inference.predictor import Prediction
+
+# Files of one process in which prometheus_client stores its metrics and BentoML's, and their size [B]: about four times
+# of what they hold when every route has had every response.
+_FILES, _FILE_BYTES = ("counter", "gauge_all", "gauge_livesum", "histogram"), 1 << 18
+
+
+def reserve_files() -> None:
+    """Write the files of this process's metrics at their full size; in a process without such files, do nothing.
+
+    prometheus_client maps these files into memory, with holes that are filled when a value is new. On a full disk that
+    kills the process (SIGBUS), and without a free file descriptor a file that must grow is unusable ever after. Files
+    that are there already, it uses as they are.
+    """
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if directory:
+        for kind in _FILES:
+            path = Path(directory, f"{kind}_{os.getpid()}.db")
+            try:
+                path.write_bytes(bytes(_FILE_BYTES))
+            except OSError as error:
+                raise GenreflowError(f"{path}: must be writable, for metrics; got {error.strerror}.") from error
+
+
+with ending_service_on_error(), start_errors():
+    reserve_files()  # before the first metric
 
 PREDICTIONS = Counter("genreflow_predictions_total", "Classified tracks, by genre.", ["genre"])
 ABSTENTIONS = Counter("genreflow_abstentions_total", "Tracks on which the model abstained.")

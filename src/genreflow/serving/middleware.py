@@ -5,27 +5,33 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from urllib.parse import quote
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, UploadFile
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from genreflow.serving.cross_origin import check_host, check_origin
+from genreflow.serving.health import Health
 from genreflow.serving.messages import RequestBody, ResponseSender, ResponseStalled
 from genreflow.serving.responses import ErrorResponse, RequestError
 from genreflow.serving.settings import Settings
+from genreflow.serving.slots import Slots
 from genreflow.serving.upload import UploadForm, read_files
+from genreflow.serving.worker import run_lifespan
 
 # BentoML sets this logger up; its own access log, which is switched off, writes to it too.
 logger = logging.getLogger("bentoml.access")
 
 # Routes of BentoML itself.
-HEALTH_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
-BENTOML_PATHS = HEALTH_PATHS | {"/schema.json"}
+PROBE_PATHS = frozenset({"/livez", "/healthz", "/readyz"})
+UNLOGGED_PATHS = PROBE_PATHS | {"/metrics"}
+BENTOML_PATHS = UNLOGGED_PATHS | {"/schema.json"}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-RETRY_AFTER_SECONDS = 1
+# Files up to this size stay in memory, such as clips of half a minute [B]; less while many bodies arrive.
+MEMORY_BYTES, CROWDED_MEMORY_BYTES = 2_000_000, 64_000
 
 
 class AdmissionMiddleware:
@@ -33,8 +39,10 @@ class AdmissionMiddleware:
 
     Every request gets a request ID and a line in the access log. Only the routes of the service reach BentoML, whose
     metrics have the path as a label; other paths go to `pages`, which answers unknown ones with 404. A request to a
-    route of the API needs the token, if one is set, and one of `Settings.max_requests_per_process` slots. Its upload is
-    read here, within limits; the files are ``request.state.files`` and are closed after the response.
+    route of the API needs the token, or must not come from a page of another site. Its upload is read here, within
+    limits; the files are ``request.state.files`` and are closed after the response. It takes one of
+    `Settings.max_uploads_per_process` slots until its body is complete, and only then one of
+    `Settings.max_requests_per_process`.
 
     Parameters
     ----------
@@ -50,11 +58,17 @@ class AdmissionMiddleware:
         self, app: ASGIApp, *, pages: ASGIApp, routes: Mapping[str, UploadForm | None], settings: Settings
     ) -> None:
         self.app, self.pages, self.routes, self.settings = app, pages, routes, settings
-        self.requests_in_progress = 0
+        self.host_names, self.health = settings.host_names, Health(app)
+        self.requests = Slots(
+            settings.max_requests_per_process, f"Too many concurrent requests (limit {settings.max_requests})"
+        )
+        self.uploads = Slots(
+            settings.max_uploads_per_process, f"Too many concurrent uploads (limit {settings.max_uploads})"
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
+            await run_lifespan(self.app, scope, receive, send)
         elif scope["type"] == "websocket":  # there are none, and BentoML would count each path
             await send({"type": "websocket.close"})
         else:
@@ -78,53 +92,63 @@ class AdmissionMiddleware:
             await ErrorResponse(error)(scope, body, response)
         except ResponseStalled:
             pass  # the server closes the connection, since the response is incomplete
-        except Exception:
+        except Exception as error:
             logger.exception("Request %s failed.", response.request_id)
             if not response.status:
-                await ErrorResponse(RequestError.from_status(500))(scope, body, response)
+                refusal = RequestError.from_os_error(error) if isinstance(error, OSError) else None
+                await ErrorResponse(refusal or RequestError.from_status(500))(scope, body, response)
             elif not response.complete:  # it cannot be replaced any more; the server closes the connection
                 raise
         finally:
-            if scope["path"] not in HEALTH_PATHS:
+            self.health.record(response.status)
+            if scope["path"] not in UNLOGGED_PATHS:
                 _log_request(scope, response, 1000 * (time.perf_counter() - started))
 
     async def _route(self, scope: Scope, body: RequestBody, response: ResponseSender) -> None:
-        path = scope["path"]
+        path, headers = scope["path"], Headers(scope=scope)
+        if not self.settings.token:
+            check_host(headers, scope.get("server"), self.host_names)
         if path in BENTOML_PATHS:
+            if path in PROBE_PATHS and not await self.health.is_good():
+                raise RequestError.from_status(503)
             await self.app(scope, body, response)
         elif path not in self.routes:
             await self.pages(scope, body, response)
         elif scope["method"] != "POST":
             raise RequestError.from_status(405, {"Allow": "POST"})
         else:
-            self._authenticate(Headers(scope=scope))
-            with self._slot():
-                # A worker that accepted one connection tends to accept the next ones too. A client whose next request
-                # would wait connects again instead, and often reaches an idle worker.
-                response.close = self.settings.processes > 1 and self.requests_in_progress > 1
-                await self._call_api(self.routes[path], scope, body, response)
+            self._authenticate(headers)
+            await self._call_api(self.routes[path], scope, body, response)
 
     async def _call_api(
         self, form: UploadForm | None, scope: Scope, body: RequestBody, response: ResponseSender
     ) -> None:
-        if form is None:
+        self.requests.require()  # now, and not only when the whole body has been sent
+        with ExitStack() as stack:
+            if form is not None:
+                scope["state"]["files"] = files = await self._read_files(form, Request(scope, body))
+                for file in files:
+                    stack.callback(file.file.close)
+            stack.enter_context(self.requests.taken())
+            # A worker that accepted one connection tends to accept the next ones too. A client whose next request
+            # would wait connects again instead, and often reaches an idle worker.
+            response.close = self.settings.processes > 1 and self.requests.used > 1
             await self.app(scope, body, response)
-            return
-        files = await read_files(
-            Request(scope, body),
-            form,
-            max_bytes=self.settings.max_bytes,
-            stall_seconds=self.settings.stall_seconds,
-        )
-        try:
-            scope["state"]["files"] = files
-            await self.app(scope, body, response)
-        finally:
-            for file in files:
-                file.file.close()
+
+    async def _read_files(self, form: UploadForm, request: Request) -> list[UploadFile]:
+        with self.uploads.taken():
+            crowded = self.uploads.used > self.settings.max_requests_per_process
+            return await read_files(
+                request,
+                form,
+                max_bytes=self.settings.max_bytes,
+                memory_bytes=CROWDED_MEMORY_BYTES if crowded else MEMORY_BYTES,
+                stall_seconds=self.settings.stall_seconds,
+            )
 
     def _authenticate(self, headers: Headers) -> None:
         if not self.settings.token:
+            check_origin(headers, self.host_names)
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
         # As bytes, since a header may hold characters beyond ASCII, and in constant time.
@@ -132,21 +156,6 @@ class AdmissionMiddleware:
         if scheme.lower() != "bearer" or not matches:
             message = "The header 'Authorization: Bearer <token>' with the token of the service is required."
             raise RequestError(401, "unauthorised", message, {"WWW-Authenticate": 'Bearer realm="genreflow"'})
-
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        """Count a request while it is in progress, or refuse it."""
-        if self.requests_in_progress >= self.settings.max_requests_per_process:
-            message = (
-                f"Too many concurrent requests (limit {self.settings.max_requests}); "
-                f"retry after {RETRY_AFTER_SECONDS} s."
-            )
-            raise RequestError(429, "overloaded", message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
-        self.requests_in_progress += 1
-        try:
-            yield
-        finally:
-            self.requests_in_progress -= 1
 
 
 def _log_request(scope: Scope, response: ResponseSender, milliseconds: float) -> None:

@@ -11,11 +11,12 @@ from pydantic.json_schema import models_json_schema
 
 import genreflow
 from genreflow.audio.formats import describe_formats
+from genreflow.bundle import MODEL_NAME
 from genreflow.serving.schema import BatchClassification, Classification, ErrorBody, ModelInfo
 from genreflow.serving.settings import Settings
 
 _REF = "#/components/schemas/{model}"
-_MODEL = {"name": "genre-classifier", "version": "3"}
+_MODEL = {"name": MODEL_NAME, "version": "3"}
 _CLASSIFICATION = {
     "genre": "jazz",
     "confidence": 0.71,
@@ -62,21 +63,29 @@ _ERRORS = {
         "The token is missing or wrong.",
         ("unauthorised", "The header 'Authorization: Bearer <token>' is required."),
     ),
+    403: (
+        "Sent by a page of another site, or to a name that is none of the service.",
+        ("forbidden_origin", "Requests from pages of other sites are refused; got one from 'https://other.example'."),
+    ),
     408: ("The upload stalled.", ("timeout", "The body must arrive without pauses of 15 s.")),
     413: ("Too large, too long or too many files.", ("too_long", "song.wav: must be at most 900 s long; got more.")),
     415: ("Not decodable.", _UNDECODABLE),
     422: ("Decodable, but unusable.", ("unusable", "song.wav: must contain sound; got silence.")),
     429: ("Too many concurrent requests.", ("overloaded", "Too many concurrent requests (limit 32); retry after 1 s.")),
     500: ("Internal error.", ("internal", "Internal error; the log has the details.")),
+    503: ("Too few resources.", ("no_resources", "The service has too few resources at the moment; retry later.")),
     504: ("Not answered in time.", ("too_slow", "The request could not be answered in time.")),
+    507: ("No space to store the upload.", ("storage_full", "The service has no space to store the upload.")),
 }
 _REQUEST_ID = "X-Request-ID"
 _RESPONSE_HEADERS = {
     _REQUEST_ID: {"schema": {"type": "string"}, "description": "As sent by the client, or generated; the log has it."}
 }
+_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
 _ERROR_HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
-    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
 }
 _FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 _BENTOML_ROUTES = {
@@ -110,7 +119,7 @@ def describe(service: bentoml.Service[Any], settings: Settings) -> dict[str, Any
             errors=tuple(status for status in _ERRORS if status not in (415, 422)),  # these are in the results
             form=_form("classify_batch", "audios", files),
         ),
-        "model": _operation(ModelInfo, {"model": _MODEL_INFO}, errors=(401, 429, 500)),
+        "model": _operation(ModelInfo, {"model": _MODEL_INFO}, errors=(401, 403, 429, 500, 503)),
     }
     security: list[dict[str, list[str]]] = [{"token": []}] if settings.token else []
     routes = {

@@ -1,5 +1,6 @@
 """Error responses: every error has the body ``{"error": {"code", "message"}}``."""
 
+import errno
 from collections.abc import Mapping
 from typing import Self
 
@@ -7,6 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from genreflow.errors import AudioError, AudioFault
+from genreflow.files import is_resource_error
 
 AUDIO_STATUS: dict[AudioFault, int] = {"too_long": 413, "undecodable": 415, "unusable": 422}
 
@@ -20,6 +22,10 @@ LIBRARY_ERRORS = {
     503: ("not_ready", "The service is not ready."),
     504: ("too_slow", "The request could not be answered in time."),
 }
+
+RETRY_AFTER_SECONDS = 1
+# Nothing more can be stored; other resources, such as file descriptors, are free again when other requests end.
+_STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 class RequestError(Exception):
@@ -50,6 +56,22 @@ class RequestError(Exception):
         """Return the error for the status of a response that Starlette or BentoML made."""
         code, message = LIBRARY_ERRORS.get(status) or LIBRARY_ERRORS[500 if status >= 500 else 400]
         return cls(status, code, message, headers)
+
+    @classmethod
+    def from_os_error(cls, error: OSError) -> Self | None:
+        """Return the error for a full disk or a lack of other resources, None for any other `error`."""
+        if not is_resource_error(error):
+            return None
+        if error.errno in _STORAGE_ERRORS:
+            return cls(507, "storage_full", "The service has no space to store the upload; smaller files may succeed.")
+        message = f"The service has too few resources at the moment ({error.strerror}); retry later."
+        return cls(503, "no_resources", message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+    @classmethod
+    def overloaded(cls, message: str) -> Self:
+        """Return the error for a request that exceeds a limit of concurrency, described by `message`."""
+        message = f"{message}; retry after {RETRY_AFTER_SECONDS} s."
+        return cls(429, "overloaded", message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
     def to_dict(self) -> dict[str, dict[str, str]]:
         return {"error": {"code": self.code, "message": self.message}}

@@ -10,9 +10,10 @@ import bentoml
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
+from genreflow.bundle import MODEL_NAME
 from genreflow.errors import AudioError
 from genreflow.inference.environment import ENVIRONMENT
-from genreflow.serving.application import GuardedService
+from genreflow.serving.application import GuardedService, load_predictor
 from genreflow.serving.metrics import FAILURES, count_prediction
 from genreflow.serving.open_files import raise_open_file_limit
 from genreflow.serving.responses import ErrorResponse, RequestError
@@ -30,10 +31,9 @@ from genreflow.serving.upload import MAX_REQUEST_SECONDS
 
 
 @bentoml.service(
-    name="genre-classifier",
+    name=MODEL_NAME,
     description="Classifies the genre of music, as a whole and over time.",
     service_class=GuardedService,
-    workers=settings().processes,
     threads=1,  # more wait for each other, and for the event loop, at the Python lock
     traffic={"timeout": MAX_REQUEST_SECONDS},
     logging={"access": {"enabled": False}},
@@ -44,11 +44,9 @@ class GenreClassifier:
     """Classifies the genre of music, as a whole and over time."""
 
     def __init__(self) -> None:
-        from genreflow.inference.predictor import Predictor
-
         raise_open_file_limit()
         self.settings = settings()
-        self.predictor = Predictor(self.settings.bundle)
+        self.predictor = load_predictor(self.settings.bundle)
 
     @bentoml.api(input_spec=ClassifyInput, output_spec=Classification)
     def classify(self, audio: UploadFile) -> Response:
@@ -86,5 +84,9 @@ class GenreClassifier:
         except AudioError as error:
             FAILURES.labels(error.code).inc()
             raise RequestError.from_audio_error(error) from error
+        except OSError as error:
+            if refusal := RequestError.from_os_error(error):
+                raise refusal from error
+            raise
         count_prediction(prediction)
         return prediction.to_dict(self.predictor.model)

@@ -1,6 +1,7 @@
 """Settings of the service, each read from an environment variable."""
 
 import os
+import re
 from functools import cache
 
 from pydantic import Field, ValidationError, field_validator
@@ -10,6 +11,7 @@ from genreflow.errors import ParameterError
 from genreflow.frozen import FrozenModel
 
 PREFIX = "GENREFLOW_"
+HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*")
 
 
 class Settings(FrozenModel):
@@ -28,7 +30,12 @@ class Settings(FrozenModel):
     )
     max_files: int = Field(64, ge=1, description="files in one batch")
     max_requests: int = Field(32, ge=1, description="concurrent requests, divided among the worker processes")
+    max_uploads: int = Field(256, ge=1, description="bodies that arrive at the same time, divided likewise")
     stall_seconds: float = Field(15.0, gt=0, description="longest pause of a client while it sends or reads [s]")
+
+    allowed_hosts: str = Field(
+        "", description="host names of the service, separated by commas; *.example.com: all below it; *: any"
+    )
 
     @field_validator("token")
     @classmethod
@@ -36,6 +43,13 @@ class Settings(FrozenModel):
         if not token.isascii() or any(not letter.isprintable() or letter.isspace() for letter in token):
             raise ValueError("must be printable ASCII characters without spaces")
         return token
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_host_names(cls, names: str) -> str:
+        if not all(HOST_NAME.fullmatch(name.strip()) for name in names.split(",") if name.strip()):
+            raise ValueError("must be host names without a scheme or port, separated by commas")
+        return names
 
     @property
     def max_bytes(self) -> int:
@@ -50,6 +64,16 @@ class Settings(FrozenModel):
         """`max_requests` divided by `processes` and rounded up, as BentoML divides its own ``max_concurrency``."""
         return -(-self.max_requests // self.processes)
 
+    @property
+    def max_uploads_per_process(self) -> int:
+        """`max_uploads` divided by `processes` and rounded up."""
+        return -(-self.max_uploads // self.processes)
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names in `allowed_hosts`, in lower case."""
+        return tuple(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read the settings from the environment; a variable that is unset or empty leaves the default.
@@ -63,12 +87,14 @@ class Settings(FrozenModel):
         try:
             return cls.model_validate({name: value for name, value in variables.items() if value})
         except ValidationError as error:
-            name = str(error.errors()[0]["loc"][0])
-            variable = PREFIX + name.upper()
-            if name == "token":  # its value must not be in a log
-                raise ParameterError(f"{variable} must be printable ASCII characters without spaces.") from None
-            wanted = expected(cls.model_json_schema()["properties"][name], {})
-            raise ParameterError(f"{variable} must be {wanted}; got {variables[name]!r}.") from None
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            if first["type"] == "value_error":  # of a validator above
+                wanted = str(first["ctx"]["error"])
+            else:
+                wanted = f"must be {expected(cls.model_json_schema()['properties'][name], {})}"
+            got = "" if name == "token" else f"; got {variables[name]!r}"  # a token must not be in a log
+            raise ParameterError(f"{PREFIX}{name.upper()} {wanted}{got}.") from None
 
 
 @cache

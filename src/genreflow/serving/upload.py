@@ -29,12 +29,9 @@ class UploadForm:
     max_files: int
 
 
-class _Parser(MultiPartParser):
-    # Clips of half a minute stay in memory [B]; larger files are spooled to an unnamed temporary file.
-    spool_max_size = 2_000_000
-
-
-async def read_files(request: Request, form: UploadForm, *, max_bytes: int, stall_seconds: float) -> list[UploadFile]:
+async def read_files(
+    request: Request, form: UploadForm, *, max_bytes: int, memory_bytes: int, stall_seconds: float
+) -> list[UploadFile]:
     """Read the files of a multipart form.
 
     Parameters
@@ -43,6 +40,8 @@ async def read_files(request: Request, form: UploadForm, *, max_bytes: int, stal
     form : UploadForm
     max_bytes : int > 0
         Size of the whole body.
+    memory_bytes : int > 0
+        A larger file is in an unnamed temporary file instead of in memory.
     stall_seconds : float > 0 [s]
         Longest wait for the next chunk.
 
@@ -54,7 +53,8 @@ async def read_files(request: Request, form: UploadForm, *, max_bytes: int, stal
     Raises
     ------
     RequestError
-        Status 400 for anything but such a form, 408 for a client that stalls, 413 for too many files or bytes.
+        Status 400 for anything but such a form, 408 for a client that stalls, 413 for too many files or bytes, 507 for
+        a full disk, 503 for a lack of other resources.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "multipart/form-data":
@@ -64,11 +64,17 @@ async def read_files(request: Request, form: UploadForm, *, max_bytes: int, stal
         )
     body = _limited(request, max_bytes=max_bytes, stall_seconds=stall_seconds)
     try:
-        data = await _Parser(request.headers, body, max_files=form.max_files, max_fields=form.max_files).parse()
+        parser = MultiPartParser(request.headers, body, max_files=form.max_files, max_fields=form.max_files)
+        parser.spool_max_size = memory_bytes
+        data = await parser.parse()
     except MultiPartException as error:
         raise _parser_error(error, form) from error
     except (ValueError, LookupError) as error:  # e.g. a boundary or a header that is not ASCII
         raise _malformed("The multipart body cannot be parsed.") from error
+    except OSError as error:
+        if refusal := RequestError.from_os_error(error):
+            raise refusal from error
+        raise
     items = data.multi_items()
     problem = None
     if other := sorted({name for name, _ in items if name != form.field}):

@@ -1,0 +1,97 @@
+"""What BentoML's supervisor does for this service: checks before it listens, and its end if no worker can start."""
+
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from genreflow.serving.settings import Settings
+from genreflow.serving.worker import END_SERVICE, SUPERVISOR_VARIABLE, StartError, start_errors
+
+# BentoML sets this logger up.
+logger = logging.getLogger("bentoml.serve")
+
+
+def prepare_supervisor(settings: Settings, *, working_dir: str, address: tuple[str, int]) -> None:
+    """Check that the service can start, and prepare its end; in a process other than ``bentoml serve``, do nothing.
+
+    Parameters
+    ----------
+    settings : Settings
+    working_dir : str
+        Directory in which the workers will run.
+    address : (host, port)
+        Where to listen unless the command line says otherwise.
+
+    Raises
+    ------
+    StartError
+        The service cannot listen on its host and port, there is no directory for temporary files, or the bundle is
+        missing or damaged.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or not {"bento", "host", "port"} <= context.params.keys():
+        return
+    host = context.params["host"] or address[0]
+    port = address[1] if context.params["port"] is None else context.params["port"]
+    with start_errors():
+        tempfile.gettempdir()  # BentoML keeps sockets in it, the workers large uploads
+        check_bundle(Path(working_dir, settings.bundle))
+    check_address(host, port)
+    if ipaddress.ip_address(host).is_unspecified:  # BentoML logs "localhost"
+        logger.info(
+            "Listening on all addresses of this machine, port %d%s.",
+            port,
+            "" if settings.token else ", without a token",
+        )
+    _end_when_a_worker_asks(context)
+
+
+def check_bundle(directory: Path) -> None:
+    """Raise GenreflowError if a directory holds no bundle, or a damaged one."""
+    from genreflow.bundle import Bundle
+
+    Bundle.load(directory)
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise StartError if this process cannot listen on an address: circus would end in a traceback."""
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        raise StartError(f"--host must be an IP address; got {host!r}.") from None
+    try:
+        with socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen()
+    except (OSError, OverflowError) as error:
+        reason = str((error.strerror if isinstance(error, OSError) else None) or error).removesuffix(".")
+        raise StartError(
+            f"host and port must be free to listen on; got {host}:{port}: {reason}; another server may be running, and "
+            "`bentoml serve --port 3001` takes another port."
+        ) from None
+
+
+def _end_when_a_worker_asks(context: click.Context) -> None:
+    """Stop all workers and end with exit code 2 on the signal of `genreflow.serving.worker.end_service`."""
+    asked = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.raise_signal(signal.SIGTERM)  # circus stops the workers
+
+    def exit_with_error() -> None:
+        if asked:
+            context.exit(2)
+
+    signal.signal(END_SERVICE, end)
+    context.call_on_close(exit_with_error)
+    os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
