@@ -264,7 +264,7 @@ def test_damaged_shards_are_made_anew_by_featurize(project, capsys, kind, suffix
     capsys.readouterr()
     main("featurize")
     printed = capsys.readouterr().out
-    assert "1 damaged shard made anew" in printed
+    assert "1 damaged file made anew" in printed
     assert "9 tracks computed, 0 reused" in printed
     assert {path.name: path.read_bytes() for path in features.iterdir()} == intact
     main("featurize")

@@ -1,5 +1,6 @@
 """Exceptions of genreflow. A message is one sentence: where, what must be, and what was got."""
 
+from pathlib import Path
 from typing import Literal
 
 AudioFault = Literal["undecodable", "unusable", "too_long"]
@@ -11,6 +12,24 @@ class GenreflowError(Exception):
 
 class ParameterError(GenreflowError):
     """A parameter, an option or an input is unknown, out of range or inconsistent with another one."""
+
+
+class DamagedFileError(ParameterError):
+    """A result of a stage is missing, damaged, or of another version.
+
+    Parameters
+    ----------
+    path : Path
+    message : str
+        One sentence, which names the file and the command that makes it anew.
+    """
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+    def __reduce__(self) -> tuple[type["DamagedFileError"], tuple[Path, str]]:
+        return type(self), (self.path, str(self))
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:

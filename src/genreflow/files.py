@@ -21,7 +21,7 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -281,6 +281,18 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:  # of a temporary name that nobody knows
         raise OSError(error.errno, error.strerror, os.fspath(folder)) from None
+
+
+def distrust(path: Path) -> None:
+    """Have DVC compare a file, or the files in a folder, with their hashes at the next ``dvc repro``.
+
+    DVC assumes that a file of its cache is intact as long as it is read-only, and a file of the project as long as it
+    has its modification time. The two are one file where they are linked, and damage to one is damage to both.
+    """
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        with suppress(OSError):
+            os.chmod(file, file.stat().st_mode | stat.S_IWUSR)
+            os.utime(file)
 
 
 def is_resource_error(error: OSError) -> bool:

@@ -12,8 +12,8 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from typing import TextIO
 
-from genreflow.errors import GenreflowError
-from genreflow.files import is_resource_error, one_line
+from genreflow.errors import DamagedFileError, GenreflowError
+from genreflow.files import distrust, is_resource_error, one_line
 
 INTERRUPTED = 130  # exit code of a process that Ctrl-C ends, as shells have it
 TRACEBACK_VARIABLE = "GENREFLOW_TRACEBACK"
@@ -74,6 +74,8 @@ def exit_with_errors() -> Iterator[None]:
     try:
         yield
     except GenreflowError as error:
+        if isinstance(error, DamagedFileError):
+            distrust(error.path)
         _exit(str(error))
     except KeyboardInterrupt:
         _exit("interrupted.", INTERRUPTED)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from genreflow.audit.duplicates import NearDuplicate
 from genreflow.constraints import DAMAGED, describe_damage
-from genreflow.errors import ParameterError
+from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.files import read_json, write_json
 
 Seen = Literal["found", "in part", "not found", ""]
@@ -196,6 +196,6 @@ class Audit:
         except FileNotFoundError:
             raise ParameterError(f"{path}: must be an audit, but does not exist. Run `dvc repro audit`.") from None
         except DAMAGED as error:
-            raise ParameterError(
-                f"{path}: must be an audit; got {describe_damage(error)}. Run `dvc repro audit`."
+            raise DamagedFileError(
+                path, f"{path}: must be an audit; got {describe_damage(error)}. Run `dvc repro audit`."
             ) from None

@@ -77,6 +77,10 @@ class Index:
         return cls(spec, content["shards"], tracks)
 
 
+class NoChecksumError(ValueError):
+    """A file has no checksum, since an earlier version wrote it."""
+
+
 class OtherVersionError(Exception):
     """An index has the key `found` where the current feature code gives `expected`."""
 
@@ -99,9 +103,15 @@ def read_checked_json(path: Path) -> dict[str, Any]:
         The file cannot be read.
     ValueError
         It is not JSON, no object, or has another checksum.
+    NoChecksumError
+        It has none.
     """
     content = read_json(path)
-    if not isinstance(content, dict) or content.pop(_CHECKSUM, None) != _checksum(content):
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")
+    if not {_CHECKSUM, "shards", "sha256"} & content.keys():  # all that earlier versions did not write
+        raise NoChecksumError("content without a checksum")
+    if content.pop(_CHECKSUM, None) != _checksum(content):
         raise ValueError("content with another checksum")
     return content
 

@@ -1,8 +1,9 @@
 """Features of other collections and specs: former states of a store, from which an update takes what it can.
 
 Each is a folder with an index and shards, a store like the one that it comes from, named after its index. Its shards
-are hard links, so that it takes no space for what the store or another folder has, too. The exact former state is kept,
-not only the features: whoever returns to a collection gets the same files as before, and DVC the same hash.
+are hard links where that is possible, so that states share what they have in common. (DVC gives a stage copies of its
+outs, so that they share nothing with DVC's cache.) The exact former state is kept, not only the features: whoever
+returns to a collection gets the same files as before, and DVC the same hash.
 """
 
 import shutil
@@ -14,9 +15,6 @@ from genreflow.constraints import DAMAGED
 from genreflow.features.index import Index, OtherVersionError
 from genreflow.features.shards import link_shard
 from genreflow.files import atomic_directory, remove_leftovers
-
-# What `Index.load` raises for an index that is missing or damaged, or of another version.
-UNUSABLE_INDEX = (*DAMAGED, OtherVersionError)
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class KeptStates:
         for directory in self._newest_first():
             try:
                 found.append((directory, Index.load(directory)))
-            except UNUSABLE_INDEX:
+            except (*DAMAGED, OtherVersionError):
                 shutil.rmtree(directory)
         return found
 
@@ -52,7 +50,7 @@ class KeptStates:
         """Keep a state of the store in `directory`, as the newest one; shards that are missing there are left out."""
         if not self.max_bytes:
             return
-        with atomic_directory(self.folder / index.checksum[:16]) as temporary:
+        with atomic_directory(self._path(index)) as temporary:
             lost = set()
             for name in index.hashes:
                 try:
@@ -61,11 +59,14 @@ class KeptStates:
                     lost.add(name)
             index.without(lost).save(temporary)
 
-    def prune(self, directory: Path) -> None:
-        """Remove the oldest states until the others take at most `max_bytes`.
+    def prune(self, directory: Path, index: Index) -> None:
+        """Remove the present state of the store in `directory`, and the oldest states until the others fit.
 
-        A file counts once, and not at all if the store in `directory` has it, too.
+        A file counts once, and not at all if the store has it, too.
         """
+        present = self._path(index)
+        if present.exists():
+            shutil.rmtree(present)
         counted = {_inode(path) for path in directory.iterdir()}
         total = 0
         for state in self._newest_first():
@@ -79,6 +80,9 @@ class KeptStates:
         """Return the number of kept features that the store with the index `current` does not have."""
         features = {(index.spec.key, key) for _, index in self.read() for key in index.tracks}
         return len(features - {(current.spec.key, key) for key in current.tracks})
+
+    def _path(self, index: Index) -> Path:
+        return self.folder / index.checksum[:16]
 
     def _newest_first(self) -> Iterator[Path]:
         directories = [path for path in self.folder.iterdir() if path.is_dir()] if self.folder.is_dir() else []

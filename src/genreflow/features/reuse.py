@@ -113,21 +113,23 @@ def reuse(current: Layout, usable: UsableShards, wanted: Mapping[str, Any], form
             current.add(shard, own)
         else:
             lost.append(sorted(own, key=lambda key: own[key]))
+    remaining = wanted.keys() - set(current.tracks).union(*lost)
     # Shards with the fewest unused tracks first: after an interruption, a track may be in a shard and in its rewrite.
     for shard in sorted(usable, key=lambda shard: (len(shard.tracks.keys() - wanted.keys()), shard.name)):
-        new = {key: ranges for key, ranges in shard.tracks.items() if key in wanted and key not in current.tracks}
+        new = {key: ranges for key, ranges in shard.tracks.items() if key in remaining}
         intact = usable.get(shard.name) if new else None
         if intact is None:
             continue
         frames = sum(end - begin for ranges in new.values() for begin, end in ranges)
         if 2 * frames >= shard.frames:
             current.add(intact, new)
-            continue
-        array = intact.open()
-        views = ((key, [array[begin:end] for begin, end in ranges]) for key, ranges in new.items())
-        for written in shards.write_shards(current.directory, current.spec, views):
-            current.add(written, written.tracks)
-    return [missing for keys in lost if (missing := [key for key in keys if key not in current.tracks])]
+        else:
+            array = intact.open()
+            views = ((key, [array[begin:end] for begin, end in ranges]) for key, ranges in new.items())
+            for written in shards.write_shards(current.directory, current.spec, views):
+                current.add(written, written.tracks)
+        remaining -= new.keys()
+    return lost
 
 
 def _by_shard(index: Index | None) -> dict[str, dict[str, Ranges]]:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from genreflow.errors import AudioError
-from genreflow.features.index import Ranges, read_checked_json, write_checked_json
+from genreflow.features.index import NoChecksumError, Ranges, read_checked_json, write_checked_json
 from genreflow.features.spec import FeatureSpec
 from genreflow.files import atomic_file, is_resource_error, remove_leftovers, sha256, temporary_path
 
@@ -104,6 +104,8 @@ def read_shards(directory: Path, spec: FeatureSpec) -> tuple[list[Shard], list[s
             content = read_checked_json(path)
             if content["key"] == spec.key:
                 found.append(Shard(directory, name, content["frames"], content["tracks"], content["sha256"]))
+        except NoChecksumError:
+            continue
         except (OSError, ValueError, KeyError):
             damaged.append(name)  # `remove_unused` removes it at the end of the update
     return found, damaged

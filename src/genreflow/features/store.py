@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from genreflow.constraints import DAMAGED, describe_damage
-from genreflow.errors import ParameterError
+from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.features.index import INDEX, Index, OtherVersionError
 from genreflow.features.shards import DamagedShardError, array_path, open_array
 from genreflow.features.spec import FEATURE_VERSION
@@ -68,9 +68,10 @@ class FeatureStore:
                 "`dvc repro featurize` computes the features again."
             ) from None
         except DAMAGED as error:
-            raise ParameterError(
+            raise DamagedFileError(
+                path,
                 f"{path}: must be the index of a complete feature store; got {describe_damage(error)}. "
-                "`dvc repro featurize` computes the features."
+                "`dvc repro featurize` computes the features.",
             ) from error
 
     def pieces(self, key: str) -> list[np.ndarray]:
@@ -99,9 +100,10 @@ class FeatureStore:
             try:
                 self._open[name] = open_array(self.directory, name, self._hashes[name])
             except DamagedShardError as error:
-                raise ParameterError(
-                    f"{array_path(self.directory, name)}: must be as it was written; got {error}. "
-                    "`dvc repro featurize` computes its tracks again."
+                path = array_path(self.directory, name)
+                raise DamagedFileError(
+                    path,
+                    f"{path}: must be as it was written; got {error}. `dvc repro featurize` computes its tracks again.",
                 ) from None
         return [self._open[name][begin:end] for begin, end in ranges]
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from genreflow.constraints import DAMAGED
 from genreflow.features import shards
-from genreflow.features.index import Index
-from genreflow.features.kept import UNUSABLE_INDEX, KeptStates
+from genreflow.features.index import INDEX, Index, NoChecksumError, OtherVersionError
+from genreflow.features.kept import KeptStates
 from genreflow.features.reuse import Layout, UsableShards, reuse
 from genreflow.features.shards import Job, JobResult
 from genreflow.features.spec import FeatureSpec
@@ -35,7 +36,7 @@ class StoreReport:
     kept : int >= 0
         Number of features of other collections and specs that are kept.
     damaged : tuple of str
-        Names of shards that were damaged, and are made anew.
+        Names of shards, or of the index, that were damaged and are made anew.
     failed : dict of str to str
         Messages of the tracks whose audio is unusable, by key; the next update tries them again.
     """
@@ -104,7 +105,8 @@ def update(
     wanted: dict[str, Any] = {}
     for key, payload in items:
         wanted.setdefault(key, payload)
-    former, states = _read_index(directory), kept.read() if kept else []
+    damaged: set[str] = set()
+    former, states = _read_index(directory, damaged), kept.read() if kept else []
     usable = UsableShards(directory, spec, [path for path, _ in states])
     current = Layout(directory, spec)
     lost = reuse(
@@ -130,22 +132,25 @@ def update(
     # Last, so that the previous store can be read until here.
     shards.remove_unused(directory, index.hashes)
     if kept:
-        kept.prune(directory)
+        kept.prune(directory, index)
     return StoreReport(
         computed=len(index.tracks) - reused,
         reused=reused,
         dropped=len(former.tracks.keys() - wanted.keys()) if former else 0,
         kept=kept.count(index) if kept else 0,
-        damaged=tuple(sorted(usable.damaged)),
+        damaged=tuple(sorted({f"shard-{name}" for name in usable.damaged} | damaged)),
         failed={key: failed[key] for key in sorted(failed)},
     )
 
 
-def _read_index(directory: Path) -> Index | None:
-    """Return the index of a store; None if it has none that can be used."""
+def _read_index(directory: Path, damaged: set[str]) -> Index | None:
+    """Return the index of a store; None if it has none that can be used. Its name is added to `damaged` if it is."""
     try:
         return Index.load(directory)
-    except UNUSABLE_INDEX:
+    except (FileNotFoundError, NoChecksumError, OtherVersionError):
+        return None
+    except DAMAGED:
+        damaged.add(INDEX)
         return None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from genreflow.constraints import DAMAGED, describe_damage
-from genreflow.errors import ParameterError, counted
+from genreflow.errors import DamagedFileError, ParameterError, counted
 from genreflow.files import json_line, read_json, write_text
 from genreflow.manifest.track import Track
 
@@ -140,6 +140,6 @@ class Manifest:
         except FileNotFoundError:
             raise ParameterError(f"{path}: must be a manifest, but does not exist. Run `dvc repro ingest`.") from None
         except DAMAGED as error:
-            raise ParameterError(
-                f"{path}: must be a manifest; got {describe_damage(error)}. Run `dvc repro ingest`."
+            raise DamagedFileError(
+                path, f"{path}: must be a manifest; got {describe_damage(error)}. Run `dvc repro ingest`."
             ) from None

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from genreflow.constraints import DAMAGED, describe_damage
-from genreflow.errors import ParameterError
+from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.files import read_json, write_json
 from genreflow.manifest.track import PARTS, Part
 from genreflow.splits.segment_parts import SegmentParts
@@ -129,6 +129,6 @@ class Split:
         except FileNotFoundError:
             raise ParameterError(f"{path}: must be a split, but does not exist. Run `dvc repro split`.") from None
         except DAMAGED as error:
-            raise ParameterError(
-                f"{path}: must be a split; got {describe_damage(error)}. Run `dvc repro split`."
+            raise DamagedFileError(
+                path, f"{path}: must be a split; got {describe_damage(error)}. Run `dvc repro split`."
             ) from None

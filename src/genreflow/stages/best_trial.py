@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from genreflow.constraints import describe_damage
-from genreflow.errors import ParameterError
+from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.models import MODELS
 from genreflow.stages import BEST
 from genreflow.stages.stage_results import read_result
@@ -77,4 +77,4 @@ def _validated(make: Callable[[], T]) -> T:
 
 
 def _damaged(found: str) -> ParameterError:
-    return ParameterError(f"{BEST}: must be what the stage tune wrote; got {found}. Run `dvc repro tune`.")
+    return DamagedFileError(BEST, f"{BEST}: must be what the stage tune wrote; got {found}. Run `dvc repro tune`.")

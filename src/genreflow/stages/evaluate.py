@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genreflow.errors import ParameterError
+from genreflow.bundle import BundleError
+from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.evaluation.intervals import accuracy_interval
 from genreflow.evaluation.metrics import evaluate
 from genreflow.evaluation.paired import probability_better
@@ -50,8 +51,12 @@ class Evaluation:
 
 
 def main() -> None:
-    data = Data.load()
-    evaluation = evaluate_bundle(Predictor(CANDIDATE), data, read_result(BASELINES, Baselines, stage="baselines"))
+    data, baselines = Data.load(), read_result(BASELINES, Baselines, stage="baselines")
+    try:
+        predictor = Predictor(CANDIDATE)
+    except BundleError as error:
+        raise DamagedFileError(CANDIDATE, str(error)) from error
+    evaluation = evaluate_bundle(predictor, data, baselines)
     write_json(EVALUATION, evaluation.report)
     write_json(METRICS, evaluation.headline)
     write_json(PREDICTIONS, evaluation.predictions)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genreflow.errors import ParameterError
+from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.features.segments import count_segments
 from genreflow.features.spec import FilterBank
 from genreflow.features.store import FeatureStore
@@ -60,8 +60,9 @@ class Data:
             return bank
         except (*DAMAGED_NPZ, ParameterError) as error:
             reason = getattr(error, "strerror", None) or str(error).removesuffix(".") or type(error).__name__
-            raise ParameterError(
-                f"{path}: must be the filter bank of the features; got {reason}. `dvc repro featurize` writes it again."
+            raise DamagedFileError(
+                path,
+                f"{path}: must be the filter bank of the features; got {reason}. `dvc repro featurize` writes it.",
             ) from None
 
     @property

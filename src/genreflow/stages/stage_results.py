@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from genreflow.constraints import DAMAGED, describe_damage
-from genreflow.errors import ParameterError
+from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.files import read_json
 
 Baselines = dict[str, dict[str, str]]  # {baseline: {track ID: predicted genre}}
@@ -57,6 +57,7 @@ def read_result(path: Path, kind: Any, *, stage: str) -> Any:
     except FileNotFoundError:
         raise ParameterError(f"{path}: must exist; `dvc repro {stage}` writes it.") from None
     except DAMAGED as error:
-        raise ParameterError(
-            f"{path}: must be what the stage {stage} wrote; got {describe_damage(error)}. Run `dvc repro {stage}`."
+        raise DamagedFileError(
+            path,
+            f"{path}: must be what the stage {stage} wrote; got {describe_damage(error)}. Run `dvc repro {stage}`.",
         ) from None

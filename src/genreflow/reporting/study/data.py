@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, TypeAdapter
 
 from genreflow.constraints import DAMAGED, describe_damage
-from genreflow.errors import GenreflowError
+from genreflow.errors import DamagedFileError, GenreflowError
 from genreflow.files import read_json
 
 # Okabe & Ito 2008, "Color Universal Design", without black and yellow, which have too little contrast on a dark or a
@@ -170,8 +170,8 @@ def load_study(path: Path) -> Study:
     except FileNotFoundError:
         raise GenreflowError(f"{path} must exist; `dvc repro tune` writes it.") from None
     except DAMAGED as error:
-        raise GenreflowError(
-            f"{path} must hold a study; got {describe_damage(error)}. `dvc repro --force tune` writes it again."
+        raise DamagedFileError(
+            path, f"{path} must hold a study; got {describe_damage(error)}. `dvc repro tune` writes it again."
         ) from error
 
 

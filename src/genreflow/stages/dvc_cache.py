@@ -1,0 +1,25 @@
+"""Have DVC notice that its cache is damaged, where a stage has made anew what was damaged."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from genreflow.files import distrust
+
+
+def distrust_cached(files: Iterable[Path]) -> None:
+    """Have DVC compare what its cache holds of some files with their hashes; nothing happens without DVC.
+
+    DVC replaces files that its cache has by links. A damaged file in the cache would take the place of the intact one.
+    """
+    try:
+        command = [sys.executable, "-m", "dvc", "cache", "dir"]
+        cache = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
+    except (OSError, subprocess.CalledProcessError):
+        return
+    for file in files:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "md5").hexdigest()
+        distrust(cache / "files" / "md5" / digest[:2] / digest[2:])
