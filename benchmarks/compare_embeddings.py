@@ -1,0 +1,170 @@
+"""Accuracy of shallow classifiers on musicnn's values: `python benchmarks/compare_embeddings.py --data DIR`.
+
+DIR has `tracks.csv` (track, genre, artist) and `audio/<genre>/<track>.flac`. Prints a row per classifier and input:
+accuracy over artist-disjoint folds, with the 95 % interval of a bootstrap over artists, and what separates a genre that
+is left out (`--unfamiliar`). Classifiers are fitted on segments; a track's prediction is that of its mean probability.
+"""
+
+# ruff: noqa: E402
+import os
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"
+
+import argparse
+import csv
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from genreflow.audio.decode import load
+from genreflow.datasets.filterbank import make_filter_bank
+from genreflow.embedding.checkpoint import CHECKPOINTS, read_weights
+from genreflow.embedding.conversion import PATCH_SPEC
+from genreflow.embedding.embedder import Embedder
+from genreflow.embedding.musicnn import PATCH
+from genreflow.embedding.zero_filters import prune
+from genreflow.evaluation.intervals import bootstrap_interval
+from genreflow.features.logmel import LogMel
+from genreflow.features.segments import segment_starts
+from genreflow.splits.assign import assign_folds
+
+FOLDS = 5
+HEADS: dict[str, Callable[[], ClassifierMixin]] = {
+    "logistic regression": lambda: LogisticRegression(C=0.01, max_iter=1000),
+    "SVM": lambda: SVC(C=10, probability=False, decision_function_shape="ovr"),
+    "MLP": lambda: MLPClassifier((100,), alpha=1.0, max_iter=60, random_state=0),
+}
+
+
+@dataclass
+class Track:
+    name: str
+    genre: str
+    group: str
+    frames: np.ndarray
+
+
+def read_tracks(folder: Path) -> list[Track]:
+    """Tracks with their frames; tracks without an artist are groups of their own."""
+    logmel = LogMel(PATCH_SPEC, make_filter_bank(PATCH_SPEC))
+    with (folder / "tracks.csv").open(encoding="utf-8") as file:
+        rows = {row["track"]: row for row in csv.DictReader(file)}
+    tracks = []
+    for path in sorted((folder / "audio").glob("*/*.flac")):
+        y, _ = load(path, sample_rate=PATCH_SPEC.sample_rate)
+        row = rows[path.stem]
+        tracks.append(Track(path.stem, row["genre"], row["artist"] or path.stem, logmel.clip(y)))
+    return tracks
+
+
+def segments_of(frames: np.ndarray) -> np.ndarray:
+    starts = segment_starts(len(frames) // PATCH[0] * PATCH[0], *[PATCH[0]] * 2)
+    return np.stack([frames[start : start + PATCH[0]] for start in starts]) / np.float32(255)
+
+
+def summary(frames: np.ndarray) -> np.ndarray:
+    levels = frames / 255
+    return np.concatenate([levels.mean(0), levels.std(0), np.abs(np.diff(levels, axis=0)).mean(0)])[None]
+
+
+def inputs(tracks: list[Track]) -> dict[str, list[np.ndarray]]:
+    """For each input of a classifier the rows of each track [shape=(n_segments, size)]."""
+    found: dict[str, list[np.ndarray]] = {"summary statistics": [summary(track.frames) for track in tracks]}
+    by_track = [segments_of(track.frames) for track in tracks]
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in CHECKPOINTS:
+            path = write(Path(temporary) / f"{name}.onnx", name)
+            name = name.removesuffix("_musicnn")
+            for values in ("penultimate", "both"):
+                embedder = Embedder(path, values=values)
+                found[f"{name} {values}"] = [embedder.embed(rows) for rows in by_track]
+            for index, values in enumerate(("max", "mean")):
+                found[f"{name} {values}"] = [np.split(rows, 2, axis=1)[index] for rows in found[f"{name} both"]]
+    for values in ("penultimate", "max", "mean", "both"):
+        pairs = zip(found[f"MSD {values}"], found[f"MTT {values}"], strict=True)
+        found[f"MSD + MTT {values}"] = [np.concatenate(pair, axis=1) for pair in pairs]
+    return found
+
+
+def write(path: Path, name: str) -> Path:
+    from genreflow.models.keras_import import import_keras
+
+    import_keras()
+    from genreflow.export.export_embedder import export_embedder
+
+    bank = make_filter_bank(PATCH_SPEC)
+    export_embedder(path, prune(read_weights(name)), name=name, spec=PATCH_SPEC, bank=bank)
+    return path
+
+
+def scores(classifier: ClassifierMixin, rows: list[np.ndarray]) -> np.ndarray:
+    """Mean score of each class for each track."""
+    score = getattr(classifier, "predict_proba", None) or classifier.decision_function
+    return np.stack([score(track_rows).mean(axis=0) for track_rows in rows])
+
+
+def correct(rows: list[np.ndarray], genres: np.ndarray, groups: list[str], head: str, seeds: int) -> np.ndarray:
+    """How often each track was correctly classified, over several divisions into folds."""
+    hits = np.zeros(len(genres))
+    for seed in range(seeds):
+        folds = assign_folds(groups, genres.tolist(), folds=FOLDS, seed=seed)
+        for fold in range(FOLDS):
+            train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            x = np.concatenate([rows[i] for i in train])
+            y = np.concatenate([[genres[i]] * len(rows[i]) for i in train])
+            classifier = make_pipeline(StandardScaler(), HEADS[head]())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the MLP stops early on purpose
+                classifier.fit(x, y)
+            predicted = classifier[-1].classes_[scores(classifier, [rows[i] for i in test]).argmax(axis=1)]
+            hits[test] += predicted == genres[test]
+    return hits / seeds
+
+
+def table(tracks: list[Track], found: dict[str, list[np.ndarray]], seeds: int) -> None:
+    genres = np.array([track.genre for track in tracks])
+    artists = {genre: {track.group for track in tracks if track.genre == genre} for genre in set(genres)}
+    several = sorted(genre for genre, names in artists.items() if len(names) > 1)
+    kept = np.flatnonzero(np.isin(genres, several))
+    # A genre with one artist cannot be learnt from others: its tracks are divided, and that leaks.
+    groups = [track.group if track.genre in several else track.name for track in tracks]
+    protocols = {
+        f"{len(several)} genres, artist-disjoint, {len(kept)} tracks": kept,
+        f"{len(artists)} genres, {len(tracks)} tracks, {len(artists) - len(several)} genres of one artist each": (
+            np.arange(len(tracks))
+        ),
+    }
+    for title, chosen in protocols.items():
+        print(f"\n{title}; {seeds} divisions into {FOLDS} folds")
+        commonest = max(np.mean(genres[chosen] == genre) for genre in several)
+        print(f"{'majority class':<26}{'':<22}{100 * commonest:5.1f}")
+        for name, rows in found.items():
+            for head in ("SVM",) if name == "summary statistics" else HEADS:
+                hits = correct([rows[i] for i in chosen], genres[chosen], [groups[i] for i in chosen], head, seeds)
+                low, high = bootstrap_interval(hits, clusters=np.array([tracks[i].group for i in chosen]))
+                row = f"{100 * hits.mean():5.1f} ({100 * low:.1f} to {100 * high:.1f})"
+                print(f"{name:<26}{head:<22}{row}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    tracks = read_tracks(arguments.data)
+    table(tracks, inputs(tracks), arguments.seeds)
+
+
+if __name__ == "__main__":
+    main()
