@@ -24,6 +24,33 @@ class Block(NamedTuple):
     sample_rate: int
 
 
+def transposed(samples: np.ndarray) -> np.ndarray:
+    """Return the transpose as a new array, for few channels several times as fast as NumPy's copy of it.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(m, n)]
+
+    Returns
+    -------
+    np.ndarray [shape=(n, m)]
+        In C order; `samples` itself if it has one row or column.
+    """
+    rows, columns = samples.shape
+    if min(rows, columns) > 8:
+        return np.ascontiguousarray(samples.T)
+    if 1 in (rows, columns):
+        return samples.reshape(columns, rows)
+    out = np.empty((columns, rows), dtype=samples.dtype)
+    if columns < rows:
+        for column in range(columns):
+            out[column] = samples[:, column]
+    else:
+        for row in range(rows):
+            out[:, row] = samples[row]
+    return out
+
+
 class Reader(Protocol):
     """An open file.
 

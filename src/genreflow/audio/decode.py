@@ -128,8 +128,8 @@ def iter_mono(
     levels = levels or Levels()
     with open_reader(source, name=name) as reader:
         rate = sample_rate or reader.sample_rate
-        blocks = iter_native(reader, name=name, max_seconds=max_seconds)
-        yield from _regroup(_resampled(_mono(blocks, levels, channel), rate), max(1, round(block_seconds * rate)))
+        blocks = iter_native(reader, levels, name=name, max_seconds=max_seconds)
+        yield from _regroup(_resampled(_mono(blocks, channel), rate), max(1, round(block_seconds * rate)))
     if channel is None and levels.cancelled_db is not None:
         raise OppositeChannels
 
@@ -165,12 +165,16 @@ def load(source: Source, *, sample_rate: int | None = None, max_seconds: float |
     return y, rate
 
 
-def iter_native(reader: Reader, *, name: str, max_seconds: float | None) -> Iterator[Block]:
-    """Read blocks at the native sample rate, and check their samples.
+def iter_native(
+    reader: Reader, levels: Levels, *, name: str, max_seconds: float | None
+) -> Iterator[tuple[Block, np.ndarray]]:
+    """Read blocks at the native sample rate, and check and measure their samples.
 
     Parameters
     ----------
     reader : Reader
+    levels : Levels
+        Measures the channels.
     name : str
         Name of the source in error messages.
     max_seconds : float > 0 [s] or None
@@ -178,8 +182,10 @@ def iter_native(reader: Reader, *, name: str, max_seconds: float | None) -> Iter
 
     Yields
     ------
-    Block
+    block : Block
         At least one sample of each channel.
+    mean : np.ndarray [shape=(n,), dtype=float32]
+        Of the channels.
 
     Raises
     ------
@@ -202,13 +208,14 @@ def iter_native(reader: Reader, *, name: str, max_seconds: float | None) -> Iter
         seconds += size / block.sample_rate
         samples += size * channels
         _check_length(name, seconds, samples, reader, max_seconds)
-        if not peak_level(block.samples.reshape(-1)) <= MAX_AMPLITUDE:  # also false for NaN
+        mean = levels.add(block.samples)
+        if not levels.block_peak <= MAX_AMPLITUDE:  # also false for NaN
             raise AudioError(
                 "unusable",
                 f"{name}: samples must be finite and at most {MAX_AMPLITUDE:g} (full scale is 1); got NaN, infinity or "
                 "more.",
             )
-        yield block
+        yield block, mean
     if not samples:
         raise AudioError("unusable", f"{name}: must contain audio; got no samples.")
 
@@ -224,13 +231,10 @@ def _check_length(name: str, seconds: float, samples: float, reader: Reader, max
         raise AudioError("too_long", f"{name}: must be at most {limit:g} s long, {many}; got more.")
 
 
-def _mono(blocks: Iterator[Block], levels: Levels, channel: int | None) -> Iterator[tuple[np.ndarray, int]]:
+def _mono(blocks: Iterator[tuple[Block, np.ndarray]], channel: int | None) -> Iterator[tuple[np.ndarray, int]]:
     """Yield the mean of the channels, or one of them, with its sample rate."""
-    for samples, sample_rate in blocks:
-        if channel is None:
-            yield levels.add(samples), sample_rate
-        else:
-            yield samples[min(channel, len(samples) - 1)], sample_rate
+    for (samples, sample_rate), mean in blocks:
+        yield mean if channel is None else samples[min(channel, len(samples) - 1)], sample_rate
 
 
 def _resampled(chunks: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
@@ -277,8 +281,3 @@ def _regroup(chunks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
             count += len(y)
     if count:
         yield np.concatenate(held)
-
-
-def peak_level(flat: np.ndarray) -> float:
-    """Return the largest absolute sample, or NaN if there is one."""
-    return float(np.maximum(flat.max(), -flat.min()))

@@ -43,17 +43,17 @@ class _Sums:
     @property
     def power(self) -> np.ndarray:
         """Energy of each channel without its constant offset."""
-        return np.maximum(self.squares - self.offset, 0)
+        return np.maximum(self.squares - self.sums**2 / self.frames, 0)
 
     @property
-    def offset(self) -> np.ndarray:
-        """Energy of the constant offset of each channel."""
-        return self.sums**2 / self.frames
+    def offsets(self) -> np.ndarray:
+        """Constant offset of each channel."""
+        return self.sums / self.frames
 
     @property
     def mean_power(self) -> float:
         """Energy of the mean of the channels without its constant offset."""
-        return max(self.mean_squares - (self.sums.mean() ** 2) / self.frames, 0.0)
+        return max(self.mean_squares - float(self.sums.mean()) ** 2 / self.frames, 0.0)
 
 
 class Levels:
@@ -65,10 +65,12 @@ class Levels:
         Samples per channel so far.
     peak : float >= 0
         Largest absolute sample of all channels.
+    block_peak : float >= 0 or NaN
+        That of the last block; NaN if it has one.
     """
 
     def __init__(self) -> None:
-        self.frames, self.peak = 0, 0.0
+        self.frames, self.peak, self.block_peak = 0, 0.0, 0.0
         self._sums: dict[int, _Sums] = {}  # by number of channels, which differ between the parts of a joined file
 
     def add(self, samples: np.ndarray) -> np.ndarray:
@@ -82,25 +84,23 @@ class Levels:
         -------
         np.ndarray [shape=(n,), dtype=float32]
         """
-        mean = mix(samples)
-        squares = [float(np.dot(channel, channel)) for channel in samples]
-        block = _Sums(
-            frames=samples.shape[1],
-            sums=samples.sum(axis=1).astype(np.float64),
-            squares=np.array(squares),
-            mean_squares=float(np.dot(mean, mean)) if len(samples) > 1 else squares[0],
-            low=samples.min(axis=1),
-            high=samples.max(axis=1),
-        )
-        self.frames += block.frames
-        self.peak = max(self.peak, float(block.high.max()), -float(block.low.min()))
-        known = self._sums.setdefault(len(samples), block)
-        if known is not block:
-            known.frames += block.frames
-            known.sums += block.sums
-            known.squares += block.squares
-            known.mean_squares += block.mean_squares
-            known.low, known.high = np.minimum(known.low, block.low), np.maximum(known.high, block.high)
+        channels, frames = samples.shape
+        low, high = samples.min(axis=1), samples.max(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller refuses such samples
+            mean = mix(samples)
+            squares = np.array([np.dot(channel, channel) for channel in samples], dtype=np.float64)
+            mean_squares = float(np.dot(mean, mean)) if channels > 1 else squares[0]
+        sums = self._sums.get(channels)
+        if sums is None:
+            sums = self._sums[channels] = _Sums(0, np.zeros(channels), np.zeros(channels), 0.0, low, high)
+        sums.frames += frames
+        sums.sums += samples.sum(axis=1)
+        sums.squares += squares
+        sums.mean_squares += mean_squares
+        sums.low, sums.high = np.minimum(sums.low, low), np.maximum(sums.high, high)
+        self.frames += frames
+        self.block_peak = float(np.maximum(high.max(), -low.min()))
+        self.peak = max(self.peak, self.block_peak)
         return mean
 
     @property
@@ -139,12 +139,14 @@ class Levels:
     @property
     def constant_offset(self) -> float | None:
         """The offset of a file that has nothing else; None for others, and for one of a single sample."""
-        sound = float(sum(sums.power.sum() for sums in self._sums.values()))
-        offset = float(sum(sums.offset.sum() for sums in self._sums.values()))
-        if self.frames < 2 or not offset or sound >= offset * 10 ** (-OFFSET_DB / 10):
+        offset = float(max(np.concatenate([sums.offsets for sums in self._sums.values()]), key=abs))
+        if self.frames < 2 or not offset:
             return None
-        means = [sums.sums / sums.frames for sums in self._sums.values()]
-        return float(max(np.concatenate(means), key=abs))
+        # The range is exact. The energy of sound beside an offset is a small difference, but codecs let the edges ring.
+        sound = float(sum(sums.power.sum() for sums in self._sums.values()))
+        offsets = float(sum(sums.frames * (sums.offsets**2).sum() for sums in self._sums.values()))
+        constant = self.sound_peak < abs(offset) * 10 ** (-OFFSET_DB / 20)
+        return offset if constant or sound < offsets * 10 ** (-OFFSET_DB / 10) else None
 
 
 def mix(samples: np.ndarray) -> np.ndarray:

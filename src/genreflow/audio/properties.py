@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genreflow.audio.decode import iter_native, peak_level
+from genreflow.audio.blocks import transposed
+from genreflow.audio.decode import iter_native
 from genreflow.audio.headers import read_header
 from genreflow.audio.input_file import Source, source_name
 from genreflow.audio.levels import Levels
@@ -90,14 +91,13 @@ def inspect(source: Source, *, max_seconds: float | None = None) -> AudioFacts:
     with open_reader(source) as reader:
         digest, kind, levels = hashlib.sha256(), None, Levels()
         seconds, samples, clipped = 0.0, 0, 0
-        for block, sample_rate in iter_native(reader, name=name, max_seconds=max_seconds):
+        for (block, sample_rate), _ in iter_native(reader, levels, name=name, max_seconds=max_seconds):
             if kind != (kind := (sample_rate, len(block))):
                 digest.update(f"{sample_rate} Hz {len(block)} ch\n".encode())
-            digest.update(np.ascontiguousarray(block.T).data)
-            levels.add(block)
+            digest.update(transposed(block).data)
             seconds += block.shape[1] / sample_rate
             samples += block.size
-            if peak_level(block.reshape(-1)) >= CLIPPED_LEVEL:  # most blocks of most music need no count
+            if levels.block_peak >= CLIPPED_LEVEL:  # most blocks of most music need no count
                 clipped += _count_clipped(block)
         return AudioFacts(
             sample_rate=reader.sample_rate,

@@ -3,7 +3,7 @@
 import numpy as np
 import soundfile as sf
 
-from genreflow.audio.blocks import Block
+from genreflow.audio.blocks import Block, transposed
 from genreflow.audio.input_file import InputFile
 
 # Subtypes whose declared length libsndfile limits to the size of the file, so that it can be trusted.
@@ -44,7 +44,7 @@ class SndfileReader:
             self._failed = True
             missing = np.isnan(block[:, 0])
             block = block[: int(missing.argmax()) if missing.any() else frames]
-        return Block(np.ascontiguousarray(block.T), self.sample_rate)
+        return Block(transposed(block), self.sample_rate)
 
     def close(self) -> None:
         self._file.close()
