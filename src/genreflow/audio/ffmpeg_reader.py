@@ -32,8 +32,8 @@ _OPTIONS = {
 _MAX_DEMUX_ERRORS = 16
 # Packets that may fail before the others are counted, so that a file of noise costs little.
 _MAX_FAILED = 500
-# Containers that declare the exact number of samples, or have it in their last page.
-_EXACT = ("ogg", "wv", "tta", "ape")
+# Containers that declare the exact number of samples. Ogg's last page has a position, which need not start at 0.
+_EXACT = ("wv", "tta", "ape")
 # PyAV finds the planes of a frame by a null pointer, which is not there behind the eighth.
 _MAX_PLANES = 7
 
