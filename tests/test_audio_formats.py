@@ -6,6 +6,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from functools import cache
 
 import av
@@ -292,6 +293,16 @@ def test_a_damaged_link_is_left_out_unless_it_is_most_of_the_file():
     assert facts(bad + good).duration == pytest.approx(4.0, abs=0.01)
     assert code_of(good + bad + bytes(200_000)) == "undecodable"
     assert code_of(bad + bad) == "undecodable"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [b"ID3\4\0\0\0\0\0\0", b"OggS\0\2", b"OggS\0\2" + bytes(21), b"OggS\0\2" + bytes(21) + b"OggS" + bytes(23)],
+)
+def test_a_file_of_tags_or_first_pages_costs_little(pattern):
+    begin = time.process_time()
+    assert code_of(pattern * (3_000_000 // len(pattern))) == "undecodable"
+    assert time.process_time() - begin < 5
 
 
 def test_the_decoders_print_nothing(tmp_path):

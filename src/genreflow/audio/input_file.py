@@ -8,6 +8,7 @@ from typing import BinaryIO
 Source = str | os.PathLike | BinaryIO
 
 _ID3_HEADER = 10  # bytes, which a footer has, too
+_MAX_TAGS = 16
 
 
 class InputFile:
@@ -133,7 +134,7 @@ def source_name(source: Source) -> str:
 def _end_of_tags(file: BinaryIO) -> int:
     """Return the position behind all ID3v2 tags; 0 if nothing follows them."""
     position = 0
-    while True:
+    for _ in range(_MAX_TAGS):
         file.seek(position)
         head = file.read(_ID3_HEADER)
         if len(head) < _ID3_HEADER:
@@ -143,3 +144,4 @@ def _end_of_tags(file: BinaryIO) -> int:
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
         footer = _ID3_HEADER if head[5] & 0x10 else 0
         position += _ID3_HEADER + size + footer
+    return 0

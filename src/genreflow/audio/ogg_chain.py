@@ -1,5 +1,8 @@
 """Chained Ogg files: several files, or the songs of a radio stream, one behind the other."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 import numpy as np
 
 from genreflow.audio.blocks import Block
@@ -11,8 +14,8 @@ from genreflow.errors import AudioError
 _FIRST_PAGE = b"OggS\x00\x02"
 _PAGE_HEADER = 27  # bytes, without the table of its segments
 _CHUNK = 1 << 20
-# Links of a file; what follows is read as part of the last one.
-_MAX_LINKS = 1000
+# Links of a file, and streams in all of them; what follows is read as part of the last one.
+_MAX_LINKS, _MAX_STREAMS = 1000, 10_000
 
 
 def find_links(file: InputFile) -> list[InputFile]:
@@ -27,7 +30,7 @@ def find_links(file: InputFile) -> list[InputFile]:
     list of InputFile, of length > 0
     """
     starts, behind = [0], _page_end(file, 0)
-    for position in _first_pages(file):
+    for position in islice(_first_pages(file), _MAX_STREAMS):
         # A link with several streams, such as audio and video, begins with the first pages of all of them.
         if position != behind:
             starts.append(position)
@@ -102,22 +105,19 @@ class ChainReader:
         return None, 0
 
 
-def _first_pages(file: InputFile) -> list[int]:
-    """Return the positions of the first pages of all streams, except for the one with which the file begins."""
-    found: list[int] = []
-    position, held = 0, b""
-    file.rewind()
-    while chunk := file.read(_CHUNK):
-        held += chunk
-        at = held.find(_FIRST_PAGE)
+def _first_pages(file: InputFile) -> Iterator[int]:
+    """Yield the positions of the first pages of all streams, except for the one with which the file begins."""
+    position = 1
+    while True:
+        file.seek(position)
+        chunk = file.read(_CHUNK)
+        at = chunk.find(_FIRST_PAGE)
         while at >= 0:
-            if position + at:
-                found.append(position + at)
-            at = held.find(_FIRST_PAGE, at + 1)
-        keep = len(_FIRST_PAGE) - 1
-        position += max(0, len(held) - keep)
-        held = held[-keep:]
-    return found
+            yield position + at
+            at = chunk.find(_FIRST_PAGE, at + 1)
+        if len(chunk) < _CHUNK:
+            return
+        position += _CHUNK - len(_FIRST_PAGE) + 1  # one may span two chunks
 
 
 def _page_end(file: InputFile, position: int) -> int:
