@@ -57,6 +57,11 @@ CAUSES = [
     ("b'\\xff'.decode()", "0xff"),
     ("f = lambda n: f(n + 1); f(0)", "nested"),
     ("zipfile.ZipFile(io.BytesIO(b'no'))", "zip"),
+    (
+        "raise OSError(errno.ENOSPC, 'No space left on device', 'source.wav', None, '/full/target.wav')",
+        "/full/target.wav:",
+    ),
+    ("raise shutil.Error([('/a', '/full/b', 'No space left on device')])", "/full/b:"),
     ("zlib.decompress(b'no')", "undamaged"),
     ("sqlalchemy.create_engine('sqlite:////proc/x.db').connect()", "database"),
     ("sqlite3.connect('/proc/x.db')", "database"),
@@ -65,7 +70,7 @@ CAUSES = [
     ("raise concurrent.futures.process.BrokenProcessPool('killed')", "killed"),
 ]
 PROGRAM = """
-import concurrent.futures.process, errno, io, json, os, sqlite3, sys, zipfile, zlib
+import concurrent.futures.process, errno, io, json, os, shutil, sqlite3, sys, zipfile, zlib
 from genreflow.logs import exit_with_errors
 with exit_with_errors():
     for name in ("numpy", "sqlalchemy", "optuna", "mlflow"):

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import sys
 import zipfile
 import zlib
@@ -99,8 +100,13 @@ def describe(error: Exception) -> str | None:
     reason = " ".join(str(original or error).split()).removesuffix(".") or type(error).__name__
     if len(reason) > _LONGEST_REASON:
         reason = f"{reason[:_LONGEST_REASON]} …"
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        _, target, reason = error.args[0][-1]  # of each file that could not be copied
+        return f"{one_line(os.fsdecode(target))}: must be copied completely; got {reason}"
     if isinstance(error, OSError):
-        named = f"{one_line(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+        # Of two files, the second one is written.
+        name = error.filename2 or error.filename
+        named = f"{one_line(os.fsdecode(name))}: " if isinstance(name, str | bytes) else ""
         if is_resource_error(error):
             return f"{named or 'The results '}must be written completely; got {error.strerror}"
         return f"{named}must be accessible; got {error.strerror or reason}"
