@@ -175,3 +175,17 @@ def test_a_kill_in_any_stage_leaves_a_champion(pipeline):
     assert [version["version"] for version in versions] == ["2", "1"], "a killed registration was counted"
     assert json.loads((pipeline.folder / "reports" / "gate.json").read_text())["times_test_split_used"] == 2
     assert "Data and pipelines are up to date." in pipeline.repro()
+
+
+def test_a_damaged_champion_in_the_registry_does_not_block_new_candidates(pipeline):
+    """Runs after the test above. The packaged champion is compared with the candidate instead."""
+    champion = Bundle.load(pipeline.folder / "models" / "champion")
+    models = (pipeline.folder / "mlruns").rglob("model.onnx")
+    [stored] = (path for path in models if Bundle.load(path.parent).hash == champion.hash)
+    stored.write_bytes(stored.read_bytes()[:-1])
+    pipeline.set(bundle={"abstain_below": 0.3})
+    printed = pipeline.repro()
+    assert str(stored) in printed
+    gate = json.loads((pipeline.folder / "reports" / "gate.json").read_text())
+    assert (gate["rule"], gate["version"], gate["promote"]) == ("compared", "3", True)
+    assert Bundle.load(pipeline.folder / "models" / "champion").version == "3"
