@@ -38,8 +38,8 @@ def test_help_imports_nothing_heavy():
         (["audit", "nowhere"], "nowhere"),
         (["models", "transformer"], "transformer"),
         (["models", "--shape", "80"], "--shape"),
-        (["registry", "rollback"], "champion"),
-        (["registry", "promote", "3"], "3"),
+        (["registry", "rollback"], "mlflow.db"),
+        (["registry", "promote", "3"], "mlflow.db"),
     ],
 )
 def test_an_error_is_one_sentence_on_standard_error(arguments, named, tmp_path, monkeypatch, capfd):
@@ -167,3 +167,4 @@ def test_an_empty_registry_is_listed_as_such(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "No model is registered yet" in run("registry", "list").stdout
     assert json.loads(run("registry", "list", "--json").stdout) == []
+    assert list(tmp_path.iterdir()) == [], "a database was created"

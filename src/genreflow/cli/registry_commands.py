@@ -10,6 +10,7 @@ import click
 from genreflow.cli.parameter_options import json_option
 
 if TYPE_CHECKING:
+    from genreflow.registry.model_registry import Registry
     from genreflow.registry.pointer import Pointer
     from genreflow.registry.version import Version
 
@@ -25,9 +26,7 @@ def registry() -> None:
 @json_option
 def list_versions(as_json: bool) -> None:
     """List the registered versions, newest first."""
-    from genreflow.registry.model_registry import Registry
-
-    versions = Registry.open().versions()
+    versions = _open().versions() if _exists() else []
     if as_json:
         click.echo(json.dumps([version.to_dict() for version in versions], indent=2))
         return
@@ -42,18 +41,14 @@ def list_versions(as_json: bool) -> None:
 @json_option
 def promote(version: str, as_json: bool) -> None:
     """Make VERSION the champion; `dvc repro` then packages it."""
-    from genreflow.registry.model_registry import Registry
-
-    _show(Registry.open().promote(version, POINTER), as_json)
+    _show(_open().promote(version, POINTER), as_json)
 
 
 @registry.command()
 @json_option
 def rollback(as_json: bool) -> None:
     """Return to the previous champion; `dvc repro` then packages it."""
-    from genreflow.registry.model_registry import Registry
-
-    _show(Registry.open().rollback(POINTER), as_json)
+    _show(_open().rollback(POINTER), as_json)
 
 
 @registry.command("relocate")
@@ -73,6 +68,28 @@ def relocate_artifacts(as_json: bool) -> None:
         click.echo(f"{count} paths in {former} now point to this project.")
     if not changed:
         click.echo("All paths point to this project already.")
+
+
+def _exists() -> bool:
+    """Return False if the store is a database that does not exist, which none of these commands may create."""
+    from genreflow.sqlite import database_path
+    from genreflow.tracking.store import tracking_uri
+
+    path = database_path(tracking_uri())
+    return path is None or path.exists()
+
+
+def _open() -> "Registry":
+    from genreflow.errors import GenreflowError
+    from genreflow.registry.model_registry import Registry
+    from genreflow.tracking.store import tracking_uri, without_credentials
+
+    if not _exists():
+        raise GenreflowError(
+            f"{without_credentials(tracking_uri())}: must exist; got no such file. Run genreflow in the project "
+            "folder, after `dvc repro`."
+        )
+    return Registry.open()
 
 
 def _line(version: "Version") -> str:
