@@ -49,7 +49,8 @@ def test_a_storage_that_cannot_be_used(folder, url, named):
 @pytest.mark.parametrize(
     ("uri", "named"),
     [
-        ("./mlruns", "sqlite:///"),
+        ("./mlruns", "folders"),
+        ("file:./mlruns", "folders"),
         ("mlruns", "sqlite:///"),
         ("file:///tmp/mlruns", "sqlite:///"),
         ("nonsense://x", "sqlite:///"),

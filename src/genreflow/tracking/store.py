@@ -194,7 +194,7 @@ def project_root(root: Path | str) -> Path:
 
 def _check_uri(uri: str, variable: str) -> None:
     """Check that a store can be opened as far as that takes no time; MLflow tries a database for two minutes."""
-    scheme = uri.partition("://")[0].partition("+")[0] if ":" in uri else ""
+    scheme = uri.partition(":")[0].partition("+")[0] if ":" in uri else ""
     if not (scheme in SERVERS or scheme in DATABASES or uri in SERVERS):
         folder = ", as MLflow keeps no runs in folders any more" if scheme in ("", "file") else ""
         raise GenreflowError(
