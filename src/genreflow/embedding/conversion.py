@@ -112,7 +112,11 @@ def with_conversion(network: "onnx.ModelProto", spec: FeatureSpec, bank: FilterB
     )
     conversion = helper.make_model(graph, opset_imports=network.opset_import, ir_version=network.ir_version)
     network = compose.add_prefix(network, "network/", rename_inputs=True, rename_outputs=False)
-    return compose.merge_models(conversion, network, io_map=[("patches", f"network/{source.name}")])
+    merged = compose.merge_models(conversion, network, io_map=[("patches", f"network/{source.name}")])
+    versions = {opset.domain: opset.version for opset in merged.opset_import}  # it lists each once per graph
+    del merged.opset_import[:]
+    merged.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in versions.items())
+    return merged
 
 
 def _exponent(spec: FeatureSpec, bank: FilterBank) -> tuple[float, float]:

@@ -1,6 +1,5 @@
 """Export musicnn as an ONNX file that takes segments."""
 
-import json
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +13,7 @@ from genreflow.embedding.conversion import check_patch_spec, to_patches, with_co
 from genreflow.embedding.embedder import Embedder
 from genreflow.embedding.musicnn import PATCH, build_musicnn
 from genreflow.errors import GenreflowError
+from genreflow.export.embedder_graph import save_embedder
 from genreflow.export.keras_to_onnx import export_onnx
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.files import atomic_file, temporary_path
@@ -60,9 +60,7 @@ def export_embedder(
         export_onnx(model, exported, names=("patches", "embeddings"))
         proto = with_conversion(onnx.load(exported), spec, bank)
         description = {"name": name, "licence": LICENCE, "copyright": COPYRIGHT, "columns": _columns(parts)}
-        onnx.helper.set_model_props(proto, {"embedder": json.dumps(description)})
-        onnx.checker.check_model(proto)
-        onnx.save(proto, written)
+        save_embedder(proto, written, description)
         _check(written, model, spec, bank)
 
 

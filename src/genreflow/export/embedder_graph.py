@@ -1,0 +1,201 @@
+"""Graphs with an embedder: any network on patches as an embedder, and an embedder with a classifier behind it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import compose, helper, numpy_helper, utils, version_converter
+
+from genreflow.embedding.conversion import check_patch_spec, with_conversion
+from genreflow.embedding.embedder import Embedder
+from genreflow.embedding.musicnn import PATCH
+from genreflow.errors import GenreflowError, ParameterError
+from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.files import atomic_file, sha256
+
+# What ONNX raises for a file that is no model, and for one that it cannot change.
+_ONNX_ERRORS = (ValueError, RuntimeError, TypeError, OSError, LookupError, onnx.checker.ValidationError)
+
+
+def save_embedder(proto: onnx.ModelProto, path: Path, description: Mapping[str, Any]) -> None:
+    """Write a graph from segments to embeddings as a file for `genreflow.embedding.embedder.Embedder`.
+
+    Parameters
+    ----------
+    proto : onnx.ModelProto
+    path : Path
+    description : mapping
+        ``name``, ``licence`` and ``columns``: first and last column of each choice of values.
+    """
+    helper.set_model_props(proto, {"embedder": json.dumps(dict(description))})
+    onnx.checker.check_model(proto)
+    onnx.save(proto, path)
+
+
+def import_embedder(
+    source: Path, path: Path, *, licence: str, output: str | None = None, spec: FeatureSpec, bank: FilterBank
+) -> None:
+    """Make an embedder of any ONNX network that takes the patches of musicnn.
+
+    Parameters
+    ----------
+    source : Path
+        A network with one input [shape=(batch, frames, 96), dtype=float32] of ``log10(1 + 10000 * mel power)``. Its
+        batch must be dynamic. Where the number of frames is dynamic, it gets the 187 of musicnn.
+    path : Path
+        Of the embedder, written atomically.
+    licence : str
+        Of the network, for the model card.
+    output : str, optional
+        Name of the output with the embeddings [shape=(batch, size)]; needed if there are several.
+    spec, bank
+        Of the segments, as in `genreflow.embedding.conversion.to_patches`.
+
+    Raises
+    ------
+    ParameterError
+        The segments of `spec` cannot be converted, or the network has no such output.
+    GenreflowError
+        The file is no such network.
+    """
+    check_patch_spec(spec)
+    network, where = _load(source), f"{source}"
+    frames = _check_input(where, network)
+    name = _choose_output(where, network, output)
+    with atomic_file(path) as written:
+        try:
+            (taken,) = _inputs(network)
+            network = utils.Extractor(network).extract_model([taken.name], [name])
+            taken = network.graph.input[0]
+            for dim, value in zip(taken.type.tensor_type.shape.dim, ("batch", frames, PATCH[1]), strict=True):
+                setattr(dim, "dim_param" if isinstance(value, str) else "dim_value", value)
+            proto = with_conversion(network, spec, bank)
+            size = network.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+            description = {"name": source.stem, "licence": licence, "columns": {"penultimate": [0, size]}}
+            save_embedder(proto, written, description | {"sha256": sha256(source)})
+        except _ONNX_ERRORS as error:
+            raise _no_network(where, error) from error
+        values = Embedder(written).embed(np.zeros((3, frames, PATCH[1]), np.float32))
+        if not np.isfinite(values).all():
+            raise GenreflowError(f"{where}: its embedding of silence must be finite; got {values.ravel()[0]:g}.")
+
+
+def merge_head(embedder: Path, values: str, head: Path, path: Path) -> None:
+    """Put a classifier of embeddings behind an embedder: the graph from segments to logits that a bundle contains.
+
+    Parameters
+    ----------
+    embedder : Path
+        A file for `Embedder`.
+    values : str
+        Which of its values the classifier takes.
+    head : Path
+        ONNX network with one input [shape=(batch, size)] and one output [shape=(batch, classes)].
+    path : Path
+        Written atomically, with the input ``segments`` and the output ``logits``.
+
+    Raises
+    ------
+    ParameterError
+        The embedder has no such values.
+    GenreflowError
+        A file is no network, or the sizes differ.
+    """
+    columns = Embedder(embedder, values=values).columns  # also checks the file
+    first, last = _load(embedder), _load(head)
+    inputs = _inputs(last)
+    if len(inputs) != 1 or len(last.graph.output) != 1:
+        got = f"{len(inputs)} and {len(last.graph.output)}"
+        raise GenreflowError(f"{head}: must have one input and one output; got {got}.")
+    if (size := inputs[0].type.tensor_type.shape.dim[-1].dim_value) != columns.stop - columns.start:
+        raise GenreflowError(f"{head}: must take {columns.stop - columns.start} values; got an input of {size}.")
+    embeddings = first.graph.output[0]
+    bounds = {"head_first": columns.start, "head_last": columns.stop, "head_axis": 1}
+    first.graph.node.append(helper.make_node("Slice", [embeddings.name, *bounds], ["head_values"]))
+    first.graph.initializer.extend(numpy_helper.from_array(np.array([n]), name) for name, n in bounds.items())
+    del first.graph.output[:]
+    first.graph.output.append(helper.make_tensor_value_info("head_values", onnx.TensorProto.FLOAT, ["batch", size]))
+    try:
+        first, last = _same_version(first, last)
+        last = compose.add_prefix(last, "head/")
+        proto = compose.merge_models(first, last, io_map=[("head_values", f"head/{inputs[0].name}")])
+        _rename_output(proto, "logits")
+        onnx.checker.check_model(proto)
+    except _ONNX_ERRORS as error:
+        raise _no_network(f"{embedder} and {head}", error) from error
+    with atomic_file(path) as written:
+        onnx.save(proto, written)
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    try:
+        proto = onnx.load(path)
+        onnx.checker.check_model(proto)
+    except Exception as error:  # protobuf's exceptions are not public
+        raise _no_network(f"{path}", error) from error
+    return onnx.shape_inference.infer_shapes(proto)
+
+
+def _no_network(where: str, error: Exception) -> GenreflowError:
+    message = " ".join(str(error).split()).rstrip(".")[:300]
+    return GenreflowError(f"{where}: must be a network in ONNX that can be merged; got {message}.")
+
+
+def _inputs(network: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that are no weights, which older files list among them."""
+    weights = {weight.name for weight in network.graph.initializer}
+    return [value for value in network.graph.input if value.name not in weights]
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | None]:
+    """The dimensions of a value; None for dynamic ones."""
+    return [dim.dim_value or None for dim in value.type.tensor_type.shape.dim]
+
+
+def _check_input(where: str, network: onnx.ModelProto) -> int:
+    """Check the input of a network, and return its number of frames."""
+    inputs = _inputs(network)
+    expected = f"must have one float32 input of shape (batch, frames, {PATCH[1]}) with a dynamic batch"
+    if len(inputs) != 1:
+        raise GenreflowError(f"{where}: {expected}; got {len(inputs)} inputs.")
+    shape = _shape(inputs[0])
+    is_float = inputs[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    if len(shape) != 3 or shape[0] is not None or shape[2] not in (None, PATCH[1]) or not is_float:
+        kind = "float32" if is_float else "another type"
+        raise GenreflowError(f"{where}: {expected}; got {kind} of shape {tuple(n or 'dynamic' for n in shape)}.")
+    return shape[1] or PATCH[0]
+
+
+def _choose_output(where: str, network: onnx.ModelProto, name: str | None) -> str:
+    outputs = {value.name: _shape(value) for value in network.graph.output}
+    chosen = next(iter(outputs)) if name is None and len(outputs) == 1 else name
+    if chosen not in outputs:
+        raise ParameterError(f"embedding.output must be one of {', '.join(outputs)} of {where}; got {name}.")
+    if len(outputs[chosen]) != 2 or outputs[chosen][1] is None:
+        raise GenreflowError(f"{where}: the output {chosen} must have shape (batch, size); got {outputs[chosen]}.")
+    return chosen
+
+
+def _same_version(first: onnx.ModelProto, last: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """Convert the graph with the older version of ONNX's operators to that of the other one."""
+    versions = [max(opset.version for opset in proto.opset_import if not opset.domain) for proto in (first, last)]
+    newest = max(versions)
+    protos = [
+        proto if version == newest else version_converter.convert_version(proto, newest)
+        for proto, version in zip((first, last), versions, strict=True)
+    ]
+    ir_version = max(proto.ir_version for proto in protos)
+    for proto in protos:
+        proto.ir_version = ir_version
+    return protos[0], protos[1]
+
+
+def _rename_output(proto: onnx.ModelProto, name: str) -> None:
+    (output,) = proto.graph.output
+    for node in proto.graph.node:
+        node.output[:] = [name if value == output.name else value for value in node.output]
+        node.input[:] = [name if value == output.name else value for value in node.input]
+    output.name = name

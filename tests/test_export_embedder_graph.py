@@ -1,0 +1,178 @@
+"""Any network on patches as an embedder, and a classifier behind an embedder in one graph."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from genreflow.datasets.filterbank import make_filter_bank
+from genreflow.embedding.conversion import PATCH_SPEC, to_patches
+from genreflow.embedding.embedder import Embedder
+from genreflow.errors import GenreflowError, ParameterError
+from genreflow.export.embedder_graph import import_embedder, merge_head, save_embedder
+
+SIZE, CLASSES = 5, 3
+RNG = np.random.default_rng(0)
+KERNEL = RNG.standard_normal((96, SIZE)).astype("float32")
+HEAD = RNG.standard_normal((SIZE, CLASSES)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return make_filter_bank(PATCH_SPEC)
+
+
+@pytest.fixture(scope="module")
+def segments():
+    return np.random.default_rng(1).random((9, 187, 96), dtype="float32")
+
+
+def network(
+    path, *, shape=("n", 187, 96), source="serving_default_mel:0", version=13, kind=TensorProto.FLOAT, **changes
+):
+    """Write a network: the mean over time, times a matrix; the second output has another rank."""
+    nodes = [
+        helper.make_node("ReduceMean", [source], ["mean"], axes=[1], keepdims=0),
+        helper.make_node("MatMul", ["mean", "kernel"], ["product"]),
+        helper.make_node("Identity", ["product"], ["embeddings:0"]),
+        helper.make_node("Relu", [source], ["frames"]),
+    ]
+    outputs = [helper.make_tensor_value_info("embeddings:0", kind, changes.get("output", ["n", SIZE]))]
+    if changes.get("several"):
+        outputs.append(helper.make_tensor_value_info("frames", kind, list(shape)))
+    inputs = [helper.make_tensor_value_info(source, kind, list(shape))]
+    if changes.get("weights_are_inputs"):
+        inputs.append(helper.make_tensor_value_info("kernel", TensorProto.FLOAT, KERNEL.shape))
+    if changes.get("second_input"):
+        inputs.append(helper.make_tensor_value_info("other", kind, [1]))
+    kernel = KERNEL * changes.get("factor", 1)
+    graph = helper.make_graph(nodes, "g", inputs, outputs, [numpy_helper.from_array(kernel, "kernel")])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=8)
+    onnx.save(proto, path)
+    return path
+
+
+def expected(segments, bank):
+    return to_patches(segments, PATCH_SPEC, bank).mean(axis=1) @ KERNEL
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"version": 11},
+        {"version": 17},
+        {"shape": ("batch", "frames", 96)},
+        {"shape": (None, None, None)},
+        {"source": "segments"},
+        {"source": "patches"},
+        {"weights_are_inputs": True},
+        {"several": True},
+    ],
+    ids=str,
+)
+def test_a_network_on_patches_becomes_an_embedder(tmp_path, bank, segments, changes):
+    source = network(tmp_path / "effnet.onnx", **changes)
+    output = "embeddings:0" if changes.get("several") else None
+    path = tmp_path / "embedder.onnx"
+    import_embedder(source, path, licence="CC BY-NC-SA 4.0", output=output, spec=PATCH_SPEC, bank=bank)
+    embedder = Embedder(path)
+    np.testing.assert_allclose(embedder.embed(segments), expected(segments, bank), rtol=1e-4, atol=1e-4)
+    assert (embedder.description["name"], embedder.description["licence"]) == ("effnet", "CC BY-NC-SA 4.0")
+    with pytest.raises(ParameterError, match=r"^embedding\.values must be one of penultimate of "):
+        Embedder(path, values="both")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "named"),
+    [
+        ({"shape": (64, 187, 96)}, GenreflowError, r"dynamic batch; got float32 of shape \(64, 187, 96\)"),
+        ({"shape": ("n", 187, 128)}, GenreflowError, r"\(batch, frames, 96\)"),
+        ({"shape": ("n", 187, 96, 1)}, GenreflowError, r"\(batch, frames, 96\)"),
+        ({"second_input": True}, GenreflowError, "got 2 inputs"),
+        ({"kind": TensorProto.DOUBLE}, GenreflowError, "."),
+        ({"several": True}, ParameterError, r"^embedding\.output must be one of embeddings:0, frames "),
+        ({"several": True, "chosen": "frames"}, GenreflowError, "frames must have shape"),
+        ({"chosen": "other"}, ParameterError, r"^embedding\.output "),
+        ({"factor": np.float32("nan")}, GenreflowError, "finite"),
+    ],
+    ids=str,
+)
+def test_other_networks_are_refused(tmp_path, bank, changes, error, named):
+    source = network(tmp_path / "net.onnx", **changes)
+    path = tmp_path / "embedder.onnx"
+    with pytest.raises(error, match=named):
+        import_embedder(source, path, licence="", output=changes.get("chosen"), spec=PATCH_SPEC, bank=bank)
+    assert [item.name for item in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_files_that_are_no_network_and_specs_of_others_are_refused(tmp_path, bank):
+    path = tmp_path / "embedder.onnx"
+    (tmp_path / "text.onnx").write_bytes(b"something else")
+    for name in ("text.onnx", "nowhere.onnx"):
+        with pytest.raises(GenreflowError, match=name):
+            import_embedder(tmp_path / name, path, licence="", spec=PATCH_SPEC, bank=bank)
+    source = network(tmp_path / "net.onnx")
+    with pytest.raises(ParameterError, match=r"^features\.n_mels "):
+        import_embedder(source, path, licence="", spec=PATCH_SPEC.replace(n_mels=128), bank=bank)
+    assert not path.exists()
+
+
+def write_head(path, *, size=SIZE, version=15, source="embeddings", **changes):
+    nodes = [helper.make_node("MatMul", [source, "kernel"], ["logits"])]
+    inputs = [helper.make_tensor_value_info(source, TensorProto.FLOAT, ["batch", size])]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])]
+    if changes.get("several"):
+        outputs.append(helper.make_tensor_value_info(source, TensorProto.FLOAT, ["batch", size]))
+    kernel = numpy_helper.from_array(np.resize(HEAD, (size, CLASSES)), "kernel")
+    proto = helper.make_model(
+        helper.make_graph(nodes, "head", inputs, outputs, [kernel]),
+        opset_imports=[helper.make_opsetid("", version)],
+        ir_version=changes.get("ir_version", 8),
+    )
+    onnx.save(proto, path)
+    return path
+
+
+@pytest.mark.parametrize(("version", "head_version"), [(13, 13), (11, 17), (17, 13)])
+@pytest.mark.parametrize("source", ["embeddings", "segments"])
+def test_a_classifier_is_merged_behind_an_embedder(tmp_path, bank, segments, version, head_version, source):
+    embedder, path = tmp_path / "embedder.onnx", tmp_path / "model.onnx"
+    import_embedder(network(tmp_path / "net.onnx", version=version), embedder, licence="", spec=PATCH_SPEC, bank=bank)
+    head = write_head(tmp_path / "head.onnx", version=head_version, source=source, ir_version=9)
+    merge_head(embedder, "penultimate", head, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (model_input,), (model_output,) = session.get_inputs(), session.get_outputs()
+    assert (model_input.name, model_input.shape[1:], model_output.name) == ("segments", [187, 96], "logits")
+    assert isinstance(model_input.shape[0], str)
+    for batch in (segments, segments[:1]):
+        (logits,) = session.run(None, {"segments": batch})
+        np.testing.assert_allclose(logits, expected(batch, bank) @ HEAD, rtol=1e-4, atol=1e-4)
+
+
+def test_a_classifier_takes_the_chosen_values(tmp_path, bank, segments):
+    net, whole = tmp_path / "net.onnx", tmp_path / "whole.onnx"
+    import_embedder(network(net), whole, licence="", spec=PATCH_SPEC, bank=bank)
+    embedder = tmp_path / "embedder.onnx"
+    save_embedder(onnx.load(whole), embedder, {"name": "two", "columns": {"max": [1, 3], "mean": [3, 5]}})
+    head = write_head(tmp_path / "head.onnx", size=2)
+    merge_head(embedder, "mean", head, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"segments": segments})
+    values = expected(segments, bank)[:, 3:5]
+    np.testing.assert_allclose(logits, values @ np.resize(HEAD, (2, CLASSES)), rtol=1e-4, atol=1e-4)
+
+
+def test_classifiers_that_do_not_match_are_refused(tmp_path, bank):
+    embedder, path = tmp_path / "embedder.onnx", tmp_path / "model.onnx"
+    import_embedder(network(tmp_path / "net.onnx"), embedder, licence="", spec=PATCH_SPEC, bank=bank)
+    with pytest.raises(GenreflowError, match="must take 5 values; got an input of 4"):
+        merge_head(embedder, "penultimate", write_head(tmp_path / "head.onnx", size=4), path)
+    with pytest.raises(GenreflowError, match="one output"):
+        merge_head(embedder, "penultimate", write_head(tmp_path / "head.onnx", several=True), path)
+    with pytest.raises(ParameterError, match=r"embedding\.values"):
+        merge_head(embedder, "both", tmp_path / "head.onnx", path)
+    with pytest.raises(GenreflowError, match=r"net\.onnx"):
+        merge_head(tmp_path / "net.onnx", "penultimate", tmp_path / "head.onnx", path)
+    assert not path.exists()
