@@ -172,7 +172,7 @@ def _check_input(where: str, network: onnx.ModelProto) -> int:
 def _choose_output(where: str, network: onnx.ModelProto, name: str | None) -> str:
     outputs = {value.name: _shape(value) for value in network.graph.output}
     chosen = next(iter(outputs)) if name is None and len(outputs) == 1 else name
-    if chosen not in outputs:
+    if chosen is None or chosen not in outputs:
         raise ParameterError(f"embedding.output must be one of {', '.join(outputs)} of {where}; got {name}.")
     if len(outputs[chosen]) != 2 or outputs[chosen][1] is None:
         raise GenreflowError(f"{where}: the output {chosen} must have shape (batch, size); got {outputs[chosen]}.")
