@@ -1,6 +1,7 @@
 """Folders of music with links, pipes and devices, names that are not UTF-8, and names that differ in suffix only."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -347,8 +349,6 @@ def test_damaged_npz_files_are_refused(tmp_path, fault):
     elif fault == "empty":
         data = b""
     elif fault == "huge header":
-        import zipfile
-
         with zipfile.ZipFile(path) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
         members["spectrogram.npy"] = members["spectrogram.npy"].replace(b"(4, 16, 20), }", b"(4, 160000, 2000000), }")
@@ -361,10 +361,70 @@ def test_damaged_npz_files_are_refused(tmp_path, fault):
         run(path, source="spectrograms")
 
 
+def with_header(array: bytes, header: bytes) -> bytes:
+    """Replace the header of a ``.npy`` file."""
+    length = struct.unpack("<H", array[8:10])[0]
+    return array[:8] + struct.pack("<H", len(header)) + header + array[10 + length :]
+
+
+def change_members(path: Path, changes: dict[str, bytes]) -> None:
+    """Rewrite an ``.npz`` with other content of some arrays, and valid checksums."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (members | {f"{key}.npy": value for key, value in changes.items()}).items():
+            archive.writestr(name, content)
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "header", [b"(" * 90, b"[" * 9000, b"{'a':" * 1000, b"-" * 5000, b"\xff" * 9, b"lambda: 0\n", b""]
+)
+@pytest.mark.parametrize("key", ["spectrogram", "track"])
+def test_headers_of_arrays_that_are_no_headers_are_refused(tmp_path, key, header):
+    path = npz(tmp_path / "x.npz")
+    array = npy(np.zeros((4, 16, 20), np.uint8) if key == "spectrogram" else np.array(list("wxyz")))
+    change_members(path, {key: with_header(array, header)})
+    with pytest.raises(ParameterError, match=r"x\.npz: ") as refused:
+        run(path, source="spectrograms")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_names_that_are_no_text_are_refused(tmp_path):
+    path = npz(tmp_path / "x.npz")
+    array = npy(np.array(list("wxyz")))
+    change_members(path, {"track": array[:-4] + b"\xff\xff\xff\x7f"})
+    with pytest.raises(ParameterError, match=r"x\.npz: track must be text"):
+        run(path, source="spectrograms")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_changed_bytes_of_an_npz_are_refused_or_read(tmp_path):
+    path = npz(tmp_path / "x.npz")
+    with zipfile.ZipFile(path) as archive:
+        members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+    rng = np.random.default_rng(0)
+    refused = 0
+    for number in range(300):
+        key = list(members)[number % 3]
+        content = bytearray(members[key])
+        for at in rng.integers(len(content) if number % 2 else 130, size=rng.integers(1, 4)):
+            content[at] ^= 1 << rng.integers(8)
+        change_members(path, members | {key: bytes(content)})
+        try:
+            run(path, source="spectrograms")
+        except GenreflowError:
+            refused += 1
+    assert 100 < refused < 300
+
+
 @pytest.mark.parametrize("key", ["spectrogram", "track"])
 def test_an_npz_that_expands_enormously_is_refused_in_little_memory(tmp_path, key):
-    import zipfile
-
     path = npz(tmp_path / "x.npz")
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}

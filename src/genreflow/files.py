@@ -17,6 +17,7 @@ import shutil
 import stat
 import struct
 import tempfile
+import tokenize
 import uuid
 import zipfile
 import zlib
@@ -32,7 +33,7 @@ _RESOURCE_ERRORS = frozenset({
 # What zipfile and NumPy raise for a damaged ``.npz``.
 DAMAGED_NPZ = (
     OSError, EOFError, ValueError, LookupError, TypeError, NotImplementedError, RuntimeError, SyntaxError, MemoryError,
-    struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+    struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 # Lone surrogates: by them Python represents the bytes of a file name that are not UTF-8 (PEP 383).
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -168,9 +168,13 @@ def _reason(error: Exception) -> str:
 def _texts(array: np.ndarray, key: str, path: Path) -> list[str]:
     if array.ndim != 1:
         raise ParameterError(f"{path}: {key} must have the shape (entries,); got {array.shape}.")
+    try:
+        values = array.tolist()
+    except (ValueError, SystemError) as error:  # four bytes that are no character
+        raise ParameterError(f"{path}: {key} must be text; got {error}.") from None
     if array.dtype.kind == "S":
-        return [utf8_name(name.decode("utf-8", "surrogateescape")).strip() for name in array.tolist()]
-    return [utf8_name(str(name)).strip() for name in array.tolist()]
+        return [utf8_name(name.decode("utf-8", "surrogateescape")).strip() for name in values]
+    return [utf8_name(str(name)).strip() for name in values]
 
 
 def _spectrograms(path: Path, count: int) -> tuple[np.ndarray, Scale, LevelReference]:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from genreflow.constraints import messages
 from genreflow.errors import ParameterError
-from genreflow.files import atomic_file
+from genreflow.files import DAMAGED_NPZ, atomic_file
 from genreflow.frozen import FrozenModel
 
 # Part of every feature key. Increase it if, and only if, the same spec gives other values than before.
@@ -163,6 +163,16 @@ class FilterBank:
 
     @classmethod
     def load(cls, path: Path) -> "FilterBank":
-        """Read what `save` wrote."""
-        with np.load(path) as arrays:
-            return cls(mel=arrays["mel"], window=arrays["window"])
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ParameterError
+            The file is missing or damaged.
+        """
+        try:
+            with np.load(path) as arrays:
+                return cls(mel=arrays["mel"], window=arrays["window"])
+        except DAMAGED_NPZ as error:
+            reason = getattr(error, "strerror", None) or str(error).removesuffix(".") or type(error).__name__
+            raise ParameterError(f"{path}: must be a filter bank; got {reason}.") from error

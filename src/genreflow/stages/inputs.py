@@ -9,7 +9,7 @@ from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.features.segments import count_segments
 from genreflow.features.spec import FilterBank
 from genreflow.features.store import FeatureStore
-from genreflow.files import DAMAGED_NPZ, one_line
+from genreflow.files import one_line
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Part, Track
 from genreflow.splits.split import Split
@@ -58,12 +58,9 @@ class Data:
             bank = FilterBank.load(path)
             bank.check(self.store.spec)
             return bank
-        except (*DAMAGED_NPZ, ParameterError) as error:
-            reason = getattr(error, "strerror", None) or str(error).removesuffix(".") or type(error).__name__
-            raise DamagedFileError(
-                path,
-                f"{path}: must be the filter bank of the features; got {reason}. `dvc repro featurize` writes it.",
-            ) from None
+        except ParameterError as error:
+            prefix = "" if str(error).startswith(str(path)) else f"{path}: "
+            raise DamagedFileError(path, f"{prefix}{error} `dvc repro featurize` writes it again.") from None
 
     @property
     def hashes(self) -> dict[str, str]:
