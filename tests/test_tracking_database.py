@@ -16,10 +16,23 @@ from genreflow.cli import cli
 from genreflow.errors import GenreflowError
 from genreflow.registry.model_registry import Registry
 from genreflow.sqlite import database_path, sqlite_url
+from genreflow.tracking.database import prepare_database
 from genreflow.tracking.store import ensure_experiment, open_client, relocate_project
 from serving_toy import write_toy_bundle
 
-HOSTILE = ["100% sure", "a?b=c", "x#1", "it's", 'say "hi"', "müsic 音楽", "%41", "a&b;c", "sqlite:", "back\\slash"]
+HOSTILE = [
+    "100% sure",
+    "{0} {name}",
+    "a?b=c",
+    "x#1",
+    "it's",
+    'say "hi"',
+    "müsic 音楽",
+    "%41",
+    "a&b;c",
+    "sqlite:",
+    "back\\slash",
+]
 
 # Imports once, then opens the databases in forked processes: MLflow's import takes longer than a database.
 OPENERS = """
@@ -158,6 +171,25 @@ def test_a_database_that_is_renamed_is_replaced_by_a_new_one(sound, tmp_path):
     assert len(journal) > 512
     run("import sys; from genreflow.tracking.store import open_client; open_client(sys.argv[1])", tmp_path)
     assert open_client(tmp_path).search_experiments()
+
+
+def test_a_database_that_is_read_only_can_be_read(sound, tmp_path):
+    path = tmp_path / "mlflow.db"
+    shutil.copyfile(sound / "mlflow.db", path)
+    path.chmod(0o444)
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o777)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            if os.geteuid() == 0:  # may write everything
+                os.setuid(65534)
+            prepare_database(path)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_an_empty_file_becomes_a_database(tmp_path):

@@ -109,13 +109,13 @@ class LibraryDatabase:
             finally:
                 remove_leftovers(self.path.parent, self.path.name)
 
-    def check(self) -> None:
-        """Check that the database is sound and can be written.
+    def check(self, *, writable: bool = False) -> None:
+        """Check that the database is sound, and that it can be written if it has to be.
 
         Raises
         ------
         GenreflowError
-            It cannot.
+            It is not.
         """
         with self.explained(), closing(self._connect()) as connection:
             whole = self.path.stat().st_size <= CHECKED_BYTES
@@ -124,8 +124,9 @@ class LibraryDatabase:
             ).fetchone()
             if found is None or found[0] != "ok":
                 raise sqlite3.DatabaseError("no tables" if found is None else " ".join(found[0].split()))
-            connection.execute("begin immediate")
-            connection.execute("rollback")
+            if writable:
+                connection.execute("begin immediate")
+                connection.execute("rollback")
 
     def checkpoint(self) -> None:
         """Move what is in the write-ahead log to the database, so that the file alone holds everything.

@@ -91,7 +91,7 @@ def _open_sqlite(url: str, heartbeat: dict[str, Any]) -> RDBStorage:
         raise GenreflowError(f"Optuna's storage {path} must be a file; got something else.")
     database = _database(path)
     database.create(_create)
-    database.check()
+    database.check(writable=True)
     with _exclusive(engine), database.explained():
         storage = RDBStorage(
             _escaped(url),
