@@ -71,7 +71,10 @@ def values(url: str, name: str = "a-study") -> list[list[float]]:
     return [trial.values for trial in optuna.load_study(study_name=name, storage=open_storage(url)).get_trials()]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGINT))],
+)
 def test_an_interruption_at_any_moment_leaves_a_database_that_opens(tmp_path, number):
     ended = 0
     for at in range(1, 100, 12):
