@@ -140,6 +140,22 @@ def test_a_trial_has_dataset_lineage_parameters_curves_and_system_metrics(projec
     assert used.dataset.digest.startswith(study.user_attrs["manifest_hash"])
 
 
+def test_the_run_of_a_refit_that_is_terminated_ends_at_once(project, tmp_path):
+    project.repro("tune")
+    client = open_client(project.folder)
+    experiment = client.get_experiment_by_name("genreflow").experiment_id
+
+    def refits() -> list:
+        return client.search_runs([experiment], "attributes.run_name like 'refit%'")
+
+    project.set(train={"epochs": 500, "patience": 500})
+    process = start(project, sys.executable, "-m", "genreflow.stages", "train", log=tmp_path / "log")
+    wait_until(lambda: any("val_loss" in run.data.metrics for run in refits()), process)
+    process.terminate()
+    assert process.wait(30) == 130, (tmp_path / "log").read_text()
+    assert [run.info.status for run in refits()] == ["KILLED"]
+
+
 @pytest.mark.parametrize(("how", "gain"), [("--temp", "0.02"), ("--queue", "0.03")])
 def test_an_experiment_of_dvc_writes_to_the_stores_of_the_project(project, how, gain):
     before = study_of(project).study_name

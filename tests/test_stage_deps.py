@@ -23,6 +23,7 @@ EXCLUDED = {
     "genreflow.files": "writes atomically what it is given",
     "genreflow.logs": "shows log messages",
     "genreflow.cores": "counts cores; no result depends on their number",
+    "genreflow.interruption": "ends a stage, which then writes nothing",
     "genreflow.processes": "finds out whether a process has ended; what it wrote is as before",
     "genreflow.sqlite": "creates and checks databases; what libraries keep in them is as before",
     "genreflow.distributed": "moves jobs to a Dask cluster; results are the same as without one",

@@ -10,9 +10,9 @@ import optuna
 import pytest
 from sqlalchemy import Engine, event
 
+from genreflow.interruption import Interruption
 from genreflow.logs import exit_with_errors
 from genreflow.models import Choice, Float
-from genreflow.tuning.interruption import Interruption
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.results import best_trial, count_trials
 from genreflow.tuning.run_trial import InfeasibleError, TrialResult

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from genreflow.interruption import Interruption
 from genreflow.reproduction.tasks import Task
 
 # Time for the process to end, and to end its MLflow run.
@@ -92,23 +93,23 @@ def _work(tasks: Sequence[Task], store: Path, project: Path, sender: Connection)
     """Entry point of the process."""
     # Control-C reaches all processes of a terminal. The parent decides, and sends SIGTERM; so does its end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     package_logger = logging.getLogger("genreflow")
     package_logger.addHandler(_ConnectionHandler(sender))
     package_logger.setLevel(logging.INFO)
     package_logger.propagate = False
     try:
-        from genreflow.models.keras_import import import_keras
+        with Interruption([signal.SIGTERM]) as interruption:
+            from genreflow.models.keras_import import import_keras
 
-        import_keras()
-        from genreflow.reproduction.fits import run_task
+            import_keras()
+            from genreflow.reproduction.fits import run_task
 
-        for task in tasks:
-            try:
-                sender.send(run_task(task, store, project))
-            except Exception as error:
-                sender.send(TaskError(f"{type(error).__name__}: {error}"[:1000]))
+            for task in tasks:
+                try:
+                    sender.send(interruption.guard(run_task)(task, store, project))
+                except Exception as error:
+                    sender.send(TaskError(f"{type(error).__name__}: {error}"[:1000]))
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(1)
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from genreflow.cores import usable_cores
 from genreflow.features.spec import FilterBank
+from genreflow.interruption import Interruption
 from genreflow.logs import configure_logging
 from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
 from genreflow.stages import PROJECT
 from genreflow.stages.inputs import Data
-from genreflow.tuning.interruption import Interruption
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.search_space import SearchSpace, study_name
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from genreflow.files import write_csv
+from genreflow.interruption import Interruption
 from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
 from genreflow.stages import CANDIDATE, CURVES, PROJECT
@@ -23,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     params, data, best = load_params(), Data.load(), BestTrial.load()
-    result = train(params, data, best)
+    with Interruption() as interruption:  # otherwise SIGTERM would leave the run in MLflow as it is, running
+        result = interruption.guard(train)(params, data, best)
     write_csv(CURVES, ("epoch", *result.history, *data.split.tags), curve_rows(result.history, data.split.tags))
 
 

@@ -1,9 +1,9 @@
-"""Signals that end a study: none is lost, wherever it arrives."""
+"""Signals that end a study or a fit: none is lost, wherever it arrives."""
 
 import signal
 import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -19,12 +19,18 @@ _R = TypeVar("_R")
 class Interruption:
     """A block in which SIGTERM raises KeyboardInterrupt, as Ctrl-C does, until one reaches the end of the block.
 
+    Parameters
+    ----------
+    signals : sequence of int
+        Those that raise it.
+
     The exception may arrive anywhere, and is swallowed in many places: Python ignores exceptions in finalizers and in
     callbacks of weak references, and Keras and TensorFlow have clauses that catch every exception. As long as it is
     propagated or handled there is a reference to it; when there is none any more, it is raised again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Sequence[int] = SIGNALS) -> None:
+        self._signals = signals
         self._requested = False
         self._in_flight: weakref.WeakSet[BaseException] = weakref.WeakSet()
         self._previous: Mapping[int, Any] = {}
@@ -32,7 +38,7 @@ class Interruption:
 
     def __enter__(self) -> Self:
         self._previous = {
-            **{number: signal.signal(number, self._interrupt) for number in SIGNALS},
+            **{number: signal.signal(number, self._interrupt) for number in self._signals},
             signal.SIGALRM: signal.signal(signal.SIGALRM, self._raise_again),
         }
         self._previous_hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable

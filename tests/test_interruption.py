@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from genreflow.tuning.interruption import SIGNALS, Interruption
+from genreflow.interruption import SIGNALS, Interruption
 
 LONG_S = 5
 
