@@ -73,9 +73,9 @@ def test_a_copy_of_optuna_db_alone_holds_the_study_of_a_worker(project, tmp_path
     assert count_trials(copied)["finished"] == STUDY["trials"]
 
 
-def test_a_study_killed_at_five_positions_runs_the_trials_of_one_that_was_not(project, tmp_path):
+def test_a_study_killed_again_and_again_runs_the_trials_of_one_that_was_not(project, tmp_path):
     """The same study twice, each in stores of its own."""
-    project.set(tune=STUDY | {"trials": 8, "epochs": 4, "startup_trials": 2, "warmup_epochs": 1}, train={"gain": 0.08})
+    project.set(tune=STUDY | {"trials": 6, "epochs": 3, "startup_trials": 2, "warmup_epochs": 1}, train={"gain": 0.08})
 
     def tune(name: str):
         stores = {"GENREFLOW_STORAGE": sqlite_url(tmp_path / f"{name}.db")}
@@ -92,15 +92,15 @@ def test_a_study_killed_at_five_positions_runs_the_trials_of_one_that_was_not(pr
         return [(one.params, one.state.name, one.values, one.user_attrs[CURVE]) for one in lasts]
 
     assert tune("whole").wait(300) == 0, (tmp_path / "log").read_text()
-    for share in (0.0, 0.2, 0.9, 0.5, 0.7):
+    for pause in (0.0, 3.0, 1.0):
         process = tune("killed")
         wait_until(lambda: bool(running_trials(study("killed"))), process)
-        time.sleep(4 * share)
+        time.sleep(pause)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert tune("killed").wait(300) == 0, (tmp_path / "log").read_text()
-    assert count_trials(study("killed"))["interrupted"] >= 3  # others were killed between two trials
-    assert len(trials("whole")) == 8
+    assert count_trials(study("killed"))["interrupted"] >= 2  # one may have been killed between two trials
+    assert len(trials("whole")) == 6
     assert trials("killed") == trials("whole")
 
 
