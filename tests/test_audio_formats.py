@@ -301,8 +301,8 @@ def test_a_damaged_link_is_left_out_unless_it_is_most_of_the_file():
 )
 def test_a_file_of_tags_or_first_pages_costs_little(pattern):
     begin = time.process_time()
-    assert code_of(pattern * (3_000_000 // len(pattern))) == "undecodable"
-    assert time.process_time() - begin < 5
+    assert code_of(pattern * (1_000_000 // len(pattern))) == "undecodable"
+    assert time.process_time() - begin < 3
 
 
 def test_the_decoders_print_nothing(tmp_path):

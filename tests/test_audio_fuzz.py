@@ -167,7 +167,7 @@ def test_the_small_files_are_valid(kind):
     check(seed(kind))
 
 
-@settings(fuzz, max_examples=1000)
+@settings(fuzz, max_examples=500)
 @given(mutated())
 def test_a_mutated_file_gives_audio_or_an_audio_error(data):
     check(data)
