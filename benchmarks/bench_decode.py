@@ -1,15 +1,15 @@
 """The decoder against libsndfile and the ffmpeg command, side by side on one core: `python benchmarks/bench_decode.py`.
 
 Demo music (44.1 kHz, stereo, 30 s) is encoded by ffmpeg. For each format, the table has the median processor time of
-one decoding to float32 and the ratio to libsndfile (in one read of the whole file, where it reads the format), how much
-the peak memory of a process grows by decoding five minutes block by block, and the samples that differ from those of
-ffmpeg by more than 1e-5. Times depend on the machine, the ratios hardly.
+one decoding to float32, that of libsndfile (in one read of the whole file, where it reads the format) and the ratio;
+how many of the 30 s libsndfile reads; the peak memory of a process that decodes five minutes block by block with
+either; and the samples that differ from those of ffmpeg by more than 1e-5, the largest difference, and the difference
+in length. Times depend on the machine, the ratios hardly.
 """
 
 import argparse
+import contextlib
 import io
-import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -51,6 +51,27 @@ KINDS = {
     "wma": ("wma", "-c:a wmav2 -b:a 128k"),
     "wavpack": ("wv", ""),
 }
+
+
+# What is run with the path of a file by `peak_memory`.
+OURS = """
+import sys
+from genreflow.audio.readers import open_reader
+with open_reader(sys.argv[1]) as reader:
+    while reader.read(65536 // reader.channels).samples.shape[1]:
+        pass
+"""
+LIBSNDFILE = """
+import sys
+import soundfile
+with soundfile.SoundFile(sys.argv[1]) as file:
+    while len(file.read(65536 // file.channels, dtype="float32")):
+        pass
+"""
+PEAK = """
+import resource
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10)))
+"""
 
 
 def music(seconds: int) -> np.ndarray:
@@ -112,52 +133,49 @@ def milliseconds(works: list[Callable[[], object]], repeats: int) -> list[float]
     return [statistics.median(took) for took in times]
 
 
-def growth(path: Path) -> float:
-    """Return how much the peak memory of this process grows by decoding a file block by block [MiB]."""
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with open_reader(path) as reader:
-        while reader.read(READ_SAMPLES // reader.channels).samples.shape[1]:
-            pass
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit
+def peak_memory(code: str, path: Path) -> float:
+    """Return the peak memory of a process that runs code with a path [MiB]."""
+    command = [sys.executable, "-c", code + PEAK, str(path)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--growth", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.growth:
-        print(json.dumps(growth(options.growth)))
-        return
     with tempfile.TemporaryDirectory() as directory:
         short, long = Path(directory, "short.wav"), Path(directory, "long.wav")
         y = music(SECONDS)
         sf.write(short, y, RATE)
         sf.write(long, np.tile(y, (LONG_SECONDS // SECONDS, 1)), RATE)
         files, long_files = encode(short, Path(directory)), encode(long, Path(directory))
-        print(f"{SECONDS} s, {RATE} Hz, stereo; memory: {LONG_SECONDS} s\n")
-        print(
-            f"{'':24}{'ours':>9}{'libsndfile':>12}{'ratio':>7}{'memory':>11}{'differ':>8}{'of':>9}{'largest':>10}{'length':>8}"
-        )
+        print(f"{SECONDS} s, {RATE} Hz, stereo; memory: {LONG_SECONDS} s; ours / libsndfile\n")
+        print(f"{'':22}{'ms':>14}{'ratio':>7}{'reads':>8}{'MiB':>10}{'differ':>8}{'of':>9}{'largest':>9}{'length':>8}")
         for name, path in files.items():
-            data = path.read_bytes()
-            works: list[Callable[[], object]] = [lambda data=data: decode(data)]
-            try:
-                read_whole(data)
-                works.append(lambda data=data: read_whole(data))
-            except sf.SoundFileError:
-                pass
-            ours, *others = milliseconds(works, options.repeats)
-            command = [sys.executable, __file__, "--growth", str(long_files[name])]
-            memory = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-            count, longer, largest = differing(data, path)
-            theirs = f"{others[0]:9.1f} ms{ours / others[0]:7.2f}" if others else f"{'-':>12}{'-':>7}"
-            total = decode(data).size
-            print(
-                f"{name:24}{ours:6.1f} ms{theirs}{memory:7.1f} MiB{count:8}{total:9}{largest:10.1e}{longer:8}",
-                flush=True,
-            )
+            row(name, path, long_files[name], options.repeats)
+
+
+def row(name: str, path: Path, long_path: Path, repeats: int) -> None:
+    """Measure one format and print its line."""
+    data = path.read_bytes()
+    works: list[Callable[[], object]] = [lambda: decode(data)]
+    seconds = None
+    with contextlib.suppress(sf.SoundFileError):
+        seconds = len(read_whole(data)) / sf.info(io.BytesIO(data)).samplerate
+        works.append(lambda: read_whole(data))
+    times = milliseconds(works, repeats)
+    memory = [peak_memory(OURS, long_path), *([peak_memory(LIBSNDFILE, long_path)] if seconds else [])]
+    count, longer, largest = differing(data, path)
+    ratio = f"{times[0] / times[1]:.2f}" if seconds else "-"
+    both = [
+        " / ".join([f"{value:.{digits}f}" for value in pair] + ["-"] * (2 - len(pair)))
+        for pair, digits in ((times, 1), (memory, 0))
+    ]
+    reads = f"{seconds:.1f} s" if seconds else "-"
+    print(
+        f"{name:22}{both[0]:>14}{ratio:>7}{reads:>8}{both[1]:>10}{count:8}{decode(data).size:9}{largest:9.0e}{longer:8}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

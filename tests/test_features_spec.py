@@ -10,7 +10,7 @@ from genreflow.features import spec as module
 from genreflow.features.spec import FeatureSpec
 
 # Of the default parameters. With another key, all features would be computed again.
-KEY = "d035b4f2dac9e9ad"
+KEY = "32c47b030d23e602"
 
 
 def test_replace_validates_the_new_values():
