@@ -24,7 +24,7 @@ from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 from genreflow.reporting.audit.histogram import histogram
 from genreflow.reporting.audit.page import MAX_PICTURES, write_page
-from genreflow.reporting.audit.spectrogram import Strip, _colours, draw_spectrograms
+from genreflow.reporting.spectrogram import Strip, _colours, draw_spectrograms
 
 FRAMES = 90
 SVG = "{http://www.w3.org/2000/svg}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genreflow.files import write_json
-from genreflow.stages import STUDY, TRIALS, study_report
+from genreflow.stages import STUDY, TRIALS, run_artifacts, study_report
 from genreflow.stages.best_trial import BestTrial
 from genreflow.stages.register import flat_metrics
 from genreflow.stages.train import curve_rows
@@ -43,7 +43,7 @@ def test_the_study_report_is_an_artifact_of_the_studys_run(folder):
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", None], ids=["server away", "run of another store"])
 def test_the_study_report_does_not_need_mlflow(folder, monkeypatch, caplog, uri):
-    monkeypatch.setattr(study_report, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(run_artifacts, "TIMEOUT_S", 0.2)
     if uri is not None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     write_study("0" * 32)

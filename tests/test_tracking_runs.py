@@ -15,7 +15,7 @@ from genreflow.tracking.lineage import lineage_tags
 from genreflow.tracking.runs import LoggedRun, start_run
 from genreflow.tracking.store import ensure_experiment, open_client, project_root, tracking_uri
 from genreflow.tracking.study import study_run
-from genreflow.tracking.summary import describe_best_trial, log_folder
+from genreflow.tracking.summary import describe_best_trial, log_report
 from genreflow.tracking.trials import StudyTrials, find_trial
 from genreflow.tracking.writer import MlflowWriter
 
@@ -337,9 +337,9 @@ def test_a_folder_is_added_to_a_run_that_has_ended(store, tmp_path):
     (tmp_path / "study.html").write_text("<p>history</p>")
     with start_run(client, experiment_id, "ended") as run:
         pass
-    assert log_folder(client, run.run_id, tmp_path)
+    assert log_report(client, run.run_id, tmp_path, artifact_path="study")
     assert [file.path for file in client.list_artifacts(run.run_id, "study")] == ["study/study.html"]
-    assert not log_folder(client, "no-such-run", tmp_path)
+    assert not log_report(client, "no-such-run", tmp_path, artifact_path="study")
 
 
 def test_an_existing_experiment_is_marked_as_model_training(store, tmp_path):

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from genreflow.tracking.datasets import TrainingDataset
 from genreflow.tracking.store import ensure_experiment
 from genreflow.tracking.study import study_run
-from genreflow.tracking.summary import describe_best_trial, log_folder
+from genreflow.tracking.summary import describe_best_trial, log_report
 from genreflow.tracking.trials import StudyTrials
 from mlflow_server import Server
 
@@ -49,7 +49,7 @@ def server(tmp_path_factory):
             trials.stop()
             facts = {"architecture": "efficient", "val_track_accuracy": 0.8908, "finished": 4, "pruned": 0}
             describe_best_trial(study, number=2, run_id=None, facts=facts, lineage=TAGS)
-        log_folder(client, study.run_id, folder / "plots")
+        log_report(client, study.run_id, folder / "plots", artifact_path="study")
         yield server
 
 

@@ -145,6 +145,11 @@ class Bundle:
         return bool(self.lineage.get("leaking"))
 
     @property
+    def scalar_lineage(self) -> dict[str, str]:
+        """The lineage as text, without its lists of tracks."""
+        return {name: str(value) for name, value in self.lineage.items() if isinstance(value, str | int | float)}
+
+    @property
     def hash(self) -> str:
         """SHA-256, in hex, of what decides the predictions, and of the tracks that the model was trained on.
 

@@ -17,6 +17,7 @@ from genreflow.files import atomic_file
 from genreflow.frozen import FrozenModel
 from genreflow.models import MODELS
 from genreflow.registry.params import GateParams
+from genreflow.reporting.params import ReportParams
 from genreflow.splits.params import SplitParams
 from genreflow.training.options import FitOptions
 from genreflow.training.params import SegmentParams
@@ -71,6 +72,7 @@ class Params(FrozenModel):
     train: FitOptions
     gate: GateParams
     bundle: BundleParams
+    report: ReportParams = ReportParams()
     compute: ComputeParams = ComputeParams()
 
     @model_validator(mode="after")

@@ -16,11 +16,6 @@ LEAKING = (
 )
 
 
-def scalar_lineage(bundle: Bundle) -> dict[str, str]:
-    """Return the lineage of a bundle as text, without its lists of tracks."""
-    return {name: str(value) for name, value in bundle.lineage.items() if isinstance(value, str | int | float)}
-
-
 def model_card(bundle: Bundle, metrics: Mapping[str, float], lineage: Mapping[str, str] | None = None) -> str:
     """Return a description in Markdown: architecture, genres, input, metrics and lineage.
 
@@ -44,7 +39,7 @@ def model_card(bundle: Bundle, metrics: Mapping[str, float], lineage: Mapping[st
         ),
         "Confidence": f"temperature {bundle.temperature:.3g}; abstains below {bundle.abstain_below:.2f}",
         **{name: f"{value:.4g}" for name, value in metrics.items()},
-        **(scalar_lineage(bundle) if lineage is None else lineage),
+        **(bundle.scalar_lineage if lineage is None else lineage),
         "Bundle": bundle.hash,
     }
     page = "\n".join(f"- **{_escape(name)}**: {_escape(value)}" for name, value in facts.items())

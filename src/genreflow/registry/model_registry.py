@@ -15,7 +15,7 @@ from genreflow.errors import GenreflowError, ParameterError
 from genreflow.files import temporary_path
 from genreflow.registry.flavour import find_bundle, keep_model, log_bundle
 from genreflow.registry.gate import GateReport
-from genreflow.registry.model_card import DESCRIPTION, model_card, scalar_lineage
+from genreflow.registry.model_card import DESCRIPTION, model_card
 from genreflow.registry.pointer import Champion, Pointer, read_pointer, write_pointer
 from genreflow.registry.version import CONTENT, GATED, HASH, LINEAGE, METRIC, ROLLED_BACK, Version, read_version
 from genreflow.tracking.store import ensure_experiment, local_path, open_client, without_credentials
@@ -80,7 +80,7 @@ class Registry:
                 "architecture": bundle.architecture,
                 "labels": ", ".join(bundle.labels),
             }
-            lineage = scalar_lineage(bundle)
+            lineage = bundle.scalar_lineage
             tags |= {f"{LINEAGE}{name}": value for name, value in lineage.items()}
             version = self._create(bundle, tags, model_card(bundle, metrics, lineage))
         else:

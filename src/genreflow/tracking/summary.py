@@ -56,8 +56,15 @@ def describe_best_trial(
     study.writer.submit(write, label="description of the study")
 
 
-def log_folder(client: MlflowClient, run_id: str, folder: Path, *, timeout: float = CLOSE_TIMEOUT_S) -> bool:
-    """Copy a folder of plots to the artifacts of a study's run, under ``study``.
+def log_report(
+    client: MlflowClient,
+    run_id: str,
+    path: Path,
+    *,
+    artifact_path: str | None = None,
+    timeout: float = CLOSE_TIMEOUT_S,
+) -> bool:
+    """Copy a report to the artifacts of a run.
 
     If the store does not answer, that is logged, and nothing is raised.
 
@@ -65,8 +72,11 @@ def log_folder(client: MlflowClient, run_id: str, folder: Path, *, timeout: floa
     ----------
     client : MlflowClient
     run_id : str
-        The study's run, which may have ended.
-    folder : Path
+        The run may have ended.
+    path : Path
+        A file or a folder.
+    artifact_path : str, optional
+        Folder of the artifacts; by default their root.
     timeout : float [s]
         How long to wait for a store that does not answer.
 
@@ -76,7 +86,7 @@ def log_folder(client: MlflowClient, run_id: str, folder: Path, *, timeout: floa
         Whether it was written.
     """
     writer = MlflowWriter(client)
-    writer.log_artifacts(RunHandle("study", run_id), folder, "study")
+    writer.log_artifacts(RunHandle("report", run_id), path, artifact_path)
     return writer.close(timeout=timeout) == 0
 
 

@@ -150,11 +150,12 @@ class MlflowWriter:
 
         self.submit(call, label=run.label)
 
-    def log_artifacts(self, run: RunHandle, folder: Path, artifact_path: str) -> None:
-        """Copy a folder to the artifacts of a run."""
+    def log_artifacts(self, run: RunHandle, path: Path, artifact_path: str | None) -> None:
+        """Copy a file or the content of a folder to a folder of a run's artifacts, or to their root."""
+        copy = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
         self.submit(
-            lambda: self.client.log_artifacts(run.run_id, str(folder), artifact_path),
-            label=f"{run.label} (files of {folder})",
+            lambda: copy(run.run_id, str(path), artifact_path),
+            label=f"{run.label} ({path})",
         )
 
     def end_run(self, run: RunHandle, status: str, *, end_time: int | None = None) -> None:

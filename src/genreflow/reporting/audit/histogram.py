@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from genreflow.reporting.audit.svg import AXIS, LEFT, RIGHT, WIDTH, round_values, svg, text
+from genreflow.reporting.svg import AXIS, LEFT, RIGHT, WIDTH, round_values, svg, text
 
 _HEIGHT, _TOP, _BINS = 170, 22, 40
 # The count is logarithmic, which makes single outliers visible; the bar of a single track needs a lower limit below 1.

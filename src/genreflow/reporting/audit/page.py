@@ -14,7 +14,7 @@ from genreflow.files import write_text
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 from genreflow.reporting.audit.histogram import histogram
-from genreflow.reporting.audit.spectrogram import Spectrograms, Strip, draw_spectrograms
+from genreflow.reporting.spectrogram import Spectrograms, Strip, draw_spectrograms
 
 # For each kind of fault; further faults are listed without pictures. These pictures take up to 0.4 MB.
 MAX_PICTURES = 24

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from genreflow.features.spec import FeatureSpec
-from genreflow.reporting.audit.svg import AXIS, LEFT, RIGHT, WIDTH, round_values, svg, text
+from genreflow.reporting.svg import AXIS, LEFT, RIGHT, WIDTH, round_values, svg, text
 
 _ROW, _LABEL = 84, 18
 _MAX_LABEL = 48  # characters; of a longer label the end is kept, where names differ

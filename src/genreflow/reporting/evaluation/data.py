@@ -1,0 +1,206 @@
+"""An evaluation as the report draws it, read from the files that the stages write."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, TypeAdapter
+
+from genreflow.constraints import DAMAGED, describe_damage
+from genreflow.errors import GenreflowError
+from genreflow.files import read_json
+
+T = TypeVar("T")
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction of a held-out track.
+
+    Parameters
+    ----------
+    track : str
+        ID.
+    actual, predicted : str
+        Genres.
+    confidence : float in [0, 1]
+    """
+
+    track: str
+    actual: str
+    predicted: str
+    confidence: Share
+
+    @property
+    def correct(self) -> bool:
+        return self.actual == self.predicted
+
+
+@dataclass(frozen=True)
+class GenreMetrics:
+    """Precision, recall and F1 score of a genre, in [0, 1], with their 95 % intervals, and its number of tracks."""
+
+    precision: Share
+    recall: Share
+    f1: Share
+    support: int
+    precision_interval: tuple[Share, Share]
+    recall_interval: tuple[Share, Share]
+    f1_interval: tuple[Share, Share]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics of tracks or segments; see `genreflow.evaluation.metrics.evaluate`."""
+
+    n: int
+    accuracy: Share
+    accuracy_low: Share
+    accuracy_high: Share
+    macro_f1: Share
+    calibration_error: Share
+    log_loss: float
+    per_genre: dict[str, GenreMetrics]
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline on the same tracks."""
+
+    baseline: str
+    accuracy: Share
+    accuracy_low: Share
+    accuracy_high: Share
+    probability_model_better: Share
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Content of ``reports/evaluation.json``."""
+
+    part: str
+    split: str
+    leaking: bool
+    notes: list[str]
+    majority_accuracy: Share
+    baselines: list[Baseline]
+    abstained: int
+    track: Metrics
+    segment: Metrics
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What ``reports/gate.json`` says of a version: whether and why it was promoted, uses of its test part."""
+
+    version: str
+    promote: bool
+    reason: str
+    times_test_split_used: int | None
+
+
+def load_evaluation(path: Path) -> Evaluation:
+    """Read ``reports/evaluation.json``.
+
+    Raises
+    ------
+    GenreflowError
+        The file is missing, or is no evaluation.
+    """
+    return _load(path, Evaluation, stage="evaluate")
+
+
+def load_predictions(path: Path) -> list[Prediction]:
+    """Read ``reports/predictions.json``; exceptions are those of `load_evaluation`."""
+    return _load(path, list[Prediction], stage="evaluate")
+
+
+def load_usage(path: Path) -> Usage:
+    """Read ``reports/gate.json``; exceptions are those of `load_evaluation`."""
+    return _load(path, Usage, stage="register")
+
+
+def load_curves(path: Path) -> dict[str, list[float]]:
+    """Read ``reports/learning_curves.csv``, by column; exceptions are those of `load_evaluation`."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = [name for name in rows[0] if name != "leaking"] if rows else []
+        return {name: [float(row[name]) for row in rows] for name in columns}
+    except FileNotFoundError:
+        raise GenreflowError(f"{path} must exist; `dvc repro train` writes it.") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise GenreflowError(
+            f"{path} must be a table of numbers; got {error}. `dvc repro --force train` writes it again."
+        ) from None
+
+
+def _load(path: Path, kind: Any, *, stage: str) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(read_json(path))
+    except FileNotFoundError:
+        raise GenreflowError(f"{path} must exist; `dvc repro {stage}` writes it.") from None
+    except DAMAGED as error:
+        raise GenreflowError(
+            f"{path}: must be written by the stage {stage}; got {describe_damage(error)}. `dvc repro --force {stage}` "
+            "writes it again."
+        ) from None
+
+
+def most_confident_mistakes(predictions: list[Prediction], n: int) -> list[Prediction]:
+    """Return the `n` wrong predictions with the highest confidence, the highest first."""
+    wrong = [prediction for prediction in predictions if not prediction.correct]
+    return sorted(wrong, key=lambda prediction: (-prediction.confidence, prediction.track))[:n]
+
+
+def reliability(predictions: list[Prediction], *, n_bins: int = 10) -> list[dict[str, float]]:
+    """Return the accuracy of tracks by their confidence.
+
+    Parameters
+    ----------
+    predictions : list of Prediction
+    n_bins : int > 0
+        Bins of equal width, open on the left.
+
+    Returns
+    -------
+    list of dict
+        ``low``, ``high``, ``n``, ``confidence`` (mean) and ``accuracy`` of each bin that is not empty.
+    """
+    rows = []
+    for number in range(n_bins):
+        low, high = number / n_bins, (number + 1) / n_bins
+        own = [p for p in predictions if low < p.confidence <= high or (number == 0 and p.confidence == 0)]
+        if own:
+            rows.append(
+                {
+                    "low": low,
+                    "high": high,
+                    "n": len(own),
+                    "confidence": sum(p.confidence for p in own) / len(own),
+                    "accuracy": sum(p.correct for p in own) / len(own),
+                }
+            )
+    return rows
+
+
+def accuracy_by_coverage(predictions: list[Prediction]) -> tuple[list[float], list[float]]:
+    """Return how accurate the most confident predictions are.
+
+    Returns
+    -------
+    coverage, accuracy : list of float in [0, 1] [shape=(n_confidences,)]
+        Share of the tracks with at least some confidence, and the accuracy on these.
+    """
+    ordered = sorted(predictions, key=lambda prediction: -prediction.confidence)
+    coverage, accuracy, correct = [], [], 0
+    for number, prediction in enumerate(ordered, start=1):
+        correct += prediction.correct
+        # Tracks of equal confidence cannot be separated.
+        if number == len(ordered) or ordered[number].confidence < prediction.confidence:
+            coverage.append(number / len(ordered))
+            accuracy.append(correct / number)
+    return coverage, accuracy
