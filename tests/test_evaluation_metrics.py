@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from genreflow.errors import ParameterError
 from genreflow.evaluation.intervals import bootstrap_interval, wilson
-from genreflow.evaluation.metrics import confusion_matrix, evaluate, per_class
+from genreflow.evaluation.metrics import confusion_matrix, evaluate, per_class, per_class_intervals
 from genreflow.evaluation.paired import probability_better
 
 GENRES = ["blues", "jazz", "metal", "pop"]
@@ -47,7 +47,8 @@ def test_evaluate_agrees_with_scikit_learn():
     assert ours["confusion"] == sk.confusion_matrix(labels, predicted).tolist()
     theirs = sk.precision_recall_fscore_support(labels, predicted)
     for i, genre in enumerate(GENRES):
-        assert list(ours["per_genre"][genre].values()) == pytest.approx([column[i] for column in theirs])
+        measured = [ours["per_genre"][genre][name] for name in ("precision", "recall", "f1", "support")]
+        assert measured == pytest.approx([column[i] for column in theirs])
     assert (ours["accuracy_low"], ours["accuracy_high"]) == wilson(round(200 * ours["accuracy"]), 200)
 
 
@@ -57,7 +58,9 @@ def test_means_are_over_the_genres_that_occur_and_the_result_is_json():
     assert json.loads(json.dumps(ours, allow_nan=False)) == ours
     assert ours["balanced_accuracy"] == pytest.approx((0.5 + 1) / 2)
     assert ours["macro_f1"] == pytest.approx((2 / 3 + 2 / 3) / 2)
-    assert ours["per_genre"]["pop"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+    pop = ours["per_genre"]["pop"]
+    assert [pop[name] for name in ("precision", "recall", "f1", "support")] == [0, 0, 0, 0]
+    assert pop["recall_interval"] == [0, 1]
 
 
 def test_segments_of_one_track_widen_the_interval():
@@ -155,3 +158,42 @@ def test_gains_of_one_artist_are_weaker_evidence_than_those_of_many():
 def test_arrays_of_different_lengths_are_refused():
     with pytest.raises(ParameterError, match="correct_candidate"):
         probability_better([1, 0], [1, 0, 1])
+
+
+def test_intervals_of_a_genre_cover_the_true_recall():
+    """Of 400 samples with a true recall of 0.7, about 95 % of the intervals contain it."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 60)
+    covered = 0
+    for _ in range(400):
+        predicted = np.where(rng.random(120) < 0.7, labels, 1 - labels)
+        (low, high), _ = per_class_intervals(labels, predicted, 2)["recall"]
+        covered += low <= 0.7 <= high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_intervals_of_a_genre_by_hand():
+    labels, predicted = np.array([0] * 10 + [1] * 10), np.array([0] * 8 + [1] * 2 + [1] * 10)
+    intervals = per_class_intervals(labels, predicted, 3)
+    assert intervals["recall"][0] == pytest.approx(wilson(8, 10))
+    assert intervals["precision"][0] == pytest.approx(wilson(8, 8))
+    low, high = wilson(8, 10)  # tp / (tp + fp + fn)
+    assert intervals["f1"][0] == pytest.approx([2 * low / (1 + low), 2 * high / (1 + high)])
+    np.testing.assert_array_equal([pairs[2] for pairs in intervals.values()], [[0, 1]] * 3)
+
+
+def test_clusters_widen_the_interval_of_a_genre():
+    labels = np.repeat([0, 1], 40)
+    predicted = np.where(np.arange(80) % 8 < 4, labels, 1 - labels)  # of every second artist all tracks are wrong
+    alone = per_class_intervals(labels, predicted, 2)
+    artists = per_class_intervals(labels, predicted, 2, clusters=np.arange(80) // 4)
+    for name in ("precision", "recall", "f1"):
+        assert (np.diff(artists[name]) > 1.3 * np.diff(alone[name])).all()
+
+
+def test_an_accuracy_of_one_has_an_interval_of_some_width_with_clusters_too():
+    measured = evaluate(
+        np.eye(2)[[0] * 8 + [1] * 8], np.array([0] * 8 + [1] * 8), genres=["a", "b"], clusters=np.arange(16) // 4
+    )
+    assert measured["accuracy_low"] == pytest.approx(wilson(16, 16)[0])
+    assert measured["per_genre"]["a"]["recall_interval"] == pytest.approx(list(wilson(8, 8)))

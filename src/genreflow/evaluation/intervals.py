@@ -49,7 +49,9 @@ def wilson(k: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
 
 
 def accuracy_interval(correct: np.ndarray, clusters: np.ndarray | None) -> tuple[float, float]:
-    """Compute the 95 % interval of an accuracy: Wilson's, or a bootstrap over clusters where there are some.
+    """Compute the 95 % interval of an accuracy: Wilson's, and where there are clusters, at least a bootstrap over them.
+
+    A bootstrap alone would give an accuracy of 100 % an interval of no width.
 
     Parameters
     ----------
@@ -66,9 +68,11 @@ def accuracy_interval(correct: np.ndarray, clusters: np.ndarray | None) -> tuple
     ParameterError
         As `bootstrap_interval`.
     """
+    low, high = wilson(int(np.sum(correct)), len(correct))
     if clusters is None:
-        return wilson(int(np.sum(correct)), len(correct))
-    return bootstrap_interval(correct, clusters=clusters)
+        return low, high
+    of_clusters = bootstrap_interval(correct, clusters=clusters)
+    return min(low, of_clusters[0]), max(high, of_clusters[1])
 
 
 def bootstrap_interval(

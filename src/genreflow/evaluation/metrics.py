@@ -8,7 +8,7 @@ import numpy as np
 from genreflow.errors import ParameterError
 from genreflow.evaluation.calibration import expected_calibration_error
 from genreflow.evaluation.checks import check_labels, check_probabilities
-from genreflow.evaluation.intervals import accuracy_interval
+from genreflow.evaluation.intervals import accuracy_interval, wilson
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
@@ -58,11 +58,14 @@ def per_class_intervals(
     n_classes: int,
     *,
     clusters: np.ndarray | None = None,
-    confidence: float = 0.95,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Compute percentile bootstrap intervals of precision, recall and F1 score of each genre.
+    """Compute 95 % intervals of precision, recall and F1 score of each genre.
+
+    They contain Wilson's interval and, where there are clusters, the percentile bootstrap interval over clusters, which
+    alone would give a ratio of 0 or 1 no width. The F1 score is a monotone function of tp / (tp + fp + fn), of which
+    Wilson's interval is taken.
 
     Parameters
     ----------
@@ -70,37 +73,47 @@ def per_class_intervals(
         Indices of genres.
     n_classes : int > 0
     clusters : np.ndarray [shape=(n,)], optional
-        The cluster of each row, such as the artist of a track; whole clusters are drawn. By default each row is a
-        cluster of its own.
-    confidence : float in (0, 1)
+        The cluster of each row, such as the artist of a track.
     n_resamples : int > 0
     seed : int
 
     Returns
     -------
     dict with the keys precision, recall, f1; each np.ndarray [shape=(n_classes, 2)], in [0, 1]
-        Low and high. Samples in which a ratio has the denominator 0 are left out; without any other, it is [0, 1].
+        Low and high; [0, 1] of a ratio with the denominator 0.
     """
     labels, predicted = np.asarray(labels), np.asarray(predicted)
-    index = np.arange(len(labels)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    counts = np.zeros((3, index.max() + 1, n_classes))  # true positives, predicted and labelled rows of each cluster
-    np.add.at(counts[0], (index[labels == predicted], labels[labels == predicted]), 1)
-    np.add.at(counts[1], (index, predicted), 1)
-    np.add.at(counts[2], (index, labels), 1)
-    n = counts.shape[1]
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(np.float64)
-    true_positives, of_predicted, of_label = (drawn @ count for count in counts)
-    ratios = {
-        "precision": (true_positives, of_predicted),
-        "recall": (true_positives, of_label),
-        "f1": (2 * true_positives, of_predicted + of_label),
+    index = np.zeros(len(labels), int) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    n_clusters = index.max() + 1
+    true_positives, of_predicted, of_label = counts = np.zeros((3, n_clusters, n_classes))
+    hit = labels == predicted
+    np.add.at(true_positives, (index[hit], labels[hit]), 1)
+    np.add.at(of_predicted, (index, predicted), 1)
+    np.add.at(of_label, (index, labels), 1)
+    drawn = np.ones((1, 1))
+    if clusters is not None:
+        rng = np.random.default_rng(seed)
+        drawn = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n_resamples).astype(np.float64)
+    # Of every sample and of all rows; F1 as tp / (tp + fp + fn), as if it were a proportion.
+    samples = [np.concatenate([drawn @ count, count.sum(axis=0, keepdims=True)]) for count in counts]
+    tp, all_predicted, all_labelled = samples
+    denominators = {"precision": all_predicted, "recall": all_labelled, "f1": all_predicted + all_labelled - tp}
+    intervals = {
+        name: np.array([_hull(tp[:, genre], bottom[:, genre]) for genre in range(n_classes)])
+        for name, bottom in denominators.items()
     }
-    quantiles = [(1 - confidence) / 2, (1 + confidence) / 2]
-    intervals = {}
-    for name, (numerator, denominator) in ratios.items():
-        shares = [top[bottom > 0] / bottom[bottom > 0] for top, bottom in zip(numerator.T, denominator.T, strict=True)]
-        intervals[name] = np.array([np.quantile(share, quantiles) if len(share) else (0.0, 1.0) for share in shares])
+    intervals["f1"] = 2 * intervals["f1"] / (1 + intervals["f1"])
     return intervals
+
+
+def _hull(numerators: np.ndarray, denominators: np.ndarray) -> tuple[float, float]:
+    """Return the interval that contains Wilson's of the last ratio and 95 % of the others."""
+    if not denominators[-1]:
+        return 0.0, 1.0
+    low, high = wilson(int(numerators[-1]), int(denominators[-1]))
+    defined = denominators > 0
+    quantiles = np.quantile(numerators[defined] / denominators[defined], [0.025, 0.975])
+    return min(low, float(quantiles[0])), max(high, float(quantiles[1]))
 
 
 def evaluate(

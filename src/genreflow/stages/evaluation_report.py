@@ -12,6 +12,9 @@ from genreflow.stages.run_artifacts import add_report
 
 logger = logging.getLogger(__name__)
 
+# Lineage that the page shows already, or twice.
+SHOWN_ELSEWHERE = {"split", "leaking", "mlflow.source.git.commit"}
+
 
 def main() -> None:
     data, bundle = Data.load(), Bundle.load(CANDIDATE)
@@ -26,7 +29,11 @@ def main() -> None:
             for name, ids in data.split.parts.items()
         ],
         groups_known=data.manifest.groups_known,
-        lineage={"architecture": bundle.architecture, **bundle.scalar_lineage, "bundle": bundle.hash},
+        lineage={
+            "architecture": bundle.architecture,
+            **{name: value for name, value in bundle.scalar_lineage.items() if name not in SHOWN_ELSEWHERE},
+            "bundle": bundle.hash,
+        },
     )
     write_page(EVALUATION_PAGE, report, load_params().report, data.store, RAW)
     logger.info(f"{data.split.prefixed('evaluation', sep=' ')} shown in {EVALUATION_PAGE}")

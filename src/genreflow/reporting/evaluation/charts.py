@@ -1,11 +1,12 @@
 """Plots of an evaluation as SVG."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from genreflow.reporting.evaluation.data import Evaluation, Prediction, accuracy_by_coverage, reliability
 from genreflow.reporting.svg import AXIS, LEFT, RIGHT, WIDTH, round_values, svg, text
 
-_HEIGHT, _TOP = 220, 12
+_HEIGHT, _TOP = 228, 22
 _BOTTOM, _END = _HEIGHT - 2 * AXIS, WIDTH - RIGHT
 _ROW, _NAMES = 26, 150
 
@@ -98,7 +99,8 @@ def learning_curves(curves: Mapping[str, Sequence[float]], names: Mapping[str, s
         Whether the values are in [0, 1]; otherwise the axis starts at 0 and ends at the highest one.
     """
     drawn = {name: curves[name] for name in names if name in curves}
-    top = 1.0 if share else max((value for values in drawn.values() for value in values), default=1.0) * 1.05
+    finite = [value for values in drawn.values() for value in values if math.isfinite(value)]
+    top = 1.0 if share else 1.05 * max(finite, default=1.0)
     epochs = max((len(values) for values in drawn.values()), default=1)
 
     def x(index: int) -> float:
@@ -107,9 +109,10 @@ def learning_curves(curves: Mapping[str, Sequence[float]], names: Mapping[str, s
     elements = [
         f'<path class="axis" d="M{LEFT} {_TOP}V{_BOTTOM}H{_END}"/>',
         text((LEFT + _END) / 2, _HEIGHT - 4, "epoch", "middle"),
+        text(LEFT - 26, _TOP - 9, "accuracy [%]" if share else "loss [nats]", "start"),
     ]
     for value in round_values(0, top, most=5):
-        label = f"{100 * value:.0f} %" if share else f"{value:g}"
+        label = f"{100 * value:.0f}" if share else f"{value:g}"
         elements.append(
             f'<path d="M{LEFT - 3} {_y(value / top):.1f}h3"/>' + text(LEFT - 5, _y(value / top) + 3.5, label, "end")
         )
@@ -118,7 +121,7 @@ def learning_curves(curves: Mapping[str, Sequence[float]], names: Mapping[str, s
             f'<path d="M{x(value - 1):.1f} {_BOTTOM}v3"/>' + text(x(value - 1), _BOTTOM + 14, f"{value}", "middle")
         )
     for number, (name, values) in enumerate(drawn.items()):
-        points = [(x(index), _y(value / top)) for index, value in enumerate(values)]
+        points = [(x(index), _y(value / top)) for index, value in enumerate(values) if math.isfinite(value)]
         elements.append(f'<path class="line{number}" d="{_polyline(points)}"/>')
         y = (_BOTTOM - 12 * (len(drawn) - number)) if share else (_TOP + 8 + 12 * number)
         elements.append(
@@ -130,8 +133,8 @@ def learning_curves(curves: Mapping[str, Sequence[float]], names: Mapping[str, s
 def _square_axes(x_title: str, y_title: str) -> list[str]:
     elements = [
         f'<path class="axis" d="M{LEFT} {_TOP}V{_BOTTOM}H{_END}"/>',
-        text((LEFT + _END) / 2, _HEIGHT - 4, x_title, "middle"),
-        text(LEFT + 4, _TOP + 2, y_title, "start"),
+        text((LEFT + _END) / 2, _HEIGHT - 4, f"{x_title} [%]", "middle"),
+        text(LEFT - 26, _TOP - 9, f"{y_title} [%]", "start"),
     ]
     for percent in (0, 25, 50, 75, 100):
         share = percent / 100
@@ -141,9 +144,8 @@ def _square_axes(x_title: str, y_title: str) -> list[str]:
         elements.append(
             f'<path d="M{LEFT - 3} {_y(share):.1f}h3"/>' + text(LEFT - 5, _y(share) + 3.5, f"{percent}", "end")
         )
-    elements.append(text(_END, _BOTTOM - 5, "%", "end"))
     return elements
 
 
 def _polyline(points: Sequence[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) if points else ""

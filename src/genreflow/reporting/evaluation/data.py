@@ -12,6 +12,8 @@ from genreflow.errors import GenreflowError
 from genreflow.files import read_json
 
 T = TypeVar("T")
+# Columns of learning_curves.csv that are drawn.
+CURVES = ("accuracy", "loss", "val_accuracy", "val_loss", "val_track_accuracy")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -128,13 +130,15 @@ def load_curves(path: Path) -> dict[str, list[float]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        columns = [name for name in rows[0] if name != "leaking"] if rows else []
-        return {name: [float(row[name]) for row in rows] for name in columns}
+        if not rows:
+            raise ValueError("no rows")
+        return {name: [float(row[name]) for row in rows] for name in CURVES}
     except FileNotFoundError:
         raise GenreflowError(f"{path} must exist; `dvc repro train` writes it.") from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise GenreflowError(
-            f"{path} must be a table of numbers; got {error}. `dvc repro --force train` writes it again."
+            f"{path} must be a table with the columns {', '.join(CURVES)}; got {describe_damage(error)}. "
+            "`dvc repro --force train` writes it again."
         ) from None
 
 

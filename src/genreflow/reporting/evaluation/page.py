@@ -116,7 +116,7 @@ def write_page(path: Path, report: Report, params: ReportParams, spectrograms: S
 
 
 _EXPLANATIONS = {
-    "Accuracy beside the baselines": "On the same tracks. Lines are 95 % intervals{groups}.",
+    "Accuracy beside the baselines": "On the same tracks. Lines are 95 % intervals.",
     "Calibration": (
         "Accuracy of the tracks whose confidence lies in a tenth. On the dashed line, confidence is the share of "
         "correct answers; below it, the model is overconfident."
