@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from genreflow.baselines.classifiers import C_VALUES, Features, fit_and_predict, linear_probe, support_vector_machine
-from genreflow.baselines.summary import summary_statistics
+from genreflow.baselines.summary_statistics import summary_statistics
 from genreflow.baselines.untrained import mean_over_segments, penultimate_model
 from genreflow.models import MODELS, build_model
 from genreflow.stages.evaluate import compare_with_baselines, notes_on_baselines

@@ -34,13 +34,14 @@ NOT_IMPORTED = {
 # Names of modules that occur in several packages. Any other name is unique, so that a file is found by its name.
 REPEATED_NAMES = {
     "calibration": "evaluation: temperature and threshold from logits; training: of a fitted model",
+    "charts": "of the study, and of the evaluation",
     "checks": "audit: of tracks; evaluation: of the arguments of metrics",
-    "data": "training: arrays of a project; reporting: a study as the report draws it",
+    "data": "training: arrays of a project; reporting: a study or an evaluation as the report draws it",
     "featurize": "the stage, and what it calls",
     "manifest": "the manifest, and its audit",
     "metrics": "evaluation: of predictions; serving: of the service, for Prometheus",
     "options": "training: of a fit; datasets: of an ingest",
-    "page": "of the audit, and of the study",
+    "page": "of the audit, the study and the evaluation",
     "params": "the parameter model of each package",
     "settings": "of the service, and of the demo music",
     "source": "of GTZAN, and of FMA",

@@ -50,7 +50,7 @@ def predict_baselines(segments: SegmentParams, data: Data, best: BestTrial) -> d
     segments = best.segment_params(segments)
     import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
     from genreflow.baselines.classifiers import Features, fit_and_predict, linear_probe, support_vector_machine
-    from genreflow.baselines.summary import summary_statistics
+    from genreflow.baselines.summary_statistics import summary_statistics
     from genreflow.baselines.untrained import mean_over_segments, penultimate_model
     from genreflow.training.configuration import build_configuration
     from genreflow.training.data import load_segment_set, load_training_data
