@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import re
 from xml.etree import ElementTree
 
@@ -18,19 +17,18 @@ from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 from genreflow.reporting.evaluation.charts import learning_curves
 from genreflow.reporting.evaluation.data import (
+    Evaluation,
     Prediction,
     Usage,
     accuracy_by_coverage,
     load_curves,
-    load_evaluation,
-    load_predictions,
-    load_usage,
     most_confident_mistakes,
     reliability,
 )
 from genreflow.reporting.evaluation.excerpts import SAMPLE_RATE, excerpt_uri
 from genreflow.reporting.evaluation.page import Part, Report, write_page
 from genreflow.reporting.params import ReportParams
+from genreflow.stages.stage_results import read_result
 
 GENRES = ["jazz", "rock & <b>roll</b>"]
 PREDICTIONS = [
@@ -106,10 +104,10 @@ def report(tmp_path):
         for p in PREDICTIONS
     ]
     return Report(
-        evaluation=load_evaluation(tmp_path / "evaluation.json"),
-        predictions=load_predictions(tmp_path / "predictions.json"),
+        evaluation=read_result(tmp_path / "evaluation.json", Evaluation, stage="evaluate"),
+        predictions=read_result(tmp_path / "predictions.json", list[Prediction], stage="evaluate"),
         curves=load_curves(tmp_path / "curves.csv"),
-        usage=load_usage(tmp_path / "gate.json"),
+        usage=read_result(tmp_path / "gate.json", Usage, stage="evaluate"),
         manifest=Manifest.from_tracks("folder", tracks),
         parts=[Part("train", 10, 5), Part("test", 4, 4)],
         groups_known=True,
@@ -193,16 +191,6 @@ def test_accuracy_by_coverage_does_not_separate_equal_confidences():
     assert accuracy == pytest.approx([1.0, 2 / 3, 0.5])
 
 
-@pytest.mark.parametrize("load", [load_evaluation, load_predictions, load_usage])
-@pytest.mark.parametrize("content", [None, "", "[", "[" * 100_000, '{"part": 3}', "\0"])
-def test_damaged_files_are_named(tmp_path, load, content):
-    path = tmp_path / "file"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(GenreflowError, match=re.escape(str(path))):
-        load(path)
-
-
 @pytest.mark.parametrize(
     "content", [None, b"", b"epoch,loss\n1,a\n", b"epoch,loss\n1\n", b"\xff\xfe", b"a\0\n1\n", b"epoch\n"]
 )
@@ -220,9 +208,3 @@ def test_a_diverged_fit_is_drawn():
     ElementTree.fromstring(svg)
     assert "nan" not in svg
     assert "inf" not in svg
-
-
-def test_a_gate_without_a_count_of_uses_is_accepted(tmp_path):
-    content = {"version": "1", "promote": False, "reason": "", "times_test_split_used": None, "rule": "leaking"}
-    (tmp_path / "gate.json").write_text(json.dumps(content))
-    assert load_usage(tmp_path / "gate.json") == Usage("1", False, "", None)

@@ -3,12 +3,15 @@
 import logging
 
 from genreflow.bundle import Bundle
+from genreflow.errors import ParameterError
+from genreflow.files import one_line
 from genreflow.params import load_params
-from genreflow.reporting.evaluation.data import load_curves, load_evaluation, load_predictions, load_usage
+from genreflow.reporting.evaluation.data import Evaluation, Prediction, Usage, load_curves
 from genreflow.reporting.evaluation.page import Part, Report, write_page
-from genreflow.stages import CANDIDATE, CURVES, EVALUATION, EVALUATION_PAGE, GATE, PREDICTIONS, RAW
+from genreflow.stages import CANDIDATE, CURVES, EVALUATION, EVALUATION_PAGE, GATE, PREDICTIONS, RAW, SPLIT
 from genreflow.stages.inputs import Data
 from genreflow.stages.run_artifacts import add_report
+from genreflow.stages.stage_results import read_result
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +22,10 @@ SHOWN_ELSEWHERE = {"split", "leaking", "mlflow.source.git.commit"}
 def main() -> None:
     data, bundle = Data.load(), Bundle.load(CANDIDATE)
     report = Report(
-        evaluation=load_evaluation(EVALUATION),
-        predictions=load_predictions(PREDICTIONS),
+        evaluation=read_result(EVALUATION, Evaluation, stage="evaluate"),
+        predictions=load_predictions(data),
         curves=load_curves(CURVES),
-        usage=load_usage(GATE),
+        usage=read_result(GATE, Usage, stage="register"),
         manifest=data.manifest,
         parts=[
             Part(data.split.prefixed(name, sep=" "), len(ids), len({data.split.groups[track] for track in ids}))
@@ -39,3 +42,20 @@ def main() -> None:
     logger.info(f"{data.split.prefixed('evaluation', sep=' ')} shown in {EVALUATION_PAGE}")
     if run_id := bundle.lineage.get("mlflow_run"):
         add_report(str(run_id), EVALUATION_PAGE)
+
+
+def load_predictions(data: Data) -> list[Prediction]:
+    """Read the predictions of the held-out tracks.
+
+    Raises
+    ------
+    ParameterError
+        The file is missing or damaged, or names tracks that are not held out.
+    """
+    predictions = read_result(PREDICTIONS, list[Prediction], stage="evaluate")
+    if unknown := {row.track for row in predictions} - set(data.split.evaluation_tracks):
+        raise ParameterError(
+            f"{PREDICTIONS}: must be of tracks of the {data.split.evaluation_part} part of {SPLIT}; got "
+            f"{one_line(min(unknown))}. Run `dvc repro evaluate`."
+        )
+    return predictions

@@ -3,15 +3,13 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
-from genreflow.constraints import DAMAGED, describe_damage
+from genreflow.constraints import describe_damage
 from genreflow.errors import GenreflowError
-from genreflow.files import read_json
 
-T = TypeVar("T")
 # Columns of learning_curves.csv that are drawn.
 CURVES = ("accuracy", "loss", "val_accuracy", "val_loss", "val_track_accuracy")
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -104,29 +102,19 @@ class Usage:
     times_test_split_used: int | None
 
 
-def load_evaluation(path: Path) -> Evaluation:
-    """Read ``reports/evaluation.json``.
+def load_curves(path: Path) -> dict[str, list[float]]:
+    """Read ``reports/learning_curves.csv``.
+
+    Returns
+    -------
+    dict of str to list of float [shape=(epochs,)]
+        The columns of `CURVES`.
 
     Raises
     ------
     GenreflowError
-        The file is missing, or is no evaluation.
+        The file is missing or damaged.
     """
-    return _load(path, Evaluation, stage="evaluate")
-
-
-def load_predictions(path: Path) -> list[Prediction]:
-    """Read ``reports/predictions.json``; exceptions are those of `load_evaluation`."""
-    return _load(path, list[Prediction], stage="evaluate")
-
-
-def load_usage(path: Path) -> Usage:
-    """Read ``reports/gate.json``; exceptions are those of `load_evaluation`."""
-    return _load(path, Usage, stage="register")
-
-
-def load_curves(path: Path) -> dict[str, list[float]]:
-    """Read ``reports/learning_curves.csv``, by column; exceptions are those of `load_evaluation`."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -139,18 +127,6 @@ def load_curves(path: Path) -> dict[str, list[float]]:
         raise GenreflowError(
             f"{path} must be a table with the columns {', '.join(CURVES)}; got {describe_damage(error)}. "
             "`dvc repro --force train` writes it again."
-        ) from None
-
-
-def _load(path: Path, kind: Any, *, stage: str) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(read_json(path))
-    except FileNotFoundError:
-        raise GenreflowError(f"{path} must exist; `dvc repro {stage}` writes it.") from None
-    except DAMAGED as error:
-        raise GenreflowError(
-            f"{path}: must be written by the stage {stage}; got {describe_damage(error)}. `dvc repro --force {stage}` "
-            "writes it again."
         ) from None
 
 
