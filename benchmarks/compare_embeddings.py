@@ -1,8 +1,12 @@
 """Accuracy of shallow classifiers on musicnn's values: `python benchmarks/compare_embeddings.py --data DIR`.
 
 DIR has `tracks.csv` (track, genre, artist) and `audio/<genre>/<track>.flac`. Prints a row per classifier and input:
-accuracy over artist-disjoint folds, with the 95 % interval of a bootstrap over artists, and what separates a genre that
-is left out (`--unfamiliar`). Classifiers are fitted on segments; a track's prediction is that of its mean probability.
+accuracy over artist-disjoint folds, with the 95 % interval of a bootstrap over artists. Classifiers are fitted on
+segments; a track's prediction is that of its mean score.
+
+With `--unfamiliar` it prints how well the distance to prototypes of the training tracks separates held-out tracks of
+known genres from each genre when it is left out of the training, from the demo music, and from sounds that are no music
+(areas under the ROC curve; the first number is the mean over the genres).
 """
 
 # ruff: noqa: E402
@@ -20,20 +24,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soxr
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from genreflow.audio.decode import load
+from genreflow.datasets.demo.artists import artists_of
+from genreflow.datasets.demo.genres import GENRES
+from genreflow.datasets.demo.record import SAMPLE_RATE
+from genreflow.datasets.demo.record import track as compose_track
+from genreflow.datasets.demo.settings import Settings
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.embedding.checkpoint import CHECKPOINTS, read_weights
 from genreflow.embedding.conversion import PATCH_SPEC
 from genreflow.embedding.embedder import Embedder
 from genreflow.embedding.musicnn import PATCH
 from genreflow.embedding.zero_filters import prune
+from genreflow.evaluation.familiarity import fit_prototypes, unfamiliarity
 from genreflow.evaluation.intervals import bootstrap_interval
 from genreflow.features.logmel import LogMel
 from genreflow.features.segments import segment_starts
@@ -157,12 +169,70 @@ def table(tracks: list[Track], found: dict[str, list[np.ndarray]], seeds: int) -
                 print(f"{name:<26}{head:<22}{row}", flush=True)
 
 
+def strange_sounds() -> dict[str, list[np.ndarray]]:
+    """Frames of the demo music, and of noise, hum, clicks and sweeps."""
+    rate, seconds = PATCH_SPEC.sample_rate, 10
+    logmel = LogMel(PATCH_SPEC, make_filter_bank(PATCH_SPEC))
+    rng, t = np.random.default_rng(0), np.arange(seconds * rate) / rate
+    settings = Settings(seconds=float(seconds))
+    demo = [
+        soxr.resample(compose_track(artist, 1, settings), SAMPLE_RATE, rate)
+        for genre in GENRES.values()
+        for artist in artists_of(genre, settings)[:2]
+    ]
+    other = []
+    for level in (0.01, 0.03, 0.1, 0.3):
+        brown = np.cumsum(rng.standard_normal(t.size))
+        other += [
+            level * rng.standard_normal(t.size),
+            level * (brown - brown.mean()) / np.abs(brown).max(),
+            level * sum(np.sin(2 * np.pi * 50 * k * t) / k for k in range(1, 9)),
+            level * (rng.random(t.size) < 3 / rate),
+            level * np.sin(2 * np.pi * np.cumsum(np.geomspace(50, 7000, t.size)) / rate),
+        ]
+    sounds = {"demo music": demo, "no music": other}
+    return {name: [logmel.clip(y.astype(np.float32)) for y in clips] for name, clips in sounds.items()}
+
+
+def unfamiliar(tracks: list[Track], seeds: int) -> None:
+    genres = np.array([track.genre for track in tracks])
+    single = {genre for genre in genres if len({track.group for track in tracks if track.genre == genre}) == 1}
+    groups = np.array([track.name if track.genre in single else track.group for track in tracks])
+    strange = strange_sounds()
+    everything = tracks + [Track("", name, "", frames) for name, clips in strange.items() for frames in clips]
+    kinds = np.array([track.genre for track in everything])
+    for name, rows in inputs(everything).items():
+        x = np.stack([own.mean(axis=0) for own in rows])
+        areas = {left_out: left_out_area(x, kinds, genres, groups, left_out, seeds) for left_out in sorted(set(kinds))}
+        mean = np.mean([areas[genre] for genre in set(genres)])
+        print(f"{name:<26}{mean:6.3f}  " + "  ".join(f"{kind} {area:.2f}" for kind, area in areas.items()), flush=True)
+
+
+def left_out_area(
+    x: np.ndarray, kinds: np.ndarray, genres: np.ndarray, groups: np.ndarray, left_out: str, seeds: int
+) -> float:
+    known, unknown = np.flatnonzero(genres != left_out), np.flatnonzero(kinds == left_out)
+    areas = []
+    for seed in range(seeds):
+        folds = assign_folds(groups[known].tolist(), genres[known].tolist(), folds=FOLDS, seed=seed)
+        for fold in range(FOLDS):
+            train, test = known[folds != fold], known[folds == fold]
+            prototypes = fit_prototypes(x[train], genres[train])
+            distances = unfamiliarity(np.concatenate([x[test], x[unknown]]), prototypes)
+            areas.append(roc_auc_score([False] * len(test) + [True] * len(unknown), distances))
+    return float(np.mean(areas))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--unfamiliar", action="store_true")
     arguments = parser.parse_args()
     tracks = read_tracks(arguments.data)
+    if arguments.unfamiliar:
+        unfamiliar(tracks, arguments.seeds)
+        return
     table(tracks, inputs(tracks), arguments.seeds)
 
 
