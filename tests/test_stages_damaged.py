@@ -201,7 +201,7 @@ def test_a_flipped_bit_of_a_result_is_refused_or_harmless(project):
     assert refused > 150
 
 
-@pytest.mark.parametrize("key", STUDY)
+@pytest.mark.parametrize("key", [key for key in STUDY if key != "mlflow_run"])
 @pytest.mark.parametrize("value", [5.5, [None], None, "x", {"a": []}])
 def test_a_study_with_values_of_other_types_is_refused_or_drawn(project, capsys, key, value):
     TRIALS.write_text(json.dumps(STUDY | {key: value}))
