@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -283,16 +284,22 @@ def test_other_stages_refuse_damaged_shards(project):
     assert "`dvc repro featurize`" in str(refused.value)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["tune", "train", "audit"])
-def test_the_command_of_a_stage_refuses_a_damaged_shard(project, stage):
-    import subprocess
-
+@pytest.mark.parametrize("stage", ["tune", "train", "baselines", "audit"])
+def test_stages_refuse_damaged_shards_before_they_begin(project, capsys, stage):
     shard = next((project / "data" / "features").glob("shard-*.npy"))
     shard.write_bytes(flip(shard.read_bytes()))
     (project / "data" / ".fingerprints").unlink(missing_ok=True)
+    sentence = refusal(stage, capsys)
+    assert sentence.startswith(f"genreflow: {shard.relative_to(project)}")
+    assert "`dvc repro featurize`" in sentence
+
+
+@pytest.mark.parametrize("stage", ["split", "train", "register"])
+def test_the_command_of_a_stage_refuses_damage(project, stage):
+    path = {"split": "data/audit.json", "train": "reports/best_trial.json", "register": "metrics.json"}[stage]
+    Path(path).write_bytes(b"[" * 100_000)
     command = [sys.executable, "-m", "genreflow.stages", stage]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert f"genreflow: {shard.relative_to(project)}" in done.stderr
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"genreflow: {path}")
+    assert len(done.stderr.splitlines()) == 1

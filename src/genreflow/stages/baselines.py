@@ -27,7 +27,7 @@ SEED = 0
 
 
 def main() -> None:
-    predictions = predict_baselines(load_params().segments, Data.load(), BestTrial.load())
+    predictions = predict_baselines(load_params().segments, Data.load(verify_features=True), BestTrial.load())
     write_json(BASELINES, predictions)
     logger.info(f"{' and '.join(predictions)}: predictions of {len(next(iter(predictions.values())))} held-out tracks")
 

@@ -28,8 +28,13 @@ class Data:
     store: FeatureStore
 
     @classmethod
-    def load(cls) -> "Data":
+    def load(cls, *, verify_features: bool = False) -> "Data":
         """Read the outs of the stages `ingest`, `split` and `featurize`.
+
+        Parameters
+        ----------
+        verify_features : bool
+            Verify all features now, for stages that take long; by default each shard when it is used first.
 
         Raises
         ------
@@ -43,6 +48,8 @@ class Data:
             raise ParameterError(
                 f"{SPLIT}: must divide the tracks of {MANIFEST}; got {one_line(min(unknown))}. Run `dvc repro split`."
             )
+        if verify_features:
+            data.store.verify()
         return data
 
     def load_filter_bank(self) -> FilterBank:

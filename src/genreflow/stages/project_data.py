@@ -20,7 +20,7 @@ def load_project_data() -> ProjectData:
     missing = [str(path) for path in (MANIFEST, FEATURES, AUDIT, SPLIT) if not path.exists()]
     if missing:
         raise ParameterError(f"{missing[0]}: must exist; run `dvc repro split` first.")
-    data = Data.load()
+    data = Data.load(verify_features=True)
     return ProjectData(
         manifest=data.manifest,
         audit=Audit.load(AUDIT),

@@ -65,7 +65,7 @@ class StudyPlan:
         """Read params.yaml and the data of the project."""
         from genreflow.tuning.objectives import limits
 
-        params, data = load_params(), Data.load()
+        params, data = load_params(), Data.load(verify_features=True)
         space = SearchSpace.from_params(params.tune, params.train, params.segments)
         name = study_name(
             space,

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    params, data, best = load_params(), Data.load(), BestTrial.load()
+    params, data, best = load_params(), Data.load(verify_features=True), BestTrial.load()
     with Interruption() as interruption:  # otherwise SIGTERM would leave the run in MLflow as it is, running
         result = interruption.guard(train)(params, data, best)
     write_csv(CURVES, ("epoch", *result.history, *data.split.tags), curve_rows(result.history, data.split.tags))
