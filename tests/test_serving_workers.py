@@ -40,6 +40,8 @@ def test_the_application_can_be_built_and_called_in_this_process(tmp_path, monke
             response = client.post("/classify", files={"audio": ("bass.wav", song)})
             assert response.json()["genre"] == "bass"
             assert client.get("/readyz").status_code == 200
+            client.app.health.record(500)  # the next probe classifies a clip of its own
+            assert client.get("/readyz").status_code == 200
             assert client.get("/nowhere").json()["error"]["code"] == "not_found"
     finally:
         settings.cache_clear()

@@ -23,8 +23,6 @@ SERVICE = "genreflow.serving.service:GenreClassifier"
 SAMPLE_SECONDS = 0.05
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
-# A worker logs this before the supervisor starts another one, again and again.
-_WORKER_FAILED = "Application startup failed"
 # Has Linux stop the service when this process dies, even if it is killed, and becomes `bentoml`.
 _BECOME_BENTOML = """
 import ctypes, os, signal, sys
@@ -98,13 +96,11 @@ class ServiceProcess:
         Raises
         ------
         GenreflowError
-            It ends, its workers fail to start, or it is not ready after `READY_SECONDS`.
+            It ends, as it does when its workers cannot start, or it is not ready after `READY_SECONDS`.
         """
         begin = time.perf_counter()
         while not self._is_ready():
             self.raise_if_ended()
-            if _WORKER_FAILED in self._output():
-                raise self.error("The service does not start")
             if time.perf_counter() - begin > READY_SECONDS:
                 raise self.error(f"The service is not ready after {READY_SECONDS:g} s")
             time.sleep(0.05)
@@ -120,8 +116,8 @@ class ServiceProcess:
             self.process.wait(STOP_SECONDS)
         self.process.kill()
         self.process.wait()
-        # A supervisor that was killed, or was just starting a worker, leaves workers behind: in sessions of their own,
-        # without a parent, but with our BENTOML_HOME.
+        # A supervisor that was killed, or was just starting a worker, leaves workers behind for a moment: in sessions
+        # of their own, without a parent, but with our BENTOML_HOME.
         while remaining := [process for process in psutil.process_iter() if self._owns(process)]:
             for process in remaining:
                 with suppress(psutil.NoSuchProcess):

@@ -74,8 +74,7 @@ class GuardedService(bentoml.Service[T]):
             return JSONResponse(document)
 
         async def refuse(request: Request, error: Exception) -> Response:
-            refusal = RequestError.from_os_error(error) if isinstance(error, OSError) else None
-            return ErrorResponse(refusal or RequestError.from_status(500))
+            return ErrorResponse(RequestError.from_lack_of_resources(error) or RequestError.from_status(500))
 
         pages = Starlette(routes=[Route("/docs.json", openapi), *ui.routes], exception_handlers={OSError: refuse})
         routes = {

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from starlette.datastructures import UploadFile
 from starlette.types import ASGIApp, Message, Scope
 
-# Statuses that no client should cause.
-UNEXPECTED_STATUSES = frozenset({500, 504})
+# Statuses that are not the client's fault, except 507, which concerns large uploads only.
+UNEXPECTED_STATUSES = frozenset({500, 503, 504})
 
 
 class Health:

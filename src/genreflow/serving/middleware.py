@@ -95,8 +95,8 @@ class AdmissionMiddleware:
         except Exception as error:
             logger.exception("Request %s failed.", response.request_id)
             if not response.status:
-                refusal = RequestError.from_os_error(error) if isinstance(error, OSError) else None
-                await ErrorResponse(refusal or RequestError.from_status(500))(scope, body, response)
+                refusal = RequestError.from_lack_of_resources(error) or RequestError.from_status(500)
+                await ErrorResponse(refusal)(scope, body, response)
             elif not response.complete:  # it cannot be replaced any more; the server closes the connection
                 raise
         finally:

@@ -58,13 +58,13 @@ class RequestError(Exception):
         return cls(status, code, message, headers)
 
     @classmethod
-    def from_os_error(cls, error: OSError) -> Self | None:
+    def from_lack_of_resources(cls, error: Exception) -> Self | None:
         """Return the error for a full disk or a lack of other resources, None for any other `error`."""
-        if not is_resource_error(error):
-            return None
-        if error.errno in _STORAGE_ERRORS:
+        if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
             return cls(507, "storage_full", "The service has no space to store the upload; smaller files may succeed.")
-        message = f"The service has too few resources at the moment ({error.strerror}); retry later."
+        if not isinstance(error, MemoryError) and not (isinstance(error, OSError) and is_resource_error(error)):
+            return None
+        message = "The service has too little memory or too few file descriptors at the moment; retry later."
         return cls(503, "no_resources", message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
     @classmethod

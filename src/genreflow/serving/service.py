@@ -84,8 +84,8 @@ class GenreClassifier:
         except AudioError as error:
             FAILURES.labels(error.code).inc()
             raise RequestError.from_audio_error(error) from error
-        except OSError as error:
-            if refusal := RequestError.from_os_error(error):
+        except (OSError, MemoryError) as error:
+            if refusal := RequestError.from_lack_of_resources(error):
                 raise refusal from error
             raise
         count_prediction(prediction)

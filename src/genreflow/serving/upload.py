@@ -71,8 +71,8 @@ async def read_files(
         raise _parser_error(error, form) from error
     except (ValueError, LookupError) as error:  # e.g. a boundary or a header that is not ASCII
         raise _malformed("The multipart body cannot be parsed.") from error
-    except OSError as error:
-        if refusal := RequestError.from_os_error(error):
+    except (OSError, MemoryError) as error:
+        if refusal := RequestError.from_lack_of_resources(error):
             raise refusal from error
         raise
     items = data.multi_items()
