@@ -55,6 +55,8 @@ ui: $(STAMP) ## browse studies, trials and models in the MLflow UI, http://127.0
 
 .PHONY: serve
 serve: $(STAMP) ## serve models/champion on http://127.0.0.1:3000
+	@home="$${BENTOML_HOME:-$$HOME/bentoml}"; mkdir -p "$$home/tmp" 2> /dev/null || \
+	{ echo "make: the home of BentoML must be writable; got $$home: set BENTOML_HOME to another folder." >&2; exit 2; }
 	bentoml serve
 
 .PHONY: test

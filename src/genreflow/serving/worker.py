@@ -131,5 +131,5 @@ def _supervisor() -> int | None:
 @cache
 def _serving_lock() -> int:
     """Open the file that the serving workers hold a shared lock on, in the directory that all have for metrics."""
-    path = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"], "serving.lock")
+    path = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"], f"serving-{_supervisor()}.lock")
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
