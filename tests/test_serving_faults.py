@@ -30,6 +30,7 @@ def forms(tmp_path_factory):
     """Bodies of uploads by name."""
     folder = tmp_path_factory.mktemp("audio")
     write_tone(folder / "song", "bass", 3.0, format="WAV")
+    write_tone(folder / "compressed", "bass", 3.0, format="MP3")
     write_tone(folder / "long song", "bass", 60.0, rate=44100, format="WAV")
     sf.write(folder / "silence", np.zeros(8000), 8000, format="WAV")
     (folder / "junk").write_text("words")
@@ -63,6 +64,7 @@ def open_files(process) -> int:
 def test_a_worker_without_descriptors_in_its_first_answers(bundle, forms):
     requests = {
         "classify": (200, "POST", "/classify", forms["song"]),
+        "compressed": (503, "POST", "/classify", forms["compressed"]),
         "silence": (422, "POST", "/classify", forms["silence"]),
         "junk": (415, "POST", "/classify", forms["junk"]),
         "model": (200, "POST", "/model", b""),

@@ -1,6 +1,5 @@
 """The ASGI application of the service: BentoML's, behind `AdmissionMiddleware`, and the pages beside it."""
 
-import io
 import os
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +13,6 @@ from starlette.types import ASGIApp
 
 from genreflow.serving import ui
 from genreflow.serving.bentoml_patches import configured_address, replace_timeout_middleware
-from genreflow.serving.health import make_clip
 from genreflow.serving.middleware import AdmissionMiddleware
 from genreflow.serving.openapi import describe
 from genreflow.serving.responses import ErrorResponse, RequestError
@@ -34,12 +32,10 @@ _CONTAINER_VARIABLE = "BENTOML_CONTAINERIZED"
 
 @cache
 def load_predictor(directory: str) -> "Predictor":
-    """Return the predictor of a bundle, the same one for each call, which has classified a clip."""
+    """Return the predictor of a bundle, the same one for each call."""
     from genreflow.inference.predictor import Predictor
 
-    predictor = Predictor(directory)
-    predictor.classify(io.BytesIO(make_clip()), name="a clip to begin with")
-    return predictor
+    return Predictor(directory)
 
 
 class GuardedService(bentoml.Service[T]):

@@ -36,7 +36,7 @@ class Health:
 
 async def _classifies(app: ASGIApp) -> bool:
     """Post a clip to an application in this process, and return whether the response has status 200."""
-    upload = UploadFile(io.BytesIO(make_clip()), filename="health.wav")
+    upload = UploadFile(io.BytesIO(_make_clip()), filename="health.wav")
     try:
         return await request(app, "POST", "/classify", files=[upload]) == 200
     except Exception:  # as that of the client's request, which is in the log
@@ -73,7 +73,7 @@ async def request(app: ASGIApp, method: str, path: str, *, files: Sequence[Uploa
     return status
 
 
-def make_clip() -> bytes:
+def _make_clip() -> bytes:
     """Return a second of a sawtooth wave, as a wav file."""
     file = io.BytesIO()
     with wave.open(file, "wb") as clip:
