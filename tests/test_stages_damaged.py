@@ -241,12 +241,16 @@ def test_values_of_the_best_trial_that_cannot_be_are_refused(project, capsys, ke
 
 def test_files_of_different_projects_are_refused(project, capsys):
     manifest = Path("data/manifest.json").read_text()
-    Path("music/bass/bass artist 0").rename("music/bass/bass artist 9")
+    shutil.move("music/bass/bass artist 0", "music/middle/bass artist 0")
     main("ingest")
     for stage in ("tune", "train", "evaluate", "register"):
         sentence = refusal(stage, capsys)
         assert str(SPLIT) in sentence
         assert "`dvc repro split`" in sentence
+    for stage in ("split", "audit-report"):
+        sentence = refusal(stage, capsys)
+        assert "data/audit.json" in sentence
+        assert "`dvc repro audit`" in sentence
     Path("data/manifest.json").write_text(manifest)
     PREDICTIONS.write_text(json.dumps([{"track": "other", "actual": "bass", "predicted": "bass"}]))
     assert str(PREDICTIONS) in refusal("register", capsys)

@@ -13,6 +13,7 @@ from genreflow.audit.duplicates import NearDuplicate
 from genreflow.constraints import DAMAGED, describe_damage
 from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.files import read_json, write_json
+from genreflow.manifest.manifest import Manifest
 
 Seen = Literal["found", "in part", "not found", ""]
 
@@ -167,6 +168,13 @@ class Audit:
             "notes": self.notes,
         }
 
+    def _check_tracks(self, manifest: Manifest) -> None:
+        named = {fault.track for fault in self.faults} | {largest.track for largest in self.largest_tracks.values()}
+        unknown = named.union(*self.clusters) - manifest.by_id.keys()
+        counts = {genre: counts["tracks"] for genre, counts in self.genres.items()}
+        if unknown or counts != manifest.tracks_per_genre:
+            raise ValueError(f"the audit of another manifest{f', with {min(unknown)}' if unknown else ''}")
+
     @property
     def hash(self) -> str:
         """Sixteen hex digits that identify the content."""
@@ -177,13 +185,19 @@ class Audit:
         write_json(path, {"hash": self.hash} | self.to_dict())
 
     @classmethod
-    def load(cls, path: Path) -> "Audit":
+    def load(cls, path: Path, manifest: Manifest | None = None) -> "Audit":
         """Read an audit that `save` wrote.
+
+        Parameters
+        ----------
+        path : Path
+        manifest : Manifest, optional
+            The one that it must be of.
 
         Raises
         ------
         ParameterError
-            The file is missing or is not an audit.
+            The file is missing, is not an audit, or is one of other tracks.
         """
         try:
             fields = read_json(Path(path))
@@ -192,6 +206,8 @@ class Audit:
             audit = TypeAdapter(cls).validate_python(content)
             if audit.hash != fields["hash"]:
                 raise ValueError(f"hash {fields['hash']} for a content with hash {audit.hash}")
+            if manifest is not None:
+                audit._check_tracks(manifest)
             return audit
         except FileNotFoundError:
             raise ParameterError(f"{path}: must be an audit, but does not exist. Run `dvc repro audit`.") from None

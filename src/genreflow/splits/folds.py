@@ -1,12 +1,14 @@
 """Pooled evaluation of the experiments of a k-fold split, in which every track is tested once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from genreflow.constraints import describe_damage
 from genreflow.errors import ParameterError
 from genreflow.evaluation.intervals import bootstrap_interval, wilson
 from genreflow.evaluation.metrics import confusion_matrix, per_class
@@ -53,11 +55,10 @@ def read_folds(root: Path | str, names: Sequence[str], *, split: Path, predictio
     from dvc.exceptions import DvcException
     from dvc.scm import SCMError
 
-    def read(path: Path, name: str, is_valid: Callable[[Any], bool]) -> Any:
+    def read(path: Path, name: str, kind: Any) -> Any:
         try:
             content = parse_json(dvc.api.read(path.as_posix(), repo=str(root), rev=name, encoding="utf-8"))
-            if not is_valid(content):
-                raise ValueError("other JSON")
+            TypeAdapter(kind).validate_python(content)
             return content
         except (DvcException, SCMError, OSError) as error:
             raise ParameterError(
@@ -65,7 +66,9 @@ def read_folds(root: Path | str, names: Sequence[str], *, split: Path, predictio
                 f"({' '.join(str(error).split())}); `dvc exp show` lists the experiments."
             ) from None
         except ValueError as error:
-            raise ParameterError(f"{name}: {path} must be what its stage writes; got {error}.") from None
+            raise ParameterError(
+                f"{name}: {path} must be what its stage writes; got {describe_damage(error)}."
+            ) from None
 
     try:
         shown = dvc.api.exp_show(repo=str(root))
@@ -74,22 +77,33 @@ def read_folds(root: Path | str, names: Sequence[str], *, split: Path, predictio
             f"the current folder must be a project with DVC and git ({' '.join(str(error).split())})."
         ) from None
     finished = [row["Experiment"] for row in shown if row.get("Experiment") and row.get("State") in (None, "Success")]
-    splits = {name: read(split, name, _is_split) for name in names or finished}
+    splits = {name: read(split, name, _Split) for name in names or finished}
     wanted = [name for name, content in splits.items() if names or content["method"] == "kfold"]
     return [
-        FoldResult(experiment=name, split=splits[name], predictions=read(predictions, name, _are_predictions))
+        FoldResult(experiment=name, split=splits[name], predictions=read(predictions, name, list[_Prediction]))
         for name in wanted
     ]
 
 
-def _is_split(content: object) -> bool:
-    return isinstance(content, dict) and {"method", "fold", "folds", "test", "groups", "groups_known"} <= content.keys()
+@dataclass(frozen=True)
+class _Split:
+    """What is read of split.json."""
+
+    method: str
+    fold: int | None
+    folds: int | None
+    test: list[str]
+    groups: dict[str, str]
+    groups_known: bool
 
 
-def _are_predictions(content: object) -> bool:
-    return isinstance(content, list) and all(
-        isinstance(row, dict) and {"track", "actual", "predicted"} <= row.keys() for row in content
-    )
+@dataclass(frozen=True)
+class _Prediction:
+    """What is read of a row of predictions.json."""
+
+    track: str
+    actual: str
+    predicted: str
 
 
 def pool(results: Sequence[FoldResult]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    audit = Audit.load(AUDIT)
-    write_page(AUDIT_PAGE, audit, Manifest.load(MANIFEST), FeatureStore.open(FEATURES))
+    manifest = Manifest.load(MANIFEST)
+    audit = Audit.load(AUDIT, manifest)
+    write_page(AUDIT_PAGE, audit, manifest, FeatureStore.open(FEATURES))
     logger.info(f"{counted(len(audit.faults), 'fault')} shown in {AUDIT_PAGE}")

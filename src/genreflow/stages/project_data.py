@@ -23,7 +23,7 @@ def load_project_data() -> ProjectData:
     data = Data.load(verify_features=True)
     return ProjectData(
         manifest=data.manifest,
-        audit=Audit.load(AUDIT),
+        audit=Audit.load(AUDIT, data.manifest),
         split=data.split,
         store=FEATURES,
         feature_key=data.store.spec.key,

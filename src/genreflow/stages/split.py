@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     params = load_params()
     manifest = Manifest.load(MANIFEST)
-    split = make_split(manifest, Audit.load(AUDIT), params.split)
+    split = make_split(manifest, Audit.load(AUDIT, manifest), params.split)
     report = make_report(Data(manifest, split, FeatureStore.open(FEATURES)), params.segments)
     split.save(SPLIT)
     write_json(SPLIT_REPORT, report)
