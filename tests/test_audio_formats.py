@@ -78,6 +78,7 @@ def test_every_format_is_decoded_to_the_end(kind, channels):
     assert (found.sample_rate, found.channels) == (KINDS[kind].sample_rate, channels)
     assert found.duration == pytest.approx(2.0, abs=0.06)
     assert not found.declared or abs(found.declared - found.duration) < 0.05
+    assert found.damaged == 0
     if kind in LOSSLESS:
         original = sound(2.0, KINDS[kind].sample_rate, channels)
         np.testing.assert_allclose(samples(data), original, atol=1 / 32768)
@@ -175,6 +176,7 @@ def test_joined_files_are_decoded_completely(kind, later):
     found = facts(data)
     assert found.duration == pytest.approx(3.0, abs=0.15)
     assert found.declared <= found.duration
+    assert found.damaged < 0.02  # a tag between the files is no audio
     assert len(load(io.BytesIO(data), sample_rate=22050)[0]) / 22050 == pytest.approx(found.duration, abs=0.01)
 
 
@@ -273,7 +275,9 @@ def test_damaged_packets_are_left_out(kind):
         whole[begin:stop] = rng.integers(0, 256, stop - begin, dtype=np.uint8).tobytes()
         return bytes(whole)
 
-    assert 6 < facts(damaged(0.05)).duration < 8.1
+    found = facts(damaged(0.05))
+    assert 6 < found.duration < 8.1
+    assert found.damaged < 0.1
 
 
 def test_a_file_of_damaged_packets_is_undecodable():

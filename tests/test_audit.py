@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from encoded import encode
 from genreflow.audit.directory import audit_directory
 from genreflow.audit.duplicates import NearDuplicate
 from genreflow.audit.faults import Audit
@@ -92,6 +93,10 @@ def faulty(tmp_path_factory):
         edit_bytes(truncated, lambda data: data[: len(data) // 2])
     write(folder / "rock/eve/offset.wav", np.full(2 * RATE, 0.2))
     write(folder / "rock/eve/opposite.wav", np.stack([noise(70), -noise(70)], axis=1))
+    damaged = bytearray(encode(noise(71, seconds=8), 44100, "aac"))
+    for begin in range(2000, len(damaged), 1500):
+        damaged[begin : begin + 150] = bytes(150)
+    (folder / "rock/eve/damaged.aac").write_bytes(damaged)
     write(folder / "rock/dee/loud.wav", np.clip(noise(7, level=4.0), -1, 1))
     write(folder / "rock/dee/peak.wav", np.clip(noise(8, level=1.0), -1, 1))
     edit_bytes(write(folder / "rock/dee/rate.wav", noise(9, seconds=4)), set_header("<I", 24, 2 * RATE))
@@ -128,6 +133,7 @@ def test_every_fault_is_found(audit, faulty):
         ("rock/cut/au", "truncated", False),
         ("rock/cut/flac", "truncated", False),
         ("rock/cut/mp3", "truncated", False),
+        ("rock/eve/damaged", "damaged", False),
         ("rock/eve/offset", "constant_offset", True),
         ("rock/eve/opposite", "opposite_phase", False),
         ("rock/dee/loud", "clipped", False),
@@ -138,8 +144,8 @@ def test_every_fault_is_found(audit, faulty):
         ("rock/cy/text", "undecodable", True),
         ("rock/cy/empty", "undecodable", True),
     ])  # fmt: skip
-    assert audit.genres == {"blues": {"tracks": 7, "usable": 1}, "rock": {"tracks": 17, "usable": 11}}
-    assert (audit.tracks, audit.usable, audit.flagged) == (24, 12, 10)
+    assert audit.genres == {"blues": {"tracks": 7, "usable": 1}, "rock": {"tracks": 18, "usable": 12}}
+    assert (audit.tracks, audit.usable, audit.flagged) == (25, 13, 11)
     assert audit.counts["silent"] == 3
     assert audit.clusters == (("blues/ann/good", "blues/ann/same"), ("blues/bob/shared", "rock/bob/shared too"))
     for fault in audit.faults:
@@ -165,6 +171,7 @@ def test_every_fault_is_found(audit, faulty):
         ("rock/cut/au", ["20.00 s", "10.00 s"]),
         ("rock/cut/flac", ["20.00 s"]),
         ("rock/cut/mp3", ["20.00 s"]),
+        ("rock/eve/damaged", ["rock/eve/damaged.aac", "%"]),
         ("rock/eve/offset", ["rock/eve/offset.wav", "0.2"]),
         ("rock/eve/opposite", ["rock/eve/opposite.wav", "dB"]),
         ("rock/dee/loud", ["rock/dee/loud.wav", "audit.clipped_share", "0.001"]),
@@ -416,4 +423,4 @@ def test_summary_lists_some_faults_of_each_kind_and_counts_all(audit):
         ["Truncated", "4"],
         ["rock/cut/flac.flac:", "declares"],
     ]
-    assert lines[-1] == "24 tracks, 12 usable: 12 left out, 10 flagged"
+    assert lines[-1] == "25 tracks, 13 usable: 12 left out, 11 flagged"

@@ -64,12 +64,17 @@ class Reader(Protocol):
         Exact duration according to the header; 0 if the header has none, or an estimate.
     trusted : bool
         Whether the file holds at least the declared duration.
+    damaged : float in [0, 1]
+        Share of what was read so far that could not be decoded, and was left out.
     """
 
     sample_rate: int
     channels: int
     declared: float
     trusted: bool
+
+    @property
+    def damaged(self) -> float: ...
 
     def read(self, frames: int) -> Block:
         """Return about `frames` samples per channel; none at the end.

@@ -75,7 +75,7 @@ class FfmpegReader:
     def __init__(self, file: InputFile, name: str) -> None:
         file.rewind()
         self._name = name
-        self._decoded = self._failed = 0
+        self._decoded = self._failed = self._left_out = 0
         self._container = av.open(
             file, "r", container_options=_OPTIONS, metadata_errors="ignore", io_open=_refuse, buffer_size=1 << 16
         )
@@ -91,7 +91,18 @@ class FfmpegReader:
             self.close()
             raise
 
+    @property
+    def damaged(self) -> float:
+        """Share of the packets so far that could not be decoded; the last ones of a cut file do not count."""
+        return self._left_out / max(1, self._left_out + self._decoded)
+
     def read(self, frames: int) -> Block:
+        try:
+            return self._read(frames)
+        except FFMPEG_ERRORS as error:  # a frame that is too large, among others
+            raise AudioError("undecodable", f"{self._name}: must be decodable; got a damaged file.") from error
+
+    def _read(self, frames: int) -> Block:
         queue, size, kind = av.AudioFifo(), 0, None
         while size < frames and (frame := self._next()) is not None:
             if kind not in (None, kind := _kind(frame)):
@@ -141,6 +152,7 @@ class FfmpegReader:
                     break
                 continue
             self._decoded += 1
+            self._left_out = self._failed
             yield from cast("list[av.AudioFrame]", frames)
         if self._failed > self._decoded:
             raise AudioError(

@@ -68,6 +68,11 @@ class ChainReader:
             raise self._error or ValueError("no links")
         self.sample_rate, self.channels = self._reader.sample_rate, self._reader.channels
 
+    @property
+    def damaged(self) -> float:
+        """Share of the file in links that could not be decoded, so far."""
+        return self._bytes[False] / max(1, sum(self._bytes.values()))
+
     def read(self, frames: int) -> Block:
         while self._reader is not None:
             decoded = True

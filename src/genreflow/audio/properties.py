@@ -45,6 +45,8 @@ class AudioFacts:
         other so that the loudest one is used; None for others.
     constant_offset : float or None
         Level of a file that is a constant offset, without sound.
+    damaged : float in [0, 1]
+        Share of the file that could not be decoded, and was left out.
     undeclared : float >= 0 [s]
         Duration of the samples after the declared end of a WAV or AU file; they are not decoded.
     declared_sample_rate : int > 0 [Hz] or None
@@ -62,6 +64,7 @@ class AudioFacts:
     clipped: float
     cancelled_db: float | None
     constant_offset: float | None
+    damaged: float
     undeclared: float
     declared_sample_rate: int | None
     hash: str
@@ -109,6 +112,7 @@ def inspect(source: Source, *, max_seconds: float | None = None) -> AudioFacts:
             clipped=clipped / samples,
             cancelled_db=levels.cancelled_db,
             constant_offset=levels.constant_offset,
+            damaged=reader.damaged,
             undeclared=header.undeclared / reader.sample_rate,
             declared_sample_rate=header.sample_rate,
             hash=digest.hexdigest(),

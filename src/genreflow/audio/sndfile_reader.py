@@ -21,6 +21,8 @@ class SndfileReader:
         libsndfile does not read it.
     """
 
+    damaged = 0.0
+
     def __init__(self, file: InputFile) -> None:
         file.rewind()
         self._file = sf.SoundFile(file)

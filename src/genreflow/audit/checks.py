@@ -13,6 +13,8 @@ from genreflow.manifest.track import Track
 
 # Tolerance of declared lengths [s]: headers of compressed files are rounded to frames and include padding, up to 0.1 s.
 LENGTH_TOLERANCE = 0.25
+# Share of a file that may be undecodable: a tag between joined files is, too.
+MAX_DAMAGED = 0.01
 # Lowest plausible sample rate of music [Hz]: half of that of telephones.
 MIN_SAMPLE_RATE = 4000
 
@@ -64,6 +66,15 @@ def _check_duration(tracks: Iterable[Track], params: AuditParams) -> Iterator[Fa
 
 def _too_short(name: str, seconds: float, params: AuditParams) -> str:
     return f"{name}: duration must be >= audit.min_seconds = {params.min_seconds:g} s; got {seconds:.3g} s."
+
+
+def _check_damage(tracks: Iterable[Track], _: AuditParams) -> Iterator[Fault]:
+    for track in tracks:
+        if (track.damaged or 0) > MAX_DAMAGED:
+            message = (
+                f"{track.path}: must be decodable completely; got {track.damaged:.0%} that is not and is left out."
+            )
+            yield _fault(track, "damaged", message)
 
 
 def _check_declared_length(tracks: Iterable[Track], _: AuditParams) -> Iterator[Fault]:
@@ -127,6 +138,7 @@ CHECKS: tuple[Callable[[Iterable[Track], AuditParams], Iterator[Fault]], ...] = 
     _check_offset,
     _check_duration,
     _check_phase,
+    _check_damage,
     _check_declared_length,
     _check_sample_rate,
     _check_clipping,

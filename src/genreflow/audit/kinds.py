@@ -67,6 +67,9 @@ KINDS: dict[str, Kind] = {
         "The header declares more audio than the file holds, as after an interrupted download. The audio that is there "
         "is used. Only headers with an exact length can tell: those of wav, aiff, flac, mp4, and mp3 with a Xing tag.",
     ),
+    "damaged": Kind(
+        "Damaged", False, "More than 1 % of the file cannot be decoded. The audio that is left is used, without pauses."
+    ),
     "declared_length": Kind(
         "Wrong declared length", False, "The file holds more audio than the header declares. The declared part is used."
     ),

@@ -17,7 +17,9 @@ from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 
 # Codes that damaged audio may have.
-_DAMAGE = frozenset({"undecodable", "unusable", "silent", "truncated", "declared_length", "declared_rate", "clipped"})
+_DAMAGE = frozenset(
+    {"undecodable", "unusable", "silent", "truncated", "damaged", "declared_length", "declared_rate", "clipped"}
+)
 
 
 def audit_manifest(
@@ -45,6 +47,7 @@ def audit_manifest(
     `near_duplicate`      fingerprints of the features
     `opposite_phase`      the levels of the channels and of their mean
     `truncated`           the declared and the decoded duration
+    `damaged`             decoding
     `declared_length`     the declared duration and the size of the file
     `declared_rate`       the header
     `clipped`             decoding

@@ -13,7 +13,7 @@ from genreflow.manifest.manifest import Manifest
 # Fields of a track that decoding measures.
 _MEASURED = (
     "duration", "declared_duration", "undeclared_duration", "hash", "sample_rate", "declared_sample_rate", "channels",
-    "peak", "rms", "clipped", "cancelled_db", "constant_offset",
+    "peak", "rms", "clipped", "cancelled_db", "damaged", "constant_offset",
 )  # fmt: skip
 
 

@@ -162,6 +162,7 @@ def _measure(track: Track, folder: Path) -> Track:
         rms=round(facts.rms, 6),
         clipped=round(facts.clipped, 6),
         cancelled_db=None if facts.cancelled_db is None else round(facts.cancelled_db, 1),
+        damaged=round(facts.damaged, 6) or None,
         constant_offset=None if facts.constant_offset is None else round(facts.constant_offset, 6),
     )
 

@@ -47,6 +47,8 @@ class Track:
     cancelled_db : float > 0 or None [dB]
         How far the mean of the channels is below that of unrelated channels, if they cancel each other so that the
         loudest one is used; see `genreflow.audio.levels`.
+    damaged : float in (0, 1] or None
+        Share of the file that could not be decoded, and is not used.
     constant_offset : float or None
         Level of a file that is a constant offset, without sound.
     entries : tuple of (int, int) or None
@@ -72,6 +74,7 @@ class Track:
     rms: float | None = None
     clipped: float | None = None
     cancelled_db: float | None = None
+    damaged: float | None = None
     constant_offset: float | None = None
     entries: tuple[tuple[int, int], ...] | None = None
     error: dict[str, str] | None = None
