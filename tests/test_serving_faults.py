@@ -56,8 +56,8 @@ def send(connection, method, path, body=b""):
     return response.status
 
 
-def open_files(process) -> int:
-    return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+def connections(process, port) -> int:
+    return sum(each.laddr.port == port and each.status == "ESTABLISHED" for each in process.net_connections("tcp"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit and /proc")
@@ -74,21 +74,20 @@ def test_a_worker_without_descriptors_in_its_first_answers(bundle, forms):
         "ready": (200, "GET", "/readyz", b""),
     }
     with one_worker(bundle) as (service, worker), contextlib.ExitStack() as stack:
-        before = open_files(worker)
-        connections = {}
+        clients = {}
         for name in requests:
             connections[name] = stack.enter_context(
                 contextlib.closing(http.client.HTTPConnection("127.0.0.1", service.port))
             )
             connections[name].connect()
-        wait_for(lambda: open_files(worker) >= before + len(requests))
+        wait_for(lambda: connections(worker, service.port) == len(requests))
         limits = worker.rlimit(psutil.RLIMIT_NOFILE)
         worker.rlimit(psutil.RLIMIT_NOFILE, (3, limits[1]))  # any further one fails
-        statuses = {name: send(connections[name], *request[1:]) for name, request in requests.items()}
+        statuses = {name: send(clients[name], *request[1:]) for name, request in requests.items()}
         assert statuses == {name: request[0] for name, request in requests.items()}
         worker.rlimit(psutil.RLIMIT_NOFILE, limits)
         for _ in range(3):
-            statuses = {name: send(connections[name], *request[1:]) for name, request in requests.items()}
+            statuses = {name: send(clients[name], *request[1:]) for name, request in requests.items()}
             assert statuses == {name: 200 if request[0] == 503 else request[0] for name, request in requests.items()}
         metrics = httpx.get(f"{service.url}/metrics").text
         assert "Traceback" not in service.log.read_text()
