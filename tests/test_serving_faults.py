@@ -76,10 +76,9 @@ def test_a_worker_without_descriptors_in_its_first_answers(bundle, forms):
     with one_worker(bundle) as (service, worker), contextlib.ExitStack() as stack:
         clients = {}
         for name in requests:
-            connections[name] = stack.enter_context(
-                contextlib.closing(http.client.HTTPConnection("127.0.0.1", service.port))
-            )
-            connections[name].connect()
+            client = http.client.HTTPConnection("127.0.0.1", service.port)
+            clients[name] = stack.enter_context(contextlib.closing(client))
+            client.connect()
         wait_for(lambda: connections(worker, service.port) == len(requests))
         limits = worker.rlimit(psutil.RLIMIT_NOFILE)
         worker.rlimit(psutil.RLIMIT_NOFILE, (3, limits[1]))  # any further one fails
