@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import click
 import psutil
 import pytest
 
+from conftest import ROOT
 from genreflow.costs.service_process import SERVICE, served
-from genreflow.serving.supervisor import check_address
+from genreflow.serving.settings import Settings
+from genreflow.serving.supervisor import check_address, prepare_supervisor
 from genreflow.serving.worker import SUPERVISOR_VARIABLE, StartError, end_service, start_errors
 from serving_toy import wait_for, write_toy_bundle
 
@@ -181,3 +184,43 @@ def test_workers_end_with_a_supervisor_that_is_killed(bundle):
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", service.port))
+
+
+@pytest.mark.parametrize(
+    ("environment", "address"),
+    [
+        ({}, "127.0.0.1:3000"),
+        ({"BENTOML_CONTAINERIZED": "true"}, "0.0.0.0:3000"),
+        ({"BENTOML_CONFIG": "{folder}/config.yaml"}, "192.0.2.7:3210"),
+    ],
+)
+def test_where_it_listens_unless_the_command_line_says_otherwise(tmp_path, environment, address):
+    (tmp_path / "config.yaml").write_text("services: {genre-classifier: {http: {host: 192.0.2.7, port: 3210}}}\n")
+    code = (
+        "from genreflow.serving.service import GenreClassifier as service\n"
+        "from genreflow.serving.bentoml_patches import configured_address\n"
+        "service.inject_config()\n"
+        "print(*configured_address(), sep=':')"
+    )
+    given = {name: value.format(folder=tmp_path) for name, value in environment.items()}
+    variables = {**os.environ, "BENTOML_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT / "src"), **given}
+    run = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [address]
+
+
+def test_a_service_that_other_machines_reach_says_so(tmp_path, bundle, monkeypatch, caplog):
+    monkeypatch.setenv(SUPERVISOR_VARIABLE, "")  # restored afterwards
+    handler = signal.getsignal(signal.SIGUSR1)
+    for host, token, logged in (
+        ("0.0.0.0", "", "without a token"),
+        ("::", "secret", "all addresses"),
+        ("127.0.0.1", "", ""),
+    ):
+        caplog.clear()
+        with caplog.at_level("INFO"), click.Context(click.Command("serve")) as context:
+            context.params = {"bento": ".", "host": host, "port": 0}
+            settings = Settings(bundle=str(bundle), token=token)
+            prepare_supervisor(settings, working_dir=str(tmp_path), address=("127.0.0.1", 3000))
+        assert logged in caplog.text
+        assert bool(caplog.text) == bool(logged)
+    signal.signal(signal.SIGUSR1, handler)

@@ -46,9 +46,9 @@ def restrictive_service(bento_home, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def single_request_service(bento_home):
-    """A service with a concurrency limit of one, whose timeout for stalled clients is longer than a test."""
-    settings = {"MAX_REQUESTS": "1", "PROCESSES": "1", "STALL_SECONDS": "120"}
+def single_upload_service(bento_home):
+    """A service that receives one upload at a time, whose timeout for stalled clients is longer than a test."""
+    settings = {"MAX_UPLOADS": "1", "PROCESSES": "1", "STALL_SECONDS": "120"}
     with served("genre-classifier:latest", environment=environment_of(bento_home, settings)) as service:
         yield service
 
@@ -122,9 +122,23 @@ def drop(page, path):
     expect(page, "#drop-overlay").to_be_hidden()
 
 
+MARKUP_LABELS = ("<b onclick=alert(1)>r&b", "drone | `x`", "<img src=x onerror=alert(1)>")
+
+
+def test_names_of_genres_are_shown_as_text(visit, tmp_path, audio_files):
+    bundle = write_toy_bundle(tmp_path / "bundle", labels=MARKUP_LABELS)
+    with served(environment={"GENREFLOW_BUNDLE": str(bundle.directory)}, watch=False) as service:
+        page = visit(service)
+        for label in MARKUP_LABELS:
+            sync_api.expect(page.locator("#genres li", has_text=label)).to_have_count(1)
+        choose(page, audio_files / "two.flac")
+        expect(page, "#predicted-genre .genre").to_have_text(MARKUP_LABELS[0])
+        assert page.locator("[onerror], [onclick], main b").count() == 0
+
+
 @contextmanager
 def occupied(service):
-    """Occupy the only request slot of a service by a client that does not send its body."""
+    """Occupy the only place of an upload by a client that does not send its body."""
     lines = [
         "POST /classify HTTP/1.1",
         "Host: x",
@@ -141,9 +155,9 @@ def occupied(service):
                 return not select.select([connection], [], [], 0.5)[0]  # a request of the page may have come first
 
             wait_for(is_occupied)
-            assert client.post("/model").status_code == 429
+            assert client.post("/classify", files={"audio": b"words"}).status_code == 429
             yield
-        wait_for(lambda: client.post("/model").status_code == 200)
+        wait_for(lambda: client.post("/classify", files={"audio": b"words"}).status_code == 415)
 
 
 def wait_for(condition):
@@ -326,14 +340,14 @@ def test_an_undecodable_file_beyond_the_limits(visit, restrictive_service, audio
     expect(page, "#track-view").to_be_hidden()
 
 
-def test_a_busy_service_is_retried_after_the_requested_delay(visit, single_request_service, audio_files):
-    page = visit(single_request_service, expected_messages=("429",))
+def test_a_busy_service_is_retried_after_the_requested_delay(visit, single_upload_service, audio_files):
+    page = visit(single_upload_service, expected_messages=("429",))
     expect(page, "#genres li").to_have_count(len(LABELS))
     statuses = []
     page.on("response", lambda response: statuses.append(response.status) if "/classify" in response.url else None)
     page.clock.install()
     page.clock.pause_at(page.evaluate("Date.now()") + 60_000)
-    with occupied(single_request_service):
+    with occupied(single_upload_service):
         choose(page, audio_files / "drone.aiff")  # not decoded by the browser, so that no timer precedes the upload
         expect(page, "#activity").to_contain_text("The service is busy")
         expect(page, "#status[aria-live=polite]").to_contain_text("The service is busy")
@@ -351,11 +365,11 @@ def test_a_busy_service_is_retried_after_the_requested_delay(visit, single_reque
 
 
 @pytest.mark.slow
-def test_retries_of_a_busy_service_end(visit, single_request_service, audio_files):
-    page = visit(single_request_service, expected_messages=("429",))
+def test_retries_of_a_busy_service_end(visit, single_upload_service, audio_files):
+    page = visit(single_upload_service, expected_messages=("429",))
     expect(page, "#genres li").to_have_count(len(LABELS))
     page.clock.install()
-    with occupied(single_request_service):
+    with occupied(single_upload_service):
         choose(page, audio_files / "drone.mp3", audio_files / "whistle.ogg")
         for name in ("drone.mp3", "whistle.ogg"):
             expect(page, "#activity").to_be_visible()
@@ -368,10 +382,10 @@ def test_retries_of_a_busy_service_end(visit, single_request_service, audio_file
     expect(page, "#progress-text").to_have_text("2 files: 1 classified, 1 failed")
 
 
-def test_pause_and_continue_while_the_service_is_busy(visit, single_request_service, audio_files):
-    page = visit(single_request_service, expected_messages=("429",))
+def test_pause_and_continue_while_the_service_is_busy(visit, single_upload_service, audio_files):
+    page = visit(single_upload_service, expected_messages=("429",))
     expect(page, "#genres li").to_have_count(len(LABELS))
-    with occupied(single_request_service):
+    with occupied(single_upload_service):
         choose(page, audio_files / "drone.mp3", audio_files / "whistle.ogg")
         expect(page, "#activity").to_be_visible()
         page.get_by_role("button", name="Pause").click()
