@@ -4,9 +4,9 @@ DIR has `tracks.csv` (track, genre, artist) and `audio/<genre>/<track>.flac`. Pr
 accuracy over artist-disjoint folds, with the 95 % interval of a bootstrap over artists. Classifiers are fitted on
 segments; a track's prediction is that of its mean score.
 
-With `--unfamiliar` it prints how well the distance to prototypes of the training tracks separates held-out tracks of
-known genres from each genre when it is left out of the training, from the demo music, and from sounds that are no music
-(areas under the ROC curve; the first number is the mean over the genres).
+With `--unfamiliar` it also prints how well the distance to prototypes of the training tracks separates held-out tracks
+of known genres from each genre when it is left out of the training, from the demo music, and from sounds that are no
+music (areas under the ROC curve; the first number is the mean over the genres).
 """
 
 # ruff: noqa: E402
@@ -23,7 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import librosa
 import numpy as np
+import scipy.ndimage
 import soxr
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
@@ -52,6 +54,8 @@ from genreflow.features.segments import segment_starts
 from genreflow.splits.assign import assign_folds
 
 FOLDS = 5
+# Level of the loudest bin, assumed of spectrograms that lost it: about the median over GTZAN's clips.
+LOUDEST_DB = 20.0
 HEADS: dict[str, Callable[[], ClassifierMixin]] = {
     "logistic regression": lambda: LogisticRegression(C=0.01, max_iter=1000),
     "SVM": lambda: SVC(C=10, probability=False, decision_function_shape="ovr"),
@@ -80,6 +84,32 @@ def read_tracks(folder: Path) -> list[Track]:
     return tracks
 
 
+def read_spectrograms(path: Path, part: str) -> list[Track]:
+    """Tracks of a part of published spectrograms, whose frames are interpolated: their level and detail are lost.
+
+    They have 12.9 frames a second of 128 bands up to 11,025 Hz, relative to the loudest bin.
+    """
+    with path.with_name("tracks.csv").open(encoding="utf-8") as file:
+        rows = {row["track"]: row for row in csv.DictReader(file)}
+    arrays = np.load(path)
+    full_scale = LogMel(PATCH_SPEC, make_filter_bank(PATCH_SPEC)).full_scale_db
+    centres = [librosa.mel_frequencies(n + 2, fmin=0, fmax=fmax)[1:-1] for n, fmax in ((128, 11025), (96, 8000))]
+    bands = np.interp(librosa.hz_to_mel(centres[1]), librosa.hz_to_mel(centres[0]), np.arange(128))
+    tracks = []
+    for name, spectrogram in zip(arrays["track"].tolist(), arrays["spectrogram"], strict=True):
+        row = rows[name]
+        if row["split"] != part:
+            continue
+        columns = np.interp(np.arange(10 * PATCH[0]) / 62.5, np.arange(387) / 12.9, np.arange(387))
+        levels = scipy.ndimage.map_coordinates(
+            spectrogram.T.astype(float), np.meshgrid(columns, bands, indexing="ij"), order=1
+        )
+        decibels = (levels / 255 - 1) * 80 + LOUDEST_DB
+        frames = np.clip(255 * (1 + (decibels - full_scale) / 80), 0, 255).round().astype(np.uint8)
+        tracks.append(Track(name, row["genre"], row["artist"] or name, frames))
+    return tracks
+
+
 def segments_of(frames: np.ndarray) -> np.ndarray:
     starts = segment_starts(len(frames) // PATCH[0] * PATCH[0], *[PATCH[0]] * 2)
     return np.stack([frames[start : start + PATCH[0]] for start in starts]) / np.float32(255)
@@ -90,12 +120,12 @@ def summary(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([levels.mean(0), levels.std(0), np.abs(np.diff(levels, axis=0)).mean(0)])[None]
 
 
-def inputs(tracks: list[Track]) -> dict[str, list[np.ndarray]]:
+def inputs(tracks: list[Track], names: list[str]) -> dict[str, list[np.ndarray]]:
     """For each input of a classifier the rows of each track [shape=(n_segments, size)]."""
     found: dict[str, list[np.ndarray]] = {"summary statistics": [summary(track.frames) for track in tracks]}
     by_track = [segments_of(track.frames) for track in tracks]
     with tempfile.TemporaryDirectory() as temporary:
-        for name in CHECKPOINTS:
+        for name in names:
             path = write(Path(temporary) / f"{name}.onnx", name)
             name = name.removesuffix("_musicnn")
             for values in ("penultimate", "both"):
@@ -103,7 +133,7 @@ def inputs(tracks: list[Track]) -> dict[str, list[np.ndarray]]:
                 found[f"{name} {values}"] = [embedder.embed(rows) for rows in by_track]
             for index, values in enumerate(("max", "mean")):
                 found[f"{name} {values}"] = [np.split(rows, 2, axis=1)[index] for rows in found[f"{name} both"]]
-    for values in ("penultimate", "max", "mean", "both"):
+    for values in ("penultimate", "max", "mean", "both") if len(names) == 2 else ():
         pairs = zip(found[f"MSD {values}"], found[f"MTT {values}"], strict=True)
         found[f"MSD + MTT {values}"] = [np.concatenate(pair, axis=1) for pair in pairs]
     return found
@@ -153,10 +183,10 @@ def table(tracks: list[Track], found: dict[str, list[np.ndarray]], seeds: int) -
     groups = [track.group if track.genre in several else track.name for track in tracks]
     protocols = {
         f"{len(several)} genres, artist-disjoint, {len(kept)} tracks": kept,
-        f"{len(artists)} genres, {len(tracks)} tracks, {len(artists) - len(several)} genres of one artist each": (
-            np.arange(len(tracks))
-        ),
     }
+    if len(kept) < len(tracks):
+        of_one = f"{len(artists) - len(several)} genres of one artist each"
+        protocols[f"{len(artists)} genres, {len(tracks)} tracks, {of_one}"] = np.arange(len(tracks))
     for title, chosen in protocols.items():
         print(f"\n{title}; {seeds} divisions into {FOLDS} folds")
         commonest = max(np.mean(genres[chosen] == genre) for genre in several)
@@ -169,7 +199,7 @@ def table(tracks: list[Track], found: dict[str, list[np.ndarray]], seeds: int) -
                 print(f"{name:<26}{head:<22}{row}", flush=True)
 
 
-def strange_sounds() -> dict[str, list[np.ndarray]]:
+def strange_sounds() -> list[Track]:
     """Frames of the demo music, and of noise, hum, clicks and sweeps."""
     rate, seconds = PATCH_SPEC.sample_rate, 10
     logmel = LogMel(PATCH_SPEC, make_filter_bank(PATCH_SPEC))
@@ -191,17 +221,16 @@ def strange_sounds() -> dict[str, list[np.ndarray]]:
             level * np.sin(2 * np.pi * np.cumsum(np.geomspace(50, 7000, t.size)) / rate),
         ]
     sounds = {"demo music": demo, "no music": other}
-    return {name: [logmel.clip(y.astype(np.float32)) for y in clips] for name, clips in sounds.items()}
+    return [Track("", name, "", logmel.clip(y.astype(np.float32))) for name, clips in sounds.items() for y in clips]
 
 
-def unfamiliar(tracks: list[Track], seeds: int) -> None:
+def unfamiliar(tracks: list[Track], strange: list[Track], found: dict[str, list[np.ndarray]], seeds: int) -> None:
+    print("\nunfamiliar music: mean over the genres left out, and of each")
     genres = np.array([track.genre for track in tracks])
     single = {genre for genre in genres if len({track.group for track in tracks if track.genre == genre}) == 1}
     groups = np.array([track.name if track.genre in single else track.group for track in tracks])
-    strange = strange_sounds()
-    everything = tracks + [Track("", name, "", frames) for name, clips in strange.items() for frames in clips]
-    kinds = np.array([track.genre for track in everything])
-    for name, rows in inputs(everything).items():
+    kinds = np.array([track.genre for track in tracks + strange])
+    for name, rows in found.items():
         x = np.stack([own.mean(axis=0) for own in rows])
         areas = {left_out: left_out_area(x, kinds, genres, groups, left_out, seeds) for left_out in sorted(set(kinds))}
         mean = np.mean([areas[genre] for genre in set(genres)])
@@ -226,14 +255,20 @@ def left_out_area(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--spectrograms", metavar="PART", help="read a part of DIR/logmel.npz instead of the audio")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--weights", nargs="+", choices=CHECKPOINTS, default=list(CHECKPOINTS))
     parser.add_argument("--unfamiliar", action="store_true")
     arguments = parser.parse_args()
-    tracks = read_tracks(arguments.data)
-    if arguments.unfamiliar:
-        unfamiliar(tracks, arguments.seeds)
-        return
-    table(tracks, inputs(tracks), arguments.seeds)
+    if arguments.spectrograms:
+        tracks = read_spectrograms(arguments.data / "logmel.npz", arguments.spectrograms)
+    else:
+        tracks = read_tracks(arguments.data)
+    strange = strange_sounds() if arguments.unfamiliar else []
+    found = inputs(tracks + strange, arguments.weights)
+    table(tracks, found, arguments.seeds)
+    if strange:
+        unfamiliar(tracks, strange, found, arguments.seeds)
 
 
 if __name__ == "__main__":
