@@ -20,6 +20,7 @@ from genreflow.tuning.trial_states import POSITION, finished_trials, retry_of
 from postgresql_server import create_database, postgresql
 from study_worker import ARCHITECTURES, EPOCHS, MACHINE, NAME, SPACE
 from study_worker import GRACE_PERIOD_S as SHORT_GRACE_PERIOD_S
+from study_worker import HEARTBEAT_INTERVAL_S as SHORT_HEARTBEAT_INTERVAL_S
 
 WORKER = Path(__file__).with_name("study_worker.py")
 
@@ -124,18 +125,16 @@ def test_a_trial_of_another_machine_is_repeated_after_its_last_heartbeat(storage
     storage = storages("elsewhere")
     interrupted = kill_in_trial(start(storage, trials=4, seconds=0.2, machine="one"))
     killed = time.time()
-    lines = join([start(storage, trials=4, seconds=0.01, machine="two")])
-    assert sum(line.startswith(f"waiting for trials that other workers run: {interrupted};") for line in lines) == 1
+    join([start(storage, trials=4, seconds=0.01, machine="two")])
     study = load(storage)
     assert count_trials(study)["finished"] == 4
     assert count_trials(study)["interrupted"] == 1
     assert repeated(study) == [interrupted]
-    *others, again = [trial for trial in study.get_trials() if trial.state.name == "COMPLETE"]
-    assert retry_of(again) == interrupted
-    assert all(trial.datetime_start < again.datetime_start for trial in others)
+    again = next(trial for trial in study.get_trials() if retry_of(trial) == interrupted)
     slack = 20.0  # to start a process on a busy machine
     allowed = SHORT_GRACE_PERIOD_S + POLL_INTERVAL_S + slack
-    assert again.datetime_start.timestamp() - killed < allowed
+    heartbeat = SHORT_HEARTBEAT_INTERVAL_S + 1  # they are stored in whole seconds
+    assert SHORT_GRACE_PERIOD_S - heartbeat < again.datetime_start.timestamp() - killed < allowed
 
 
 def test_a_killed_worker_is_detected_within_a_minute():
