@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from genreflow.datasets import cache, importing
 from genreflow.datasets import folder as folders
 from genreflow.datasets.importing import atomic_import
 from genreflow.datasets.params import DataParams
@@ -109,6 +110,60 @@ def test_only_changed_files_are_decoded_again(music, run, tmp_path, monkeypatch)
     assert second.by_id["blues/B.B./two"].duration == pytest.approx(2)
     assert second.by_id["blues/B.B./one song"] == first.by_id["blues/B.B./one song"]
     assert contents(raw_dir(tmp_path)) == contents(music)
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[str]:
+    """Names of the files that are decoded."""
+    names, inspect = [], folders.inspect
+    monkeypatch.setattr(folders, "inspect", lambda file: names.append(Path(file).name) or inspect(file))
+    return names
+
+
+def test_files_of_a_collection_that_returns_are_not_decoded_again(music, run, tmp_path, decoded):
+    first, other = run(music), tmp_path / "other"
+    shutil.copytree(music, other)
+    write_noise(other / "rock/Queen/two.wav", seed=60)
+    run(other)
+    decoded.clear()
+    assert run(music) == first
+    assert contents(raw_dir(tmp_path)) == contents(music)
+    assert decoded == []
+    run(other)
+    assert contents(raw_dir(tmp_path)) == contents(other)
+    assert decoded == []
+    write_noise(music / "rock/Queen/two.wav", seed=61)
+    assert run(music).by_id["rock/Queen/two"].hash != first.by_id["rock/Queen/two"].hash
+    assert decoded == ["two.wav"]
+
+
+def test_a_file_that_changes_while_it_is_copied_is_decoded(music, run, tmp_path, decoded, monkeypatch):
+    first, other = run(music), tmp_path / "other"
+    shutil.copytree(music, other)
+    write_noise(other / "rock/Queen/two.wav", seed=60)
+    run(other)
+    decoded.clear()
+    clone = importing._clone
+
+    def change(original, copy):
+        if original.name == "two.wav" and original.parent.name == "Queen":
+            write_noise(original, seed=62)
+        return clone(original, copy)
+
+    monkeypatch.setattr(importing, "_clone", change)
+    assert run(music).by_id["rock/Queen/two"].hash != first.by_id["rock/Queen/two"].hash
+    assert decoded == ["two.wav"]
+
+
+def test_the_number_of_files_whose_facts_are_kept_is_limited(music, run, tmp_path, decoded, monkeypatch):
+    monkeypatch.setattr(cache, "_MAX_FILES", 1)
+    run(music)
+    other = tmp_path / "other"
+    shutil.copytree(music, other)
+    run(other)
+    decoded.clear()
+    run(music)
+    assert len(decoded) == len(list(music.rglob("*.wav")))
 
 
 def test_copies_of_another_ingest_are_not_reused(music, run, tmp_path):

@@ -61,7 +61,8 @@ def list_tracks(path: Path, options: IngestOptions) -> tuple[list[Track], list[s
 def import_tracks(tracks: Iterable[Track], path: Path, destination: Path, options: IngestOptions) -> list[Track]:
     """Copy the files of tracks from `path` to `destination` and measure them.
 
-    A file that has not changed since the previous ingest is neither copied nor decoded again. What does not decode,
+    A file that has not changed since a former ingest is not decoded again, and if it was the previous one not copied
+    either. What does not decode,
     and links that leave `path`, are not kept.
 
     Returns
@@ -105,9 +106,9 @@ def _import_track(track: Track, path: Path, destination: Path, options: IngestOp
     if refused := _refuse(track, path):
         return refused
     try:
-        cached = options.cache.lookup(track.path, original)
-        previous, facts = cached or (None, {})
-        if import_file(original, copy, previous=previous):
+        previous, facts = options.cache.lookup(track.path, original) or (None, None)
+        reused = import_file(original, copy, previous=previous)
+        if facts is not None and (reused or options.cache.is_unchanged(track.path)):
             return _with_tag_artist(replace(track, **facts), copy)
     except OSError as error:
         return _unreadable(track, error)
