@@ -109,7 +109,7 @@ def describe(error: Exception) -> str | None:
         named = f"{one_line(os.fsdecode(name))}: " if isinstance(name, str | bytes) else ""
         if is_resource_error(error):
             return f"{named or 'The results '}must be written completely; got {error.strerror}"
-        return f"{named}must be accessible; got {error.strerror or reason}"
+        return f"{named or 'What is read or written '}must be accessible; got {error.strerror or reason}"
     for kinds, sentence in _CAUSES.items():
         if isinstance(error, kinds):
             return f"{sentence}; got {reason}"
