@@ -163,6 +163,7 @@ def test_a_database_that_is_renamed_is_replaced_by_a_new_one(sound, tmp_path):
     """The journal of the former one must not be applied to it."""
     shutil.copyfile(sound / "mlflow.db", tmp_path / "mlflow.db.broken")
     with closing(sqlite3.connect(tmp_path / "mlflow.db.broken", isolation_level=None)) as writer:
+        writer.execute("create table other as select randomblob(100000)")  # unlike a new one
         writer.execute("pragma cache_size = 1")
         writer.execute("begin exclusive")
         writer.execute("create table filler as select randomblob(100000)")
