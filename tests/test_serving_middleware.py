@@ -109,8 +109,14 @@ def test_a_token_that_is_no_header_value_is_refused_without_repeating_it(token, 
     assert token not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["MAX_MINUTES", "MAX_REQUESTS", "MAX_WORK_SECONDS", "MAX_FILES", "PROCESSES"])
-@pytest.mark.parametrize("value", ["0", "-1", "many", "nan", "inf"])
+SETTINGS = (
+    *("MAX_MEGABYTES", "MAX_MINUTES", "MAX_REQUESTS", "MAX_UPLOADS", "MAX_WORK_SECONDS", "MAX_FILES", "PROCESSES"),
+    "STALL_SECONDS",
+)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("value", ["0", "-1", "many", "nan", "inf", "1e308"])
 def test_a_setting_out_of_range_is_refused(name, value, monkeypatch):
     monkeypatch.setenv(f"GENREFLOW_{name}", value)
     with pytest.raises(ParameterError, match=f"GENREFLOW_{name} must be .*got '{value}'"):

@@ -10,7 +10,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from genreflow.bundle import Bundle, BundleError, stamp
+from genreflow.bundle import MODEL_NAME, Bundle, BundleError, stamp
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.files import temporary_path
 from genreflow.registry.flavour import find_bundle, keep_model, log_bundle
@@ -22,7 +22,7 @@ from genreflow.tracking.store import ensure_experiment, local_path, open_client,
 
 logger = logging.getLogger(__name__)
 
-NAME = "genre-classifier"
+NAME = MODEL_NAME
 CANDIDATE, CHAMPION = "candidate", "champion"
 
 

@@ -22,16 +22,16 @@ class Settings(FrozenModel):
 
     bundle: str = Field("models/champion", description="directory of the bundle")
     token: str = Field("", repr=False, description="bearer token that classification requires; empty: none")
-    processes: int = Field(2, ge=1, description="worker processes, each with one thread that classifies")
-    max_megabytes: float = Field(200.0, gt=0, description="largest request body [MB]")
-    max_minutes: float = Field(15.0, gt=0, description="longest audio [min]")
+    processes: int = Field(2, ge=1, le=1000, description="worker processes, each with one thread that classifies")
+    max_megabytes: float = Field(200.0, gt=0, le=1e6, description="largest request body [MB]")
+    max_minutes: float = Field(15.0, gt=0, le=1e6, description="longest audio [min]")
     max_work_seconds: float = Field(
-        15.0, gt=0, description="processor time after which no further file of a batch is classified [s]"
+        15.0, gt=0, le=1e6, description="processor time after which no further file of a batch is classified [s]"
     )
     max_files: int = Field(64, ge=1, description="files in one batch")
     max_requests: int = Field(32, ge=1, description="concurrent requests, divided among the worker processes")
     max_uploads: int = Field(256, ge=1, description="bodies that arrive at the same time, divided likewise")
-    stall_seconds: float = Field(15.0, gt=0, description="longest pause of a client while it sends or reads [s]")
+    stall_seconds: float = Field(15.0, gt=0, le=1e6, description="longest pause of a client that sends or reads [s]")
 
     allowed_hosts: str = Field(
         "", description="host names of the service, separated by commas; *.example.com: all below it; *: any"
