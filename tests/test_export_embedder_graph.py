@@ -4,13 +4,19 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import soundfile as sf
 from onnx import TensorProto, helper, numpy_helper
 
+from genreflow.bundle import write_bundle
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.embedding.conversion import PATCH_SPEC, to_patches
 from genreflow.embedding.embedder import Embedder
 from genreflow.errors import GenreflowError, ParameterError
+from genreflow.evaluation.calibration import softmax
 from genreflow.export.embedder_graph import import_embedder, merge_head, save_embedder
+from genreflow.features.logmel import LogMel
+from genreflow.features.segments import segment_starts
+from genreflow.inference.predictor import Predictor
 
 SIZE, CLASSES = 5, 3
 RNG = np.random.default_rng(0)
@@ -162,6 +168,37 @@ def test_a_classifier_takes_the_chosen_values(tmp_path, bank, segments):
     (logits,) = session.run(None, {"segments": segments})
     values = expected(segments, bank)[:, 3:5]
     np.testing.assert_allclose(logits, values @ np.resize(HEAD, (2, CLASSES)), rtol=1e-4, atol=1e-4)
+
+
+def test_a_bundle_with_an_embedder_classifies_audio(tmp_path, bank):
+    embedder, model = tmp_path / "embedder.onnx", tmp_path / "model.onnx"
+    import_embedder(network(tmp_path / "net.onnx"), embedder, licence="", spec=PATCH_SPEC, bank=bank)
+    merge_head(embedder, "penultimate", write_head(tmp_path / "head.onnx"), model)
+    write_bundle(
+        tmp_path / "bundle",
+        onnx=model,
+        labels=("a", "b", "c"),
+        spec=PATCH_SPEC,
+        bank=bank,
+        segment_frames=187,
+        segment_hop=188,
+        temperature=20.0,
+        abstain_below=0.0,
+        architecture="embedder",
+        lineage={},
+    )
+    t = np.arange(7 * 16000) / 16000
+    y = (0.3 * np.sin(2 * np.pi * 440 * t) * np.exp(-(t % 0.5) * 6)).astype("float32")
+    sf.write(tmp_path / "notes.wav", y, 16000, subtype="FLOAT")
+    prediction = Predictor(tmp_path / "bundle").classify(tmp_path / "notes.wav")
+
+    frames = LogMel(PATCH_SPEC, bank).clip(y)
+    starts = segment_starts(len(frames), 187, 188)
+    segments = np.stack([frames[start : start + 187] for start in starts]) / np.float32(255)
+    by_segment = softmax(Embedder(embedder).embed(segments) @ HEAD, 20.0)
+    assert len(prediction.segments) == len(segments) == 3
+    found = [prediction.probabilities[label] for label in ("a", "b", "c")]
+    np.testing.assert_allclose(found, by_segment.mean(axis=0), atol=1e-5)
 
 
 def test_classifiers_that_do_not_match_are_refused(tmp_path, bank):
