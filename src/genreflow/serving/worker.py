@@ -90,23 +90,24 @@ async def run_lifespan(app: ASGIApp, scope: Scope, receive: Receive, send: Send)
     before a client comes. An exception in its start ends the worker; uvicorn would take it for an application without
     lifespan, and serve.
     """
-    started = False
+    begun = False
 
-    async def send_after_first_request(message: Message) -> None:
-        nonlocal started
+    async def forward(message: Message) -> None:
+        nonlocal begun
         if message["type"] == "lifespan.startup.complete":
             await request(app, "POST", "/model")
             mark_serving()
-        started = True
+        elif message["type"] == "lifespan.startup.failed":
+            atexit.register(end_service)
+        begun = True
         await send(message)
 
     watch = asyncio.create_task(_end_with_supervisor())
     try:
-        with ending_service_on_error():
-            await app(scope, receive, send_after_first_request)
+        await app(scope, receive, forward)
     except Exception:
-        if not started:
-            await send({"type": "lifespan.startup.failed", "message": traceback.format_exc()})
+        if not begun:
+            await forward({"type": "lifespan.startup.failed", "message": traceback.format_exc()})
         raise
     finally:
         watch.cancel()
