@@ -41,6 +41,11 @@ class LogMel:
     bank : FilterBank
         The arrays of `spec`, from `genreflow.datasets.filterbank.make_filter_bank` or from a bundle.
 
+    Attributes
+    ----------
+    full_scale_db : float [dB]
+        Level of a full-scale sine in the band that passes most of it.
+
     Raises
     ------
     ParameterError
