@@ -119,6 +119,19 @@ def test_damaged_features_are_made_anew_in_the_project_and_in_dvcs_cache(project
     assert "Data and pipelines are up to date." in project.repro("featurize")
 
 
+@pytest.mark.parametrize("name", ["data/manifest.json", "data/audit.json", "data/split.json", "reports/split.json"])
+def test_damaged_outs_are_made_anew_in_the_project_and_in_dvcs_cache(project, name):
+    project.repro("split")
+    path = project.folder / name
+    content = path.read_bytes()
+    path.chmod(0o644)
+    overwrite(path)
+    if os.geteuid() == 0:  # who can write to what DVC protects
+        path.chmod(0o444)
+    project.repro("split")
+    assert path.read_bytes() == content
+
+
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_damaged_result_is_restored_after_it_was_refused(project, read_only):
     project.repro("split")

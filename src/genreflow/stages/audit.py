@@ -8,6 +8,7 @@ from genreflow.features.store import FeatureStore
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
 from genreflow.stages import AUDIT, FEATURES, FINGERPRINTS, MANIFEST
+from genreflow.stages.dvc_cache import remade
 
 logger = logging.getLogger(__name__)
 
@@ -17,5 +18,6 @@ def main() -> None:
     report = audit_manifest(
         Manifest.load(MANIFEST), FeatureStore.open(FEATURES), params, fingerprints=FINGERPRINTS, progress=True
     )
-    report.save(AUDIT)
+    with remade(AUDIT):
+        report.save(AUDIT)
     logger.info(format_audit(report, more=f"all are in {AUDIT}"))

@@ -3,7 +3,8 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from genreflow.files import distrust
@@ -23,3 +24,13 @@ def distrust_cached(files: Iterable[Path]) -> None:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "md5").hexdigest()
         distrust(cache / "files" / "md5" / digest[:2] / digest[2:])
+
+
+@contextmanager
+def remade(*files: Path) -> Iterator[None]:
+    """Call `distrust_cached` for those files that the block changes: their former content may have been damaged."""
+    former = {file: file.read_bytes() for file in files if file.is_file()}
+    yield
+    changed = [file for file, content in former.items() if file.read_bytes() != content]
+    if changed:
+        distrust_cached(changed)

@@ -7,12 +7,11 @@ from genreflow.datasets.featurize import update_features
 from genreflow.datasets.filterbank import load_or_make_filter_bank
 from genreflow.errors import GenreflowError, counted
 from genreflow.features.kept import KeptStates
-from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.files import one_line
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
 from genreflow.stages import FEATURES, FILTERS, KEPT_FEATURES, MANIFEST, RAW
-from genreflow.stages.dvc_cache import distrust_cached
+from genreflow.stages.dvc_cache import distrust_cached, remade
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +33,10 @@ def main() -> None:
         scheduler=scheduler,
         kept=KeptStates(KEPT_FEATURES, 1e9 * params.compute.kept_features_gb),
     )
-    bank_changed = save_filter_bank(bank, spec)
+    with remade(FEATURES / FILTERS):
+        bank.save(FEATURES / FILTERS, spec=spec)
     if report.damaged:
         logger.warning(f"{counted(len(report.damaged), 'damaged file')} made anew: {', '.join(report.damaged)}")
-    if report.damaged or bank_changed:
         distrust_cached(FEATURES.iterdir())
     for message in report.failed.values():
         logger.warning(f"left out: {one_line(message)}")
@@ -47,11 +46,3 @@ def main() -> None:
         f"{counted(report.computed, 'track')} computed, {report.reused} reused, {report.dropped} removed; "
         f"{report.kept} of other collections kept in {KEPT_FEATURES}"
     )
-
-
-def save_filter_bank(bank: FilterBank, spec: FeatureSpec) -> bool:
-    """Write the filter bank; return whether there was another one, of other features or damaged."""
-    path = FEATURES / FILTERS
-    former = path.read_bytes() if path.is_file() else None
-    bank.save(path, spec=spec)
-    return former not in (None, path.read_bytes())

@@ -6,13 +6,15 @@ from genreflow.datasets.sources import ingest
 from genreflow.files import one_line
 from genreflow.params import load_params
 from genreflow.stages import MANIFEST, RAW
+from genreflow.stages.dvc_cache import remade
 
 logger = logging.getLogger(__name__)
 
 
 def main() -> None:
     data = load_params().data
-    manifest = ingest(data, RAW, MANIFEST)
+    with remade(MANIFEST):
+        manifest = ingest(data, RAW, MANIFEST)
     logger.info(f"{len(manifest.tracks)} tracks of {len(manifest.genres)} genres from {data.source}: {data.path}")
     for note in manifest.notes:
         logger.info(f"note: {one_line(note)}")

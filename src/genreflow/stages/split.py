@@ -14,6 +14,7 @@ from genreflow.splits.make import make_split
 from genreflow.splits.report import count_tracks, largest_tracks, leakage_table
 from genreflow.splits.split import Split
 from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_REPORT
+from genreflow.stages.dvc_cache import remade
 from genreflow.stages.inputs import Data
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ def main() -> None:
     manifest = Manifest.load(MANIFEST)
     split = make_split(manifest, Audit.load(AUDIT, manifest), params.split)
     report = make_report(Data(manifest, split, FeatureStore.open(FEATURES)), params.segments)
-    split.save(SPLIT)
-    write_json(SPLIT_REPORT, report)
+    with remade(SPLIT, SPLIT_REPORT):
+        split.save(SPLIT)
+        write_json(SPLIT_REPORT, report)
     log_split(split)
     log_largest_track(report["largest_training_tracks"], params.segments.track_cap)
 
