@@ -500,6 +500,21 @@ def test_trials_of_other_workers_count_as_started(storage):
     assert (progress.finished, progress.trials_left, progress.may_start) == (0, 0, False)
 
 
+def test_a_trial_that_ends_while_the_progress_is_read_counts(storage, monkeypatch):
+    """Or a worker would start one trial too many; trials end without the lock."""
+    study = open_study(TUNE, SPACE, open_storage(storage), name="a-study")
+    study.ask()
+    get_trials = study.get_trials
+
+    def and_then_it_ends(*args, **kwargs):
+        found = get_trials(*args, **kwargs)
+        study.tell(0, 0.5, skip_if_finished=True)
+        return found
+
+    monkeypatch.setattr(study, "get_trials", and_then_it_ends)
+    assert study_progress(study, TUNE).trials_left == TUNE.trials - 1
+
+
 def test_a_study_without_an_end_is_refused():
     with pytest.raises(ValueError, match=r"tune\.trials"):
         tune(trials=None)

@@ -21,8 +21,9 @@ from genreflow.tuning.search_space import SearchSpace
 from genreflow.tuning.storage import exclusive, heartbeats
 from genreflow.tuning.trial_states import (
     INTERRUPTED,
+    attempts_by_position,
     fail_orphaned_trials,
-    finished_trials,
+    is_finished,
     time_spent,
     trial_states,
     worker_has_ended,
@@ -183,8 +184,10 @@ def run_study(
 
 def study_progress(study: optuna.Study, tune: TuneParams) -> Progress:
     """Return how far a study is; call it under `genreflow.tuning.storage.exclusive`."""
-    finished = len(finished_trials(study))
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    # Read once: a trial that ends meanwhile, which takes no lock, must not be missed.
+    positions = attempts_by_position(study).values()
+    finished = sum(map(is_finished, positions))
+    running = [trial for attempts in positions for trial in attempts if trial.state == TrialState.RUNNING]
     return Progress(
         finished=finished,
         running=[trial.number for trial in running],
@@ -207,11 +210,11 @@ def _run_next_trial(
     parallel: bool,
 ) -> None:
     """Run a trial; the lock is released as soon as Optuna has stored that it is running."""
-    deadline = None if progress.seconds_left is None else time.monotonic() + progress.seconds_left
     trial_id = queue_next_trial(study, storage, tune, space, parallel=parallel)
     run: TrialRun | None = None
     try:
         trial = study.ask()
+        deadline = None if progress.seconds_left is None else time.monotonic() + progress.seconds_left
         lock.close()
         with heartbeats(storage, trial_id):
             run = TrialRun(study, trial, tune=tune, space=space, tracker=tracker, deadline=deadline)

@@ -65,6 +65,11 @@ def is_to_be_repeated(attempts: Sequence[FrozenTrial]) -> bool:
     return _is_interrupted(attempts[-1]) and deaths <= MAX_RETRIES
 
 
+def is_finished(attempts: Sequence[FrozenTrial]) -> bool:
+    """Return whether the last attempt at a position has ended, and needs no other one."""
+    return attempts[-1].state.is_finished() and not is_to_be_repeated(attempts)
+
+
 def retry_of(trial: FrozenTrial | optuna.Trial) -> int | None:
     """Return the number of the interrupted trial that this one repeats."""
     return trial.user_attrs.get(RETRY_OF)
@@ -72,8 +77,7 @@ def retry_of(trial: FrozenTrial | optuna.Trial) -> int | None:
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that have ended; an interrupted one that is repeated does not count."""
-    lasts = [attempts[-1] for attempts in attempts_by_position(study).values() if not is_to_be_repeated(attempts)]
-    return [trial for trial in lasts if trial.state.is_finished()]
+    return [attempts[-1] for attempts in attempts_by_position(study).values() if is_finished(attempts)]
 
 
 def completed_trials(study: optuna.Study) -> list[FrozenTrial]:
