@@ -99,7 +99,7 @@ def test_a_study_killed_again_and_again_runs_the_trials_of_one_that_was_not(proj
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert tune("killed").wait(300) == 0, (tmp_path / "log").read_text()
-    assert count_trials(study("killed"))["interrupted"] >= 2  # one may have been killed between two trials
+    assert count_trials(study("killed"))["interrupted"] >= 1  # others may have been killed between two trials
     assert len(trials("whole")) == 6
     assert trials("killed") == trials("whole")
 
