@@ -89,7 +89,7 @@ def project(tmp_path, monkeypatch):
         for number in range(2)
     ]
     manifest = Manifest.from_tracks("folder", tracks)
-    audit = Audit((), {}, {})
+    audit = Audit((), {}, {genre: {"tracks": n, "usable": n} for genre, n in manifest.tracks_per_genre.items()})
     manifest.save(MANIFEST)
     audit.save(AUDIT)
     make_split(manifest, audit, SplitParams()).save(SPLIT)
