@@ -95,6 +95,19 @@ def test_another_fit_with_the_same_weights_is_the_same_version(registry, tmp_pat
     assert registry.register(other.directory, metrics={}) != version, "it was trained on other tracks"
 
 
+def test_the_same_weights_stay_rolled_back(registry, bundles, tmp_path):
+    temperature, path = next(TEMPERATURES), tmp_path / "champion.json"
+    for name in ("first", "second"):
+        lineage = {"weights_hash": "ab", "mlflow_run": name}
+        write_toy_bundle(tmp_path / name, temperature=temperature, lineage=lineage)
+    registry.promote(registry.register(bundles[0], metrics={}), path)
+    version = registry.register(tmp_path / "first", metrics={})
+    registry.promote(version, path)
+    registry.rollback(path)
+    assert registry.register(tmp_path / "second", metrics={}) == version
+    assert registry.was_rolled_back(version)
+
+
 def artifact(registry, version):
     """The directory of the bundle of a version in the store."""
     source = registry.client.get_model_version_download_uri(NAME, version).removeprefix("file://")
