@@ -1,6 +1,5 @@
 """Every seed that params.yaml accepts is one that the library it goes to accepts."""
 
-import optuna
 import pytest
 import yaml
 
@@ -14,7 +13,6 @@ from genreflow.splits.segment_parts import SegmentParts
 from genreflow.training.fit import fit
 from genreflow.training.options import FitOptions
 from genreflow.tuning.params import TuneParams
-from genreflow.tuning.study import _sampler
 from training_toy import OPTIONS, make_model, make_segments
 
 MODELS = {"split": SplitParams, "tune": TuneParams, "train": FitOptions}
@@ -56,12 +54,3 @@ def test_fits(seed):
     data = make_segments(12, 1)
     for name in ("efficient", "parallel_cnn"):
         assert fit(make_model(name, seed=seed), data, data, options).epochs == 1
-
-
-@pytest.mark.parametrize("seed", ends("tune"))
-def test_samplers(seed):
-    study = optuna.create_study()
-    for _ in range(3):  # the seed of a trial is derived from its number
-        study.sampler = _sampler(study, TuneParams(architectures=("efficient",), seed=seed), parallel=False)
-        study.optimize(lambda trial: trial.suggest_float("x", 0, 1) + trial.suggest_int("n", 1, 9), n_trials=1)
-    assert len(study.trials) == 3

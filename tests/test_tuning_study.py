@@ -580,3 +580,13 @@ def test_the_range_of_the_learning_rate_can_be_set(storage):
     run(hill, storage, recorder, space=replace(SPACE, learning_rate=(1e-5, 2e-5), dimensions=DIMENSIONS))
     assert all(1e-5 <= params["learning_rate"] <= 2e-5 for params in recorder.started.values())
     assert optuna.study.get_all_study_names(storage) == ["a-study"]
+
+
+SEEDS = TuneParams.model_json_schema()["properties"]["seed"]
+
+
+@pytest.mark.parametrize("seed", [SEEDS["minimum"], SEEDS["maximum"]])
+def test_the_sampler_takes_every_seed_that_params_yaml_takes(storage, seed):
+    """The seed of a trial is derived from its position."""
+    study = run(hill, storage, params=tune(seed=seed, trials=5))
+    assert count_trials(study)["finished"] + count_trials(study)["pruned"] == 5
