@@ -1,8 +1,8 @@
 """A study in a real project: killed and resumed, stopped by a signal, and as an experiment of DVC."""
 
 import os
-import shutil
 import signal
+import subprocess
 import sys
 import time
 
@@ -65,7 +65,9 @@ def test_dvc_repro_resumes_a_killed_study(project):
 def test_a_copy_of_optuna_db_alone_holds_the_study_of_a_worker(project, tmp_path):
     project.set(train={"gain": 0.09})
     project.run("genreflow", "tune", "--worker")
-    shutil.copy(project.folder / "optuna.db", tmp_path)
+    # By another process: closing a file releases this process's locks on it, and SQLite would take its own connections,
+    # which later tests read with, for closed ones.
+    subprocess.run(["cp", str(project.folder / "optuna.db"), str(tmp_path)], check=True)
     copy = open_storage(sqlite_url(tmp_path / "optuna.db"))
     study = study_of(project)
     copied = optuna.load_study(study_name=study.study_name, storage=copy)
@@ -73,8 +75,9 @@ def test_a_copy_of_optuna_db_alone_holds_the_study_of_a_worker(project, tmp_path
     assert count_trials(copied)["finished"] == STUDY["trials"]
 
 
-def test_a_study_killed_again_and_again_runs_the_trials_of_one_that_was_not(project, tmp_path):
-    """The same study twice, each in stores of its own."""
+def test_a_study_killed_again_and_again_runs_the_trials_of_one_that_was_not(tmp_path):
+    """The same study twice, each in stores of its own, in a project of its own: DVC knows nothing of these runs."""
+    project = study_project(tmp_path / "project")
     project.set(tune=STUDY | {"trials": 6, "epochs": 3, "startup_trials": 2, "warmup_epochs": 1}, train={"gain": 0.08})
 
     def tune(name: str):
