@@ -146,6 +146,17 @@ def cluster_sums(values: np.ndarray, clusters: np.ndarray | None) -> tuple[np.nd
     return np.bincount(index, weights=values), np.bincount(index).astype(np.float64)
 
 
+def iter_weights(n: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield how often each of `n` is drawn, in blocks of bootstrap samples of bounded size.
+
+    np.ndarray [shape=(rows, n), dtype=float64]; `n_resamples` rows in all.
+    """
+    rng = np.random.default_rng(seed)
+    rows = max(1, _BLOCK // n)
+    for start in range(0, n_resamples, rows):
+        yield rng.multinomial(n, np.full(n, 1 / n), size=min(rows, n_resamples - start)).astype(np.float64)
+
+
 def iter_resamples(n: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Yield blocks of bootstrap samples, np.ndarray [shape=(rows, n), dtype=int]; `n_resamples` rows in all."""
     rng = np.random.default_rng(seed)

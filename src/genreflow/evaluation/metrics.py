@@ -8,7 +8,7 @@ import numpy as np
 from genreflow.errors import ParameterError
 from genreflow.evaluation.calibration import expected_calibration_error
 from genreflow.evaluation.checks import check_labels, check_probabilities
-from genreflow.evaluation.intervals import accuracy_interval, wilson
+from genreflow.evaluation.intervals import accuracy_interval, iter_weights, wilson
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
@@ -90,13 +90,10 @@ def per_class_intervals(
     np.add.at(true_positives, (index[hit], labels[hit]), 1)
     np.add.at(of_predicted, (index, predicted), 1)
     np.add.at(of_label, (index, labels), 1)
-    drawn = np.ones((1, 1))
-    if clusters is not None:
-        rng = np.random.default_rng(seed)
-        drawn = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n_resamples).astype(np.float64)
-    # Of every sample and of all rows; F1 as tp / (tp + fp + fn), as if it were a proportion.
-    samples = [np.concatenate([drawn @ count, count.sum(axis=0, keepdims=True)]) for count in counts]
-    tp, all_predicted, all_labelled = samples
+    blocks = [] if clusters is None else [w @ counts for w in iter_weights(n_clusters, n_resamples, seed)]
+    # Of every sample, and last of all rows.
+    tp, all_predicted, all_labelled = np.concatenate([*blocks, counts.sum(axis=1, keepdims=True)], axis=1)
+    # F1 as tp / (tp + fp + fn), as if it were a proportion.
     denominators = {"precision": all_predicted, "recall": all_labelled, "f1": all_predicted + all_labelled - tp}
     intervals = {
         name: np.array([_hull(tp[:, genre], bottom[:, genre]) for genre in range(n_classes)])
