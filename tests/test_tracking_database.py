@@ -19,6 +19,7 @@ from genreflow.sqlite import database_path, sqlite_url
 from genreflow.tracking.database import prepare_database
 from genreflow.tracking.store import ensure_experiment, open_client, relocate_project
 from serving_toy import write_toy_bundle
+from sqlite_faults import DAMAGES
 
 HOSTILE = [
     "100% sure",
@@ -140,11 +141,7 @@ def with_a_damaged_page(path):
         half_created,
         with_a_damaged_page,
         of_an_earlier_version,
-        lambda path: path.write_bytes(path.read_bytes()[:5000]),
-        lambda path: path.write_bytes(b"\0" * 8192),
-        lambda path: path.write_text("not a database" * 1000),
-        lambda path: path.write_bytes(path.read_bytes()[:40_000] + os.urandom(200_000)),
-        lambda path: (path.unlink(), path.mkdir()),
+        *DAMAGES,
     ],
 )
 def test_a_broken_database_is_named_in_one_sentence(sound, tmp_path, damage):

@@ -20,6 +20,7 @@ from genreflow.tuning.search_space import SearchSpace
 from genreflow.tuning.storage import open_storage
 from genreflow.tuning.study import open_study, run_study
 from genreflow.tuning.trial_states import CURVE, attempts_by_position
+from sqlite_faults import signal_before_statement
 
 # Trials beyond the first six, which are sampled at random; some are pruned, infeasible, or fail.
 TUNE = TuneParams(
@@ -99,16 +100,9 @@ def exit_code(child: int) -> int:
 
 def start_with_signal(storage: str, number: int, at: int, *, parallel: bool = False) -> int:
     """Run the study in a process that gets a signal before its statement `at`, and return its ID."""
-    counted = 0
-
-    def count(*_):
-        nonlocal counted
-        counted += 1
-        if counted == at:
-            os.kill(os.getpid(), number)
 
     def call() -> None:
-        event.listen(Engine, "before_cursor_execute", count)
+        signal_before_statement(number, at)
         with Interruption():
             run(storage, parallel=parallel)
 

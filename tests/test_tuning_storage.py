@@ -12,11 +12,11 @@ from pathlib import Path
 
 import optuna
 import pytest
-from sqlalchemy import Engine, event
 
 from genreflow.errors import GenreflowError
 from genreflow.sqlite import sqlite_url
 from genreflow.tuning.storage import closing, open_storage
+from sqlite_faults import DAMAGES, signal_before_statement
 
 HOSTILE = ["100% sure", "a?b=c", "x#1", "it's", 'say "hi"', "müsic 音楽", "%41", "{0} {name}", "sqlite:", "back\\slash"]
 
@@ -38,16 +38,9 @@ def in_a_process(call: Callable[[], object]) -> int:
 
 def open_with_signal(url: str, number: int, at: int) -> int:
     """Open a storage, and send the process a signal before its statement `at`; return its exit code."""
-    counted = 0
-
-    def count(*_):
-        nonlocal counted
-        counted += 1
-        if counted == at:
-            os.kill(os.getpid(), number)
 
     def call() -> None:
-        event.listen(Engine, "before_cursor_execute", count)
+        signal_before_statement(number, at)
         open_storage(url)
 
     return in_a_process(call)
@@ -166,11 +159,7 @@ def of_another_program(path: Path) -> None:
         of_an_earlier_version,
         of_a_later_version,
         of_another_program,
-        lambda path: path.write_bytes(path.read_bytes()[:5000]),
-        lambda path: path.write_bytes(b"\0" * 8192),
-        lambda path: path.write_text("not a database" * 1000),
-        lambda path: path.write_bytes(path.read_bytes()[:40_000] + os.urandom(200_000)),
-        lambda path: (path.unlink(), path.mkdir()),
+        *DAMAGES,
     ],
 )
 def test_a_broken_database_is_named_in_one_sentence(sound, tmp_path, damage):
