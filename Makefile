@@ -77,5 +77,5 @@ bench: $(STAMP) ## measure speed and memory against a baseline in the same run
 
 .PHONY: lock
 lock: $(STAMP) ## resolve the dependencies again and write both lock files
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra train --extra dask --extra postgres --extra dev pyproject.toml -o requirements.lock
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra train --extra dask --extra postgres --extra dev --extra docs pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock pyproject.toml -o requirements-service.lock
