@@ -75,6 +75,15 @@ test-slow: $(STAMP) ## run the slow tests
 bench: $(STAMP) ## measure speed and memory against a baseline in the same run
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; python $$b || exit 1; done
 
+.PHONY: docs
+docs: $(STAMP) ## build the documentation site into site/
+	python docs/make_reference.py
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+
+.PHONY: pictures
+pictures: $(STAMP) ## write the pictures of the documentation, docs/images, from the results of a run on the demo
+	python docs/make_pictures.py
+
 .PHONY: lock
 lock: $(STAMP) ## resolve the dependencies again and write both lock files
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra train --extra dask --extra postgres --extra dev --extra docs pyproject.toml -o requirements.lock
