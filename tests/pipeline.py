@@ -47,14 +47,16 @@ class Project:
     Parameters
     ----------
     folder : Path
+    left_out : tuple of str
+        Beginnings of the paths that are not copied.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, left_out: tuple[str, ...] = NOT_COPIED) -> None:
         self.folder = folder
         self.bentos = folder.parent / f"{folder.name}-bentos"
         listed = self._capture("git", "ls-files", "-co", "--exclude-standard", cwd=ROOT).splitlines()
         for name in listed:
-            if (ROOT / name).is_file() and not name.startswith(NOT_COPIED):
+            if (ROOT / name).is_file() and not name.startswith(left_out):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, folder / name)
         self.git("init", "--quiet")
