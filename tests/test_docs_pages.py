@@ -36,12 +36,11 @@ def test_links_lead_to_files_and_headings(name):
 
 
 def mentioned_commands(text: str) -> list[str]:
-    """Commands in blocks (fenced or indented) and code spans that begin with ``genreflow`` or ``make``, up to an operator of the shell."""
+    """Commands in blocks and code spans that begin with ``genreflow`` or ``make``, up to an operator of the shell."""
     code = re.findall(r"`([^`\n]+)`", text)
     code += re.findall(r"^ {4}(.+)$", text, re.MULTILINE)
-    code += [
-        line for block in re.findall(r"^```(?:bash|text)\n(.*?)^```$", text, re.M | re.S) for line in block.splitlines()
-    ]
+    fenced = re.findall(r"^```(?:bash|text)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    code += [line for block in fenced for line in block.splitlines()]
     parts = [part for each in code for part in re.split(r"&&|\|\||[|;>#]", each)]
     return [part.strip() for part in parts if re.match(r"\s*(genreflow|make)( [\w./~-]|$)", part)]
 

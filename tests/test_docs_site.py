@@ -21,8 +21,8 @@ needs_mkdocs = pytest.mark.skipif(
     reason="mkdocs is not installed; `make install` installs it",
 )
 
-# What the theme's script would load if it were missing. Mermaid is loaded before it (docs/theme/main.html), and browsers
-# have had the other for years.
+# What the theme's script would load if it were missing. Mermaid is loaded before it (docs/theme/main.html), and
+# browsers have had the other for years.
 NEVER_LOADED = {"https://unpkg.com/mermaid@11/dist/mermaid.min.js", "https://unpkg.com/resize-observer-polyfill"}
 LOADED = re.compile(r"<(?:script|img|iframe|source|audio|video)\b[^>]*?\bsrc=[\"']?([^\"' >]+)|<link\b([^>]*)>")
 
