@@ -306,7 +306,9 @@ def test_functions_have_at_most_60_lines():
     assert found == {}
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+)
 def test_modules_that_the_documentation_names_exist(page):
     known = {
         str(path.relative_to(ROOT))
@@ -315,3 +317,12 @@ def test_modules_that_the_documentation_names_exist(page):
     }
     named = re.findall(r"`([\w/.-]+\.py)`", (ROOT / page).read_text("utf-8"))
     assert [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in known)] == []
+
+
+def test_the_workflows_have_the_schema_of_github():
+    pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed; `make install` installs it")
+    workflows = sorted((ROOT / ".github/workflows").glob("*.yml"))
+    assert workflows
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
