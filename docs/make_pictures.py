@@ -146,22 +146,28 @@ def save(page: Page, name: str) -> None:
 
 def picture_of_service(browser: Browser, mix: Path) -> None:
     with served(environment={"GENREFLOW_BUNDLE": str(CHAMPION.resolve())}, watch=False) as service:
-        page = open_page(browser, f"{service.url}/ui")
+        page = open_page(browser, f"{service.url}/ui", height=900)
         page.set_input_files("#files", str(mix))
         page.locator("#regions tr").first.wait_for()
         page.locator("#waveform [part~='region']").first.wait_for()
         page.locator("#track-view").scroll_into_view_if_needed()
         page.wait_for_timeout(1500)  # of the spectrogram
         page.evaluate("document.querySelector('#track-view').scrollIntoView()")
+        page.evaluate("document.activeElement.blur()")
         save(page, "service")
 
 
 def picture_of_mlflow(browser: Browser) -> None:
     with mlflow_ui() as url:
-        page = open_page(browser, f"{url}/#/experiments/1?workflowType=machine_learning", width=1500, height=900)
+        page = open_page(browser, url, width=1400, height=600)
         page.context.route(lambda other: not other.startswith(url), lambda route: route.abort())
-        page.get_by_text("genreflow").first.wait_for()
-        page.wait_for_timeout(4000)  # of the table of runs
+        # The assistant opens by itself in a new browser.
+        page.evaluate("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
+        page.evaluate("localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')")
+        page.goto(f"{url}/#/experiments/1?workflowType=machine_learning")
+        page.reload()
+        page.wait_for_function("/[1-9][0-9]* matching run/.test(document.body.innerText)")
+        page.wait_for_timeout(2000)  # of the names of the runs
         save(page, "mlflow")
 
 
