@@ -13,7 +13,8 @@ CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 Browser, Page = sync_api.Browser, sync_api.Page
-TIMEOUT_MS = 20_000
+# Far above what anything takes, also on a busy machine, where a download has begun only after 20 s.
+TIMEOUT_MS = 60_000
 
 
 @contextmanager

@@ -21,7 +21,7 @@ HALF_HEAD = b"POST /classify HTTP/1.1\r\nHost: x\r\nX-Unfinished: "
 @contextmanager
 def serve(bento_home, **settings):
     environment = {"BENTOML_HOME": bento_home, "GENREFLOW_STALL_SECONDS": str(STALL_SECONDS), **settings}
-    with served("genre-classifier:latest", environment=environment) as service:
+    with served("genre-classifier:latest", environment=environment, watch=False) as service:
         yield service
 
 

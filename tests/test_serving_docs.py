@@ -26,7 +26,7 @@ TOKEN = "open-sesame"
 
 @pytest.fixture(scope="module")
 def service(bento_home):
-    with served("genre-classifier:latest", environment={"BENTOML_HOME": bento_home}) as service:
+    with served("genre-classifier:latest", environment={"BENTOML_HOME": bento_home}, watch=False) as service:
         yield service
 
 
@@ -34,7 +34,7 @@ def service(bento_home):
 def protected_service(bento_home):
     """A service that requires a token."""
     environment = {"BENTOML_HOME": bento_home, "GENREFLOW_TOKEN": TOKEN}
-    with served("genre-classifier:latest", environment=environment) as service:
+    with served("genre-classifier:latest", environment=environment, watch=False) as service:
         yield service
 
 

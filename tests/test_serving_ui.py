@@ -32,7 +32,7 @@ MARKUP = "<img src=x onerror=alert(1)>.wav"
 
 @pytest.fixture(scope="module")
 def service(bento_home):
-    with served("genre-classifier:latest", environment={"BENTOML_HOME": bento_home}) as service:
+    with served("genre-classifier:latest", environment={"BENTOML_HOME": bento_home}, watch=False) as service:
         yield service
 
 
@@ -41,7 +41,7 @@ def restrictive_service(bento_home, tmp_path_factory):
     """A service that requires a token, accepts six seconds of audio, and whose model always abstains."""
     bundle = write_toy_bundle(tmp_path_factory.mktemp("restrictive"), abstain_below=1.0)
     settings = {"BUNDLE": str(bundle.directory), "TOKEN": TOKEN, "MAX_MINUTES": "0.1", "MAX_MEGABYTES": "1"}
-    with served("genre-classifier:latest", environment=environment_of(bento_home, settings)) as service:
+    with served("genre-classifier:latest", environment=environment_of(bento_home, settings), watch=False) as service:
         yield service
 
 
@@ -49,7 +49,7 @@ def restrictive_service(bento_home, tmp_path_factory):
 def single_upload_service(bento_home):
     """A service that receives one upload at a time, whose timeout for stalled clients is longer than a test."""
     settings = {"MAX_UPLOADS": "1", "PROCESSES": "1", "STALL_SECONDS": "120"}
-    with served("genre-classifier:latest", environment=environment_of(bento_home, settings)) as service:
+    with served("genre-classifier:latest", environment=environment_of(bento_home, settings), watch=False) as service:
         yield service
 
 
@@ -421,7 +421,7 @@ def test_errors_of_a_proxy(visit, service, audio_files):
 @pytest.mark.slow
 def test_retry_after_a_restart_of_the_service(visit, bento_home, audio_files, tmp_path):
     environment = os.environ | environment_of(bento_home, {}) | {"BENTOML_DO_NOT_TRACK": "True"}
-    with served("genre-classifier:latest", environment=environment_of(bento_home, {})) as service:
+    with served("genre-classifier:latest", environment=environment_of(bento_home, {}), watch=False) as service:
         page = visit(service, expected_messages=("ERR_",))
         choose(page, audio_files / "drone.mp3")
         expect(page, "#predicted-genre .genre").to_have_text("drone")

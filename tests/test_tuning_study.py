@@ -96,8 +96,9 @@ def run(
     name: str = "a-study",
     first_trials: Callable = lambda: (),
     attributes: Mapping | None = None,
+    grace_period: int = 2,
 ) -> optuna.Study:
-    opened = open_storage(storage, heartbeat_interval=1, grace_period=2)
+    opened = open_storage(storage, heartbeat_interval=1, grace_period=grace_period)
     study = open_study(params, space, opened, name=name, first_trials=first_trials, attributes=attributes)
     run_study(study, opened, objective, tune=params, space=space, tracker=recorder or Recorder())
     return study
@@ -200,10 +201,10 @@ def test_a_study_resumes_and_repeats_the_interrupted_trial(storage, interruption
         return hill(*arguments)
 
     with pytest.raises(interruption):
-        run(stops, storage, first)
+        run(stops, storage, first, grace_period=120)
     assert first.ended[3] == ("FAILED", {"trial": "interrupted", "reason": interruption.__name__})
     with caplog.at_level(logging.INFO, "genreflow"):
-        study = run(hill, storage, second)
+        study = run(hill, storage, second, grace_period=120)  # the finished trials have ended within it
     assert any(record.name == "genreflow.tuning.study" and record.args == ("a-study", 3) for record in caplog.records)
     assert second.orphaned == {3: "interrupted"}
     assert 0 not in second.started
@@ -261,8 +262,8 @@ def test_a_trial_may_be_interrupted_by_signals_any_number_of_times(storage):
 def test_a_trial_whose_worker_died_on_this_machine_is_repeated_at_once(storage):
     killed_in(kills, storage, TUNE)
     began = time.monotonic()
-    study = run(hill, storage)
-    assert time.monotonic() - began < 2, "it waited for the grace period"
+    study = run(hill, storage, grace_period=120)
+    assert time.monotonic() - began < 60, "it waited for the grace period"
     assert [retry_of(trial) for trial in study.get_trials()][:2] == [None, 0]
 
 
