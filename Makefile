@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # Of the environment, with the caches that pip needs meanwhile.
 INSTALLED_MB := 5000
 STAMP := $(VENV)/.installed
+# Tests of one file run in one process, so that they share its fixtures; many wait for other processes meanwhile.
+PYTEST := pytest --numprocesses 2 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -65,11 +67,11 @@ test: $(STAMP) ## lint, check types and run the fast tests
 	ruff format --check .
 	lint-imports
 	mypy
-	pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## run the slow tests
-	pytest -m slow
+	$(PYTEST) -m slow
 
 .PHONY: bench
 bench: $(STAMP) ## measure speed and memory against a baseline in the same run
