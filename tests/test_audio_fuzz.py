@@ -190,7 +190,7 @@ def test_a_truncated_file_gives_audio_or_an_audio_error(kind):
 
 
 @pytest.mark.slow
-@settings(fuzz, max_examples=10_000)
+@settings(fuzz, max_examples=5_000)
 @given(mutated())
 def test_many_mutated_files_give_audio_or_an_audio_error(data):
     check(data)

@@ -9,6 +9,8 @@ import soundfile
 
 from pipeline import RATE, quick_project, tone
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
@@ -106,7 +108,6 @@ RERUNS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("package", "expected"), RERUNS.items(), ids=RERUNS)
 def test_a_change_of_code_reruns_the_stages_that_depend_on_it(project, package, expected, record_property):
     """A comment in one file of a package; what else depends on it is compared with the imports in test_stage_deps."""

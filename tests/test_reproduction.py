@@ -111,6 +111,7 @@ def runs(project: Path) -> list:
     return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
 
 
+@pytest.mark.slow
 def test_two_systems_are_fitted_under_both_protocols_and_never_twice(project, caplog):
     caplog.set_level("INFO", "genreflow")
     first = reproduce(*QUICK, "--epochs", "3", "--json")

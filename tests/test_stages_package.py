@@ -107,7 +107,7 @@ def limit_files_to(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-@pytest.mark.parametrize("size", [0, 500, 2000])
+@pytest.mark.parametrize("size", [500, *(pytest.param(size, marks=pytest.mark.slow) for size in (0, 2000))])
 def test_a_full_disk_keeps_the_champion(packaging, size):
     done = packaging.package(preexec_fn=limit_files_to(size))
     assert done.returncode != 0

@@ -21,19 +21,8 @@ from genreflow.tracking.store import ensure_experiment, open_client, relocate_pr
 from serving_toy import write_toy_bundle
 from sqlite_faults import DAMAGES
 
-HOSTILE = [
-    "100% sure",
-    "{0} {name}",
-    "a?b=c",
-    "x#1",
-    "it's",
-    'say "hi"',
-    "müsic 音楽",
-    "%41",
-    "a&b;c",
-    "sqlite:",
-    "back\\slash",
-]
+# Characters that mean something in a URL, a template, a quoted string or a shell.
+HOSTILE = ["100% {0} {name} %41 müsic 音楽", "a?b=c&d;e x#1 sqlite:", 'it\'s "hi"', "back\\slash"]
 
 # Imports once, then opens the databases in forked processes: MLflow's import takes longer than a database.
 OPENERS = """

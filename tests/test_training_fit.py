@@ -65,7 +65,9 @@ def test_keep_last_keeps_the_weights_of_the_last_epoch(data):
     assert evaluate(model, data[1])["loss"] == pytest.approx(result.history["val_loss"][-1], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["efficient", pytest.param("cnn_gru", marks=pytest.mark.slow), "tiny_cnn"])
+@pytest.mark.parametrize(
+    "name", ["tiny_cnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("efficient", "cnn_gru"))]
+)
 def test_the_same_seed_gives_the_same_bits(data, name):
     options = FitOptions(epochs=2, batch_size=16, stretch=0.1, gain=0.1, noise=0.01, mixup=0.2, time_masks=1)
     fits = []

@@ -85,7 +85,9 @@ def test_only_the_costs_that_are_needed_are_measured(data, monkeypatch):
     assert costs.keys() == {"parameters", "latency_ms"}
 
 
-@pytest.mark.parametrize("name", ["efficient", pytest.param("cnn_gru", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["tiny_cnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("efficient", "cnn_gru"))]
+)
 def test_a_fit_after_the_measurement_gives_the_same_curves(name, data):
     options = FitOptions(epochs=2, batch_size=8, patience=2, learning_rate=1e-3, precision="float32")
     curves = []

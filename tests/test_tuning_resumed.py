@@ -136,7 +136,10 @@ def whole(tmp_path_factory) -> tuple[list[tuple], dict, int]:
     return trials(study), {**best, "number": None, "front": None}, len(counted)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+# SIGINT and SIGTERM have the same handler.
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 def test_a_study_that_is_stopped_once_runs_the_same_trials(whole, tmp_path, number, share):
     same, best, statements = whole
