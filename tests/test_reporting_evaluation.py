@@ -25,8 +25,8 @@ from genreflow.reporting.evaluation.data import (
     most_confident_mistakes,
     reliability,
 )
-from genreflow.reporting.evaluation.excerpts import SAMPLE_RATE, excerpt_uri
 from genreflow.reporting.evaluation.page import Part, Report, write_page
+from genreflow.reporting.excerpts import SAMPLE_RATE, excerpt_uri
 from genreflow.reporting.params import ReportParams
 from genreflow.stages.stage_results import read_result
 

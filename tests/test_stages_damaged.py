@@ -53,7 +53,7 @@ def made(tmp_path_factory) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for stage in ("ingest", "featurize", "audit", "split"):
+        for stage in ("ingest", "featurize", "audit", "label-errors", "split"):
             main(stage)
         test = json.loads(SPLIT.read_text())["test"]
         results = {
@@ -143,7 +143,8 @@ def keys_missing(path: Path) -> dict[str, Callable[[Path], None]]:
 # File, the stages that read it (the first one is tried with every damage), and the command that makes it anew.
 READERS = [
     ("data/manifest.json", ["split", "featurize", "audit", "audit-report", "tune", "train", "evaluate"], "ingest"),
-    ("data/audit.json", ["split", "audit-report"], "audit"),
+    ("data/audit.json", ["split", "label-errors", "audit-report"], "audit"),
+    ("reports/label_errors.json", ["audit-report"], "label-errors"),
     ("data/split.json", ["train", "tune", "evaluate", "register"], "split"),
     ("data/features/index.json", ["split", "audit", "audit-report", "tune", "train", "evaluate"], "featurize"),
     ("data/features/filters.npz", ["train", "tune"], "featurize"),
@@ -162,6 +163,7 @@ HARMLESS = {
     "metrics.json": ("JSON {}", "without test"),
     "data/audit.json": ("without tracks", "without usable", "without left_out", "without flagged"),
     "data/split.json": ("without segments", "without folds", "without fold", "without notes"),
+    "reports/label_errors.json": ("without tracks", "without judged", "without notes"),
     "reports/best_trial.json": ("without leaking", "without number"),
     "data/features/filters.npz": ("longer",),  # a zip archive may be followed by anything
 }

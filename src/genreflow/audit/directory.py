@@ -25,7 +25,7 @@ def audit_directory(
     params: AuditParams,
     *,
     tracks_csv: Path | None = None,
-    draw: Callable[[Audit, Manifest, FeatureStore], None] | None = None,
+    use_features: Callable[[Audit, Manifest, FeatureStore], None] | None = None,
     n_jobs: int = -1,
     progress: bool = True,
 ) -> Audit:
@@ -39,8 +39,8 @@ def audit_directory(
     params : AuditParams
     tracks_csv : Path or None
         Table of genres and artists; see `genreflow.datasets.track_table`.
-    draw : callable, optional
-        Called with audit, manifest and feature store while the store exists, to write a report.
+    use_features : callable, optional
+        Called with audit, manifest and feature store while the store exists, for example to draw a page.
     n_jobs : int
         Number of parallel jobs, as in joblib: -1 means one per core.
     progress : bool
@@ -54,15 +54,15 @@ def audit_directory(
     path = Path(path)
     with tempfile.TemporaryDirectory(prefix="genreflow-audit-") as temporary:
         manifest, raw = _read_manifest(path, Path(temporary, "raw"), tracks_csv, n_jobs=n_jobs, progress=progress)
-        if not (params.near_duplicates or draw is not None or manifest.source == "spectrograms"):
+        if not (params.near_duplicates or use_features is not None or manifest.source == "spectrograms"):
             return audit_manifest(manifest, None, params, progress=progress)
         spec = FeatureSpec().replace(**manifest.spec_hints)
         features = Path(temporary, "features")
         update_features(features, manifest, raw, spec, make_filter_bank(spec), n_jobs=n_jobs, progress=progress)
         store = FeatureStore.open(features)
         audit = audit_manifest(manifest, store, params, progress=progress)
-        if draw is not None:
-            draw(audit, manifest, store)
+        if use_features is not None:
+            use_features(audit, manifest, store)
         return audit
 
 

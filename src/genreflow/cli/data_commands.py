@@ -1,8 +1,8 @@
 """`genreflow audit` and `genreflow folds`: what is wrong with data, and what k-fold splits measured."""
 
 import json
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,16 +10,31 @@ from genreflow.audit.params import AuditParams
 from genreflow.cli.parameter_options import jobs_option, json_option, parameter_options
 from genreflow.cli.paths import InputPath, OutputPath
 
+if TYPE_CHECKING:
+    from genreflow.audit.faults import Audit
+    from genreflow.features.store import FeatureStore
+    from genreflow.label_errors.label_report import LabelReport
+    from genreflow.manifest.manifest import Manifest
+
+EXCERPT_SECONDS = 8.0
+
 
 @click.command()
 @click.argument("path", metavar="DIR", type=InputPath())
 @click.option("--tracks", type=InputPath(), help="Table of genres and artists, such as data/tracks.csv.")
 @parameter_options(AuditParams)
+@click.option("--labels", is_flag=True, help="Also list tracks whose genre is probably wrong, as to other artists.")
 @click.option("--html", "page", type=OutputPath(), help="Also write a page with plots to this file.")
 @jobs_option
 @json_option
 def audit(
-    path: Path, tracks: Path | None, page: Path | None, jobs: int | None, as_json: bool, **thresholds: float | bool
+    path: Path,
+    tracks: Path | None,
+    labels: bool,
+    page: Path | None,
+    jobs: int | None,
+    as_json: bool,
+    **thresholds: float | bool,
 ) -> None:
     """Find tracks that cannot or should not be used.
 
@@ -29,17 +44,36 @@ def audit(
     from genreflow.audit.directory import audit_directory
     from genreflow.audit.summary import format_audit
 
-    draw = None
-    if page is not None:
-        from genreflow.reporting.audit.page import write_page
+    found: LabelReport | None = None
 
-        draw = partial(write_page, page)
-    params = AuditParams.model_validate(thresholds)
-    report = audit_directory(path, params, tracks_csv=tracks, draw=draw, n_jobs=jobs or -1)
+    def use_features(audit: "Audit", manifest: "Manifest", store: "FeatureStore") -> None:
+        nonlocal found
+        if labels:
+            from genreflow.label_errors.find import find_label_errors
+
+            found = find_label_errors(manifest, audit, store)
+        if page is not None:
+            from genreflow.reporting.audit.page import LabelErrors, write_page
+
+            shown = None if found is None else LabelErrors(found, path, EXCERPT_SECONDS)
+            write_page(page, audit, manifest, store, shown)
+
+    report = audit_directory(
+        path,
+        AuditParams.model_validate(thresholds),
+        tracks_csv=tracks,
+        use_features=use_features if labels or page is not None else None,
+        n_jobs=jobs or -1,
+    )
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
-    else:
-        click.echo(format_audit(report, more="--json lists all"))
+        content = report.to_dict() | ({} if found is None else {"labels": found.to_dict()})
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    click.echo(format_audit(report, more="--json lists all"))
+    if found is not None:
+        from genreflow.label_errors.label_report import format_label_report
+
+        click.echo(format_label_report(found, more="--json lists all"))
 
 
 @click.command()

@@ -11,5 +11,5 @@ class ReportParams(FrozenModel):
         default=8.0,
         ge=0,
         le=60,
-        description="audio of each mistake that the report holds; 0: links to the files in data/raw [s]",
+        description="audio of each mistake or label error that the report holds; 0: links to the files in data/raw [s]",
     )

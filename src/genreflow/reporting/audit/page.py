@@ -11,13 +11,17 @@ from genreflow.audit.faults import Audit, Fault
 from genreflow.audit.kinds import KINDS, Kind
 from genreflow.audit.recordings import near_duplicate_message
 from genreflow.files import write_text
+from genreflow.label_errors.label_report import LabelError, LabelReport
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 from genreflow.reporting.audit.histogram import histogram
+from genreflow.reporting.excerpts import audio_source
 from genreflow.reporting.spectrogram import Spectrograms, Strip, draw_spectrograms
 
 # For each kind of fault; further faults are listed without pictures. These pictures take up to 0.4 MB.
 MAX_PICTURES = 24
+# Label errors to listen to; an excerpt of 8 s takes 60 kB. Further ones are in the reports only.
+MAX_LABEL_ERRORS = 40
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,38 @@ class Section:
     items: list[Item]
 
 
-def write_page(path: Path, audit: Audit, manifest: Manifest, spectrograms: Spectrograms) -> None:
+@dataclass(frozen=True)
+class LabelErrors:
+    """Label errors on the page.
+
+    Parameters
+    ----------
+    report : LabelReport
+    raw : Path
+        Folder of the audio files.
+    excerpt_seconds : float >= 0 [s]
+        Audio of each that the page holds; 0: links to the files.
+    """
+
+    report: LabelReport
+    raw: Path
+    excerpt_seconds: float
+
+    def rows(self, manifest: Manifest, page: Path) -> list[tuple[LabelError, str | None]]:
+        """Return the label errors that the page lists, each with the address of its audio."""
+        return [
+            (row, audio_source(manifest.by_id[row.track], self.raw, page, seconds=self.excerpt_seconds))
+            for row in self.report.label_errors[:MAX_LABEL_ERRORS]
+        ]
+
+
+def write_page(
+    path: Path,
+    audit: Audit,
+    manifest: Manifest,
+    spectrograms: Spectrograms,
+    label_errors: LabelErrors | None = None,
+) -> None:
     """Write the page of an audit; the same audit gives the same bytes.
 
     Parameters
@@ -66,6 +101,7 @@ def write_page(path: Path, audit: Audit, manifest: Manifest, spectrograms: Spect
     manifest : Manifest
     spectrograms : Spectrograms
         Of the tracks, by their hash; a fault of a track that is missing there has no picture.
+    label_errors : LabelErrors, optional
     """
     import jinja2
 
@@ -86,6 +122,8 @@ def write_page(path: Path, audit: Audit, manifest: Manifest, spectrograms: Spect
             rates=sorted(rates.items()),
             plots=list(_plots(manifest, durations)),
             sections=list(_sections(audit, manifest, spectrograms)),
+            labels=label_errors.report if label_errors else None,
+            label_errors=label_errors.rows(manifest, Path(path)) if label_errors else [],
         ),
     )
 

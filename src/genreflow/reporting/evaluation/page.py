@@ -1,17 +1,15 @@
 """An evaluation as one HTML page that makes no network requests."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from urllib.parse import quote
 
 from genreflow.files import write_text
 from genreflow.manifest.manifest import Manifest
 from genreflow.reporting.evaluation.charts import accuracy_bars, coverage_curve, learning_curves, reliability_diagram
 from genreflow.reporting.evaluation.data import Evaluation, Prediction, Usage, most_confident_mistakes
-from genreflow.reporting.evaluation.excerpts import excerpt_uri
+from genreflow.reporting.excerpts import audio_source
 from genreflow.reporting.params import ReportParams
 from genreflow.reporting.spectrogram import Spectrograms, Strip, draw_spectrograms
 
@@ -110,7 +108,7 @@ def write_page(path: Path, report: Report, params: ReportParams, spectrograms: S
             plots=plots,
             explanations=_EXPLANATIONS,
             wrong=len(wrong),
-            mistakes=[_mistake(prediction, report, params, spectrograms, raw, path.parent) for prediction in shown],
+            mistakes=[_mistake(prediction, report, params, spectrograms, raw, path) for prediction in shown],
         ),
     )
 
@@ -135,16 +133,9 @@ def _mistake(
     params: ReportParams,
     spectrograms: Spectrograms,
     raw: Path,
-    folder: Path,
+    page: Path,
 ) -> Mistake:
     track = report.manifest.by_id[prediction.track]
     drawable = track.hash is not None and track.hash in spectrograms
     picture = draw_spectrograms([Strip(track.hash or "", track.id)], spectrograms) if drawable else None
-    file = raw / track.path
-    audio = None
-    if track.duration is not None and file.is_file():  # imported spectrograms have no audio
-        if params.excerpt_seconds:
-            audio = excerpt_uri(file, duration=track.duration, seconds=params.excerpt_seconds)
-        else:
-            audio = quote(os.path.relpath(file, folder))
-    return Mistake(prediction, picture, audio)
+    return Mistake(prediction, picture, audio_source(track, raw, page, seconds=params.excerpt_seconds))

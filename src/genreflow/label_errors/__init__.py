@@ -1,0 +1,1 @@
+"""Tracks whose label a classifier contradicts with confidence, for a person to listen to."""
