@@ -46,6 +46,8 @@ UNLISTED_PARAMS = {
     ("tune", "data"): "recorded in MLflow; another source has another manifest",
     ("tune", "split"): "recorded in MLflow; another method has another split.json",
     ("train", "data"): "recorded; another source has another manifest",
+    ("embed", "compute"): "how many cores compute embeddings",
+    ("tune", "embedding"): "whether there is an own embedder; another one gives other embeddings",
 }
 
 
@@ -81,7 +83,8 @@ def test_a_stage_lists_the_params_that_it_reads(stage):
     code = "\n".join((ROOT / path).read_text() for path in own)
     read = set(re.findall(r"(?:\bparams|\bload_params\(\))\.(\w+)", code)) & Params.model_fields.keys()
     unlisted = {section for of, section in UNLISTED_PARAMS if of == stage}
-    assert set(stages()[stage].get("params", ())) == read - unlisted
+    listed = {name.partition(".")[0] for name in stages()[stage].get("params", ())}  # of tune.architectures: tune
+    assert listed == read - unlisted
     assert unlisted <= read
 
 

@@ -16,7 +16,7 @@ from genreflow.files import atomic_directory, sha256
 # Name of the model in the registry and of the service.
 MODEL_NAME = "genre-classifier"
 # Increase it when earlier code would misread a bundle that is written now, or when a field is added or removed.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 ONNX_FILE, KERAS_FILE, FILTER_BANK_FILE, METADATA_FILE = "model.onnx", "model.keras", "filters.npz", "bundle.json"
 # What identifies a model: what decides its predictions, and the tracks that it has seen. The rest of its provenance
@@ -83,6 +83,9 @@ class Bundle:
         The logits are divided by it before the softmax.
     abstain_below : float in [0, 1]
         The classifier abstains if its highest probability is lower.
+    embedder : dict or None
+        Of the pretrained network that is part of the model: ``name``, ``licence``, ``sha256`` of its weights, number of
+        ``parameters``, and ``copyright`` if it is known; None: the whole model was trained here.
     lineage : dict
         Provenance: hashes of weights, manifest, split and parameters, training tracks, MLflow run, git revision.
     version : str or None
@@ -112,6 +115,7 @@ class Bundle:
     segment_hop: int
     temperature: float
     abstain_below: float
+    embedder: dict[str, Any] | None
     lineage: dict[str, Any]
     version: str | None
     metrics: dict[str, Any]
@@ -218,6 +222,7 @@ def write_bundle(
     abstain_below: float,
     architecture: str,
     name: str = MODEL_NAME,
+    embedder: dict[str, Any] | None = None,
     lineage: dict[str, Any],
 ) -> Bundle:
     """Write a bundle atomically, instead of a previous one.
@@ -228,8 +233,8 @@ def write_bundle(
     onnx : Path or bytes
         The model: input float32 (n, segment_frames, n_mels) in [0, 1], output logits float32 (n, n_classes).
     keras_path : Path, optional
-        The same model as a ``.keras`` file.
-    labels, spec, bank, segment_frames, segment_hop, temperature, abstain_below, architecture, name, lineage
+        The same model as a ``.keras`` file, without its embedder.
+    labels, spec, bank, segment_frames, segment_hop, temperature, abstain_below, architecture, name, embedder, lineage
         As in `Bundle`.
 
     Returns
@@ -260,6 +265,7 @@ def write_bundle(
             segment_hop=int(segment_hop),
             temperature=float(temperature),
             abstain_below=float(abstain_below),
+            embedder=embedder,
             lineage=lineage,
             version=None,
             metrics={},
@@ -312,6 +318,7 @@ def _metadata(bundle: Bundle) -> dict[str, Any]:
         "segment_hop": bundle.segment_hop,
         "temperature": bundle.temperature,
         "abstain_below": bundle.abstain_below,
+        "embedder": bundle.embedder,
         "lineage": bundle.lineage,
         "metrics": bundle.metrics,
         "files": bundle.files,

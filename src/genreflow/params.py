@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from genreflow.audit.params import AuditParams
 from genreflow.constraints import messages
 from genreflow.datasets.params import DataParams
+from genreflow.embedding.params import EmbeddingParams
 from genreflow.errors import ParameterError
 from genreflow.export.params import BundleParams
 from genreflow.features.spec import FeatureSpec
@@ -68,6 +69,7 @@ class Params(FrozenModel):
     split: SplitParams
     features: FeatureSpec
     segments: SegmentParams
+    embedding: EmbeddingParams = EmbeddingParams()
     tune: TuneParams
     train: FitOptions
     gate: GateParams
@@ -87,13 +89,22 @@ class Params(FrozenModel):
         image = self.segments.image
         if image is None:
             return self
-        for name in self.tune.architectures:
+        for name in self.tune.architectures or ():
             min_image = MODELS[name].min_image
             if image[0] < min_image[0] or image[1] < min_image[1]:
                 raise ValueError(
                     f"segments.image must be at least {list(min_image)} for {name} of tune.architectures; got "
                     f"{list(image)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _embedder_is_given(self) -> Self:
+        named, file = self.tune.architectures or (), self.embedding.file
+        if "embedder" in named and file is None:
+            raise ValueError("embedding.file must be a network for embedder of tune.architectures; got null")
+        if "musicnn" in named and file is not None:
+            raise ValueError(f"embedding.file must be null for musicnn of tune.architectures; got {file}")
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Graphs with an embedder: any network on patches as an embedder, and an embedder with a classifier behind it."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,11 @@ def save_embedder(proto: onnx.ModelProto, path: Path, description: Mapping[str, 
     proto : onnx.ModelProto
     path : Path
     description : mapping
-        ``name``, ``licence`` and ``columns``: first and last column of each choice of values.
+        ``name``, ``licence``, ``sha256`` of the weights, and ``columns``: first and last column of each choice of
+        values. The number of parameters is added.
     """
-    helper.set_model_props(proto, {"embedder": json.dumps(dict(description))})
+    parameters = sum(math.prod(weight.dims) for weight in proto.graph.initializer)
+    helper.set_model_props(proto, {"embedder": json.dumps({**description, "parameters": parameters})})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
 
@@ -83,51 +86,57 @@ def import_embedder(
             raise GenreflowError(f"{where}: its embedding of silence must be finite; got {values.ravel()[0]:g}.")
 
 
-def merge_head(embedder: Path, values: str, head: Path, path: Path) -> None:
+def merge_head(embedder: Path, head: Path, path: Path) -> None:
     """Put a classifier of embeddings behind an embedder: the graph from segments to logits that a bundle contains.
 
     Parameters
     ----------
     embedder : Path
         A file for `Embedder`.
-    values : str
-        Which of its values the classifier takes.
     head : Path
-        ONNX network with one input [shape=(batch, size)] and one output [shape=(batch, classes)].
+        ONNX network with one input [shape=(batch, size)], all values of the embedder, and one output [shape=(batch,
+        classes)].
     path : Path
-        Written atomically, with the input ``segments`` and the output ``logits``.
+        Written atomically, with the input ``segments`` and the outputs ``logits`` and ``embeddings``, which are the
+        penultimate values of the embedder.
 
     Raises
     ------
-    ParameterError
-        The embedder has no such values.
     GenreflowError
         A file is no network, or the sizes differ.
     """
-    columns = Embedder(embedder, values=values).columns  # also checks the file
+    opened = Embedder(embedder)  # also checks the file
     first, last = _load(embedder), _load(head)
     inputs = _inputs(last)
     if len(inputs) != 1 or len(last.graph.output) != 1:
         got = f"{len(inputs)} and {len(last.graph.output)}"
         raise GenreflowError(f"{head}: must have one input and one output; got {got}.")
-    if (size := inputs[0].type.tensor_type.shape.dim[-1].dim_value) != columns.stop - columns.start:
-        raise GenreflowError(f"{head}: must take {columns.stop - columns.start} values; got an input of {size}.")
-    embeddings = first.graph.output[0]
-    bounds = {"head_first": columns.start, "head_last": columns.stop, "head_axis": 1}
-    first.graph.node.append(helper.make_node("Slice", [embeddings.name, *bounds], ["head_values"]))
-    first.graph.initializer.extend(numpy_helper.from_array(np.array([n]), name) for name, n in bounds.items())
-    del first.graph.output[:]
-    first.graph.output.append(helper.make_tensor_value_info("head_values", onnx.TensorProto.FLOAT, ["batch", size]))
+    if (size := inputs[0].type.tensor_type.shape.dim[-1].dim_value) != opened.size:
+        raise GenreflowError(f"{head}: must take {opened.size} values; got an input of {size}.")
+    values = first.graph.output[0].name
+    _add_penultimate(first, values, *opened.columns["penultimate"])
     try:
         first, last = _same_version(first, last)
         last = compose.add_prefix(last, "head/")
-        proto = compose.merge_models(first, last, io_map=[("head_values", f"head/{inputs[0].name}")])
-        _rename_output(proto, "logits")
+        io_map = [(values, f"head/{inputs[0].name}")]
+        proto = compose.merge_models(first, last, io_map=io_map)
+        logits = last.graph.output[0].name
+        _rename_output(proto, logits, "logits")
+        _order_outputs(proto, "logits", "embeddings")
         onnx.checker.check_model(proto)
     except _ONNX_ERRORS as error:
         raise _no_network(f"{embedder} and {head}", error) from error
     with atomic_file(path) as written:
         onnx.save(proto, written)
+
+
+def _add_penultimate(proto: onnx.ModelProto, values: str, first: int, last: int) -> None:
+    """Add the output ``embeddings``: some columns of the values of an embedder."""
+    bounds = {"embeddings_first": first, "embeddings_last": last, "embeddings_axis": 1}
+    proto.graph.node.append(helper.make_node("Slice", [values, *bounds], ["embeddings"]))
+    proto.graph.initializer.extend(numpy_helper.from_array(np.array([n]), name) for name, n in bounds.items())
+    value = helper.make_tensor_value_info("embeddings", onnx.TensorProto.FLOAT, ["batch", last - first])
+    proto.graph.output.append(value)
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -193,9 +202,15 @@ def _same_version(first: onnx.ModelProto, last: onnx.ModelProto) -> tuple[onnx.M
     return protos[0], protos[1]
 
 
-def _rename_output(proto: onnx.ModelProto, name: str) -> None:
-    (output,) = proto.graph.output
+def _rename_output(proto: onnx.ModelProto, old: str, new: str) -> None:
     for node in proto.graph.node:
-        node.output[:] = [name if value == output.name else value for value in node.output]
-        node.input[:] = [name if value == output.name else value for value in node.input]
-    output.name = name
+        node.output[:] = [new if value == old else value for value in node.output]
+        node.input[:] = [new if value == old else value for value in node.input]
+    for output in proto.graph.output:
+        output.name = new if output.name == old else output.name
+
+
+def _order_outputs(proto: onnx.ModelProto, *names: str) -> None:
+    outputs = {output.name: output for output in proto.graph.output}
+    del proto.graph.output[:]
+    proto.graph.output.extend(outputs[name] for name in names)

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from genreflow.bundle import WEIGHTS, Bundle, write_bundle
-from genreflow.export.keras_to_onnx import check_parity, export_onnx
+from genreflow.embedding.embedder import Embedder
+from genreflow.export.keras_to_onnx import check_parity, export_with_embedder
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.files import temporary_path
 
@@ -27,6 +28,7 @@ def export_bundle(
     temperature: float,
     abstain_below: float,
     lineage: Mapping[str, Any],
+    embedder: Embedder | None = None,
 ) -> tuple[Bundle, float]:
     """Export a model to ONNX, check that the ONNX and the Keras model give the same logits, and write a bundle.
 
@@ -47,6 +49,8 @@ def export_bundle(
     abstain_below : float in [0, 1]
     lineage : mapping
         Written to ``bundle.json``, with the hash of the weights.
+    embedder : Embedder or None
+        What computes the embeddings that the model takes, which then is part of the graph; None: it takes segments.
 
     Returns
     -------
@@ -62,8 +66,8 @@ def export_bundle(
     with temporary_path(directory) as folder:
         folder.mkdir()
         onnx_path, keras_path = folder / "model.onnx", folder / "model.keras"
-        export_onnx(model, onnx_path)
-        difference = check_parity(model, onnx_path, segments)
+        export_with_embedder(model, onnx_path, embedder.path if embedder else None)
+        difference = check_parity(model, onnx_path, segments, embedder=embedder)
         model.save(keras_path)
         bundle = write_bundle(
             directory,
@@ -77,15 +81,21 @@ def export_bundle(
             temperature=temperature,
             abstain_below=abstain_below,
             architecture=model.name,
-            lineage={**lineage, WEIGHTS: weights_hash(model)},
+            embedder=embedder.description if embedder else None,
+            lineage={**lineage, WEIGHTS: weights_hash(model, embedder)},
         )
     return bundle, difference
 
 
-def weights_hash(model: keras.Model) -> str:
-    """Return the SHA-256, in hex, of the weights of a model: types, shapes and values, in their order."""
+def weights_hash(model: keras.Model, embedder: Embedder | None = None) -> str:
+    """Return the SHA-256, in hex, of the weights of a model: types, shapes and values, in their order.
+
+    An embedder in front of it is included.
+    """
     digest = hashlib.sha256()
     for array in model.get_weights():
         digest.update(f"{array.dtype} {array.shape} ".encode())
         digest.update(array.tobytes())
+    if embedder:
+        digest.update(embedder.description["sha256"].encode())
     return digest.hexdigest()

@@ -10,7 +10,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from genreflow.embedding.embedder import Embedder
 from genreflow.errors import GenreflowError
+from genreflow.export.embedder_graph import merge_head
 from genreflow.export.onnx_recurrent import convert_recurrent_layer, replace_outputs, supported_recurrent_layers
 from genreflow.files import atomic_file, temporary_path
 
@@ -157,7 +159,33 @@ def _batches(segments: np.ndarray) -> Iterator[np.ndarray]:
     return (segments[first : first + PARITY_BATCH] for first in range(0, len(segments), PARITY_BATCH))
 
 
-def check_parity(model: keras.Model, onnx_path: Path, segments: np.ndarray, *, tolerance: float = 1e-4) -> float:
+def export_with_embedder(model: keras.Model, path: Path, embedder: Path | None) -> None:
+    """Write a model as the graph from segments to logits that a bundle contains.
+
+    Parameters
+    ----------
+    model : keras.Model
+    path : Path
+        Written atomically.
+    embedder : Path or None
+        A file for `genreflow.embedding.embedder.Embedder` that computes what the model takes; None: it takes segments.
+    """
+    if embedder is None:
+        export_onnx(model, path)
+        return
+    with temporary_path(path) as head:
+        export_onnx(model, head, names=("embeddings", OUTPUT))
+        merge_head(embedder, head, path)
+
+
+def check_parity(
+    model: keras.Model,
+    onnx_path: Path,
+    segments: np.ndarray,
+    *,
+    embedder: Embedder | None = None,
+    tolerance: float = 1e-4,
+) -> float:
     """Check that an exported file gives the logits of the model that it was made from.
 
     Parameters
@@ -166,6 +194,8 @@ def check_parity(model: keras.Model, onnx_path: Path, segments: np.ndarray, *, t
     onnx_path : Path
     segments : np.ndarray [shape=(n, frames, n_mels), range=[0, 1]]
         Real segments: noise does not exercise the activations that occur in use.
+    embedder : Embedder or None
+        What computes the embeddings that the model takes; None: it takes segments.
     tolerance : float > 0
         Largest allowed difference of a logit, plus `RELATIVE_TOLERANCE` of the largest logit: those of a model whose
         fit diverged are in the thousands, where float32 is coarser than 1e-4.
@@ -181,7 +211,8 @@ def check_parity(model: keras.Model, onnx_path: Path, segments: np.ndarray, *, t
         The difference is larger than allowed, or not a number.
     """
     segments = np.asarray(segments, "float32")
-    expected = np.concatenate([np.asarray(model.predict_on_batch(batch)) for batch in _batches(segments)])
+    inputs = segments if embedder is None else embedder.embed(segments)
+    expected = np.concatenate([np.asarray(model.predict_on_batch(batch)) for batch in _batches(inputs)])
     difference = float(np.max(np.abs(onnx_logits(onnx_path, segments) - expected)))
     allowed = tolerance + RELATIVE_TOLERANCE * float(np.max(np.abs(expected)))
     if not difference <= allowed:

@@ -14,14 +14,14 @@ import soxr
 
 from genreflow.distributed import run_jobs
 from genreflow.features.shards import Job, JobResult, compute_shards
-from genreflow.features.spec import FEATURE_VERSION, FeatureSpec
+from genreflow.features.spec import FEATURE_VERSION, RowSpec
 from genreflow.files import temporary_path
 
 
 def compute_shards_on_dask(
     scheduler: str,
     directory: Path,
-    spec: FeatureSpec,
+    spec: RowSpec,
     jobs: Iterator[Job],
     compute: Callable[[Any], list[np.ndarray]],
 ) -> Iterator[JobResult]:
@@ -36,7 +36,7 @@ def compute_shards_on_dask(
         Address of the scheduler, such as ``tcp://host:8786``.
     directory : Path
         Directory of the store.
-    spec : FeatureSpec
+    spec : RowSpec
     jobs : iterator of list of (str, object)
     compute : callable
         As in `genreflow.features.update.update`. The workers must see what it reads, under absolute paths.
@@ -59,9 +59,7 @@ def compute_shards_on_dask(
         yield from run_jobs(scheduler, run, jobs, describe=_describe, path=probe, expected=_describe(probe))
 
 
-def _compute_shards(
-    directory: Path, spec: FeatureSpec, compute: Callable[[Any], list[np.ndarray]], job: Job
-) -> JobResult:
+def _compute_shards(directory: Path, spec: RowSpec, compute: Callable[[Any], list[np.ndarray]], job: Job) -> JobResult:
     return compute_shards(directory, spec, job, compute)
 
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genreflow.features.spec import FeatureSpec
+from genreflow.features.spec import FeatureSpec, RowSpec
 from genreflow.files import read_json, write_text
 
 INDEX = "index.json"
@@ -23,14 +23,14 @@ class Index:
 
     Parameters
     ----------
-    spec : FeatureSpec
+    spec : FeatureSpec or another RowSpec
     hashes : dict of str to str
         SHA-256 of each shard's file, by its name.
     tracks : dict of str to (str, list of [int, int])
         Name of the shard and ranges of frames of each track, by its key.
     """
 
-    spec: FeatureSpec
+    spec: RowSpec
     hashes: dict[str, str]
     tracks: dict[str, Location]
 
@@ -59,8 +59,14 @@ class Index:
         write_checked_json(directory / INDEX, self.content)
 
     @classmethod
-    def load(cls, directory: Path) -> "Index":
+    def load(cls, directory: Path, spec_type: Callable[..., RowSpec] = FeatureSpec) -> "Index":
         """Read the index of a store.
+
+        Parameters
+        ----------
+        directory : Path
+        spec_type : type
+            Of its spec.
 
         Raises
         ------
@@ -70,7 +76,7 @@ class Index:
             Another version of the feature code wrote it.
         """
         content = read_checked_json(directory / INDEX)
-        spec = FeatureSpec(**content["spec"])
+        spec = spec_type(**content["spec"])
         if spec.key != content["key"]:
             raise OtherVersionError(content["key"], spec.key)
         tracks = {key: (name, ranges) for key, (name, ranges) in content["tracks"].items()}

@@ -7,7 +7,7 @@ from typing import Any
 from genreflow.features import shards
 from genreflow.features.index import Index, Location, Ranges
 from genreflow.features.shards import DamagedShardError, Shard
-from genreflow.features.spec import FeatureSpec
+from genreflow.features.spec import RowSpec
 
 
 class Layout:
@@ -17,10 +17,10 @@ class Layout:
     ----------
     directory : Path
         Directory of the store.
-    spec : FeatureSpec
+    spec : RowSpec
     """
 
-    def __init__(self, directory: Path, spec: FeatureSpec) -> None:
+    def __init__(self, directory: Path, spec: RowSpec) -> None:
         self.directory, self.spec = directory, spec
         self._hashes: dict[str, str] = {}
         self.tracks: dict[str, Location] = {}
@@ -45,7 +45,7 @@ class UsableShards:
     ----------
     directory : Path
         Directory of the store.
-    spec : FeatureSpec
+    spec : RowSpec
         Shards of other specs are not usable.
     states : sequence of Path
         Directories of the former states.
@@ -56,7 +56,7 @@ class UsableShards:
         Names of the store's own shards that are known to be damaged.
     """
 
-    def __init__(self, directory: Path, spec: FeatureSpec, states: Sequence[Path]) -> None:
+    def __init__(self, directory: Path, spec: RowSpec, states: Sequence[Path]) -> None:
         self._directory = directory
         found, damaged = shards.read_shards(directory, spec)
         self.damaged = set(damaged)

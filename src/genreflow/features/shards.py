@@ -18,7 +18,7 @@ import numpy as np
 
 from genreflow.errors import AudioError
 from genreflow.features.index import NoChecksumError, Ranges, read_checked_json, write_checked_json
-from genreflow.features.spec import FeatureSpec
+from genreflow.features.spec import RowSpec
 from genreflow.files import atomic_file, is_resource_error, remove_leftovers, sha256, temporary_path
 
 Job = list[tuple[str, Any]]  # key of each track, and what its features are computed from
@@ -50,7 +50,7 @@ class Shard:
     sha256: str
 
     def open(self) -> np.ndarray:
-        """Return the memory-mapped array [shape=(frames, n_mels), dtype=uint8]; see `open_array`."""
+        """Return the memory-mapped array [shape=(frames, row_size), dtype=row_type]; see `open_array`."""
         return open_array(self.directory, self.name, self.sha256)
 
 
@@ -87,7 +87,7 @@ def open_array(directory: Path, name: str, expected_sha256: str) -> np.ndarray:
         raise DamagedShardError(error.strerror or str(error)) from error
 
 
-def read_shards(directory: Path, spec: FeatureSpec) -> tuple[list[Shard], list[str]]:
+def read_shards(directory: Path, spec: RowSpec) -> tuple[list[Shard], list[str]]:
     """Read the sidecars of a store; the arrays are not read.
 
     Returns
@@ -134,9 +134,7 @@ def remove_unused(directory: Path, names: Collection[str]) -> None:
     remove_leftovers(directory)
 
 
-def compute_shards(
-    directory: Path, spec: FeatureSpec, job: Job, compute: Callable[[Any], list[np.ndarray]]
-) -> JobResult:
+def compute_shards(directory: Path, spec: RowSpec, job: Job, compute: Callable[[Any], list[np.ndarray]]) -> JobResult:
     """Compute the features of the tracks of one job and write them; an `AudioError` of a track becomes its message."""
     failed: dict[str, str] = {}
 
@@ -150,14 +148,14 @@ def compute_shards(
     return write_shards(directory, spec, computed()), failed
 
 
-def write_shards(directory: Path, spec: FeatureSpec, tracks: Iterable[tuple[str, list[np.ndarray]]]) -> list[Shard]:
+def write_shards(directory: Path, spec: RowSpec, tracks: Iterable[tuple[str, list[np.ndarray]]]) -> list[Shard]:
     """Write tracks to shards of about `SHARD_BYTES`, one track in memory at a time.
 
     Parameters
     ----------
     directory : Path
-    spec : FeatureSpec
-    tracks : iterable of (str, list of np.ndarray [shape=(frames, n_mels), dtype=uint8])
+    spec : RowSpec
+    tracks : iterable of (str, list of np.ndarray [shape=(frames, row_size), dtype=row_type])
 
     Returns
     -------
@@ -170,25 +168,25 @@ def write_shards(directory: Path, spec: FeatureSpec, tracks: Iterable[tuple[str,
     return written
 
 
-def _write_shard(directory: Path, spec: FeatureSpec, tracks: Iterator[tuple[str, list[np.ndarray]]]) -> Shard:
+def _write_shard(directory: Path, spec: RowSpec, tracks: Iterator[tuple[str, list[np.ndarray]]]) -> Shard:
     """Write one shard, of as many tracks as fill it; the others stay in the iterator."""
     ranges: dict[str, Ranges] = {}
-    n_frames = 0
+    n_frames, row_bytes = 0, spec.row_size * np.dtype(spec.row_type).itemsize
     with temporary_path(directory / "shard.npy") as temporary:
         with temporary.open("wb") as file:
-            header_bytes = _write_header(file, n_frames, spec.n_mels)
+            header_bytes = _write_header(file, n_frames, spec)
             for key, pieces in tracks:
                 ranges[key] = []
                 for piece in pieces:
-                    _check_piece(key, piece, spec.n_mels)
+                    _check_piece(key, piece, spec)
                     file.write(np.ascontiguousarray(piece).data)
                     ranges[key].append([n_frames, n_frames + len(piece)])
                     n_frames += len(piece)
-                if n_frames * spec.n_mels >= SHARD_BYTES:
+                if n_frames * row_bytes >= SHARD_BYTES:
                     break
             file.seek(0)
             # NumPy pads the header, so that its length does not change with the first dimension.
-            if _write_header(file, n_frames, spec.n_mels) != header_bytes:
+            if _write_header(file, n_frames, spec) != header_bytes:
                 raise RuntimeError(f"{temporary}: the header of {n_frames} frames is longer than that of 0 frames")
         text = json.dumps([spec.key, list(ranges)])
         name, content = hashlib.sha256(text.encode()).hexdigest()[:16], sha256(temporary)
@@ -198,13 +196,14 @@ def _write_shard(directory: Path, spec: FeatureSpec, tracks: Iterator[tuple[str,
     return Shard(directory, name, n_frames, ranges, content)
 
 
-def _check_piece(key: str, piece: np.ndarray, n_mels: int) -> None:
-    if piece.dtype != np.uint8 or piece.ndim != 2 or piece.shape[1] != n_mels or not len(piece):
-        raise ValueError(f"features of {key} must be uint8 (frames > 0, {n_mels}); got {piece.dtype} {piece.shape}.")
+def _check_piece(key: str, piece: np.ndarray, spec: RowSpec) -> None:
+    if piece.dtype != spec.row_type or piece.ndim != 2 or piece.shape[1] != spec.row_size or not len(piece):
+        expected = f"{np.dtype(spec.row_type)} (frames > 0, {spec.row_size})"
+        raise ValueError(f"features of {key} must be {expected}; got {piece.dtype} {piece.shape}.")
 
 
-def _write_header(file: BinaryIO, n_frames: int, n_mels: int) -> int:
+def _write_header(file: BinaryIO, n_frames: int, spec: RowSpec) -> int:
     """Write the header of a ``.npy`` file, and return its length in bytes."""
-    shape = (n_frames, n_mels)
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    header = {"descr": spec.row_type, "fortran_order": False, "shape": (n_frames, spec.row_size)}
+    np.lib.format.write_array_header_1_0(file, header)
     return file.tell()

@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -21,6 +21,35 @@ FEATURE_VERSION = 3
 LevelReference = Literal["max", "minmax", "full_scale"]
 
 
+class RowSpec(Protocol):
+    """What the rows of a feature store are: frames of log-mel spectrograms, or embeddings of segments.
+
+    Attributes
+    ----------
+    stage : str
+        The stage of dvc.yaml that writes such a store.
+    row_type : str
+        NumPy's type of a value.
+    """
+
+    stage: ClassVar[str]
+    row_type: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """Identifies the spec and the version of the code that computes the rows."""
+        ...
+
+    @property
+    def row_size(self) -> int:
+        """Values of a row."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parameters by name, ready for JSON."""
+        ...
+
+
 class FeatureSpec(FrozenModel):
     """Parameters of a base log-mel spectrogram: `features` in params.yaml.
 
@@ -34,6 +63,9 @@ class FeatureSpec(FrozenModel):
     passes most of it (``full_scale``), which alone preserves level differences between clips. With ``minmax`` 255 is
     the loudest bin and 0 the softest one, limited by `top_db`.
     """
+
+    stage: ClassVar[str] = "featurize"
+    row_type: ClassVar[str] = "|u1"
 
     sample_rate: int = Field(default=22050, gt=0, description="[Hz]")
     n_fft: int = Field(default=2048, gt=0, description="length of the FFT and of its window [samples]")
@@ -105,6 +137,11 @@ class FeatureSpec(FrozenModel):
     def seconds(self, frames: int) -> float:
         """Return the duration of `frames` stored frames [s]."""
         return frames / self.frame_rate
+
+    @property
+    def row_size(self) -> int:
+        """Mel bands of a frame."""
+        return self.n_mels
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters by name, ready for JSON."""

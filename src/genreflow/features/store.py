@@ -12,6 +12,7 @@ finished shards. An update that would remove features keeps the former state of 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -19,11 +20,11 @@ from genreflow.constraints import DAMAGED, describe_damage
 from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.features.index import INDEX, Index, OtherVersionError
 from genreflow.features.shards import DamagedShardError, array_path, open_array
-from genreflow.features.spec import FEATURE_VERSION
+from genreflow.features.spec import FEATURE_VERSION, FeatureSpec, RowSpec
 
 
-class FeatureStore:
-    """A feature store, open for reading.
+class RowStore:
+    """A store of rows, such as the frames of spectrograms, open for reading.
 
     Parameters
     ----------
@@ -32,8 +33,12 @@ class FeatureStore:
 
     Attributes
     ----------
-    spec : FeatureSpec
+    spec : RowSpec
+        Of the class `spec_type`.
     """
+
+    spec_type: ClassVar[type[RowSpec]]
+    spec: RowSpec
 
     def __init__(self, directory: Path, index: Index) -> None:
         self.directory = directory
@@ -42,36 +47,32 @@ class FeatureStore:
         self._open: dict[str, np.ndarray] = {}
 
     @classmethod
-    def open(cls, directory: str | os.PathLike) -> "FeatureStore":
+    def open(cls, directory: str | os.PathLike) -> Self:
         """Open the store in a directory.
 
         Parameters
         ----------
         directory : path
 
-        Returns
-        -------
-        FeatureStore
-
         Raises
         ------
         ParameterError
-            `directory` holds no complete store, its index is damaged, or another version of the feature code wrote it.
+            `directory` holds no complete store, its index is damaged, or another version of the code wrote it.
         """
-        directory = Path(directory)
+        directory, stage = Path(directory), cls.spec_type.stage
         path = directory / INDEX
         try:
-            return cls(directory, Index.load(directory))
+            return cls(directory, Index.load(directory, cls.spec_type))
         except OtherVersionError as error:
             raise ParameterError(
                 f"{path}: key must be {error.expected}, that of feature version {FEATURE_VERSION}; got {error.found}. "
-                "`dvc repro featurize` computes the features again."
+                f"`dvc repro {stage}` computes the features again."
             ) from None
         except DAMAGED as error:
             raise DamagedFileError(
                 path,
                 f"{path}: must be the index of a complete feature store; got {describe_damage(error)}. "
-                "`dvc repro featurize` computes the features.",
+                f"`dvc repro {stage}` computes the features.",
             ) from error
 
     def pieces(self, key: str) -> list[np.ndarray]:
@@ -85,7 +86,7 @@ class FeatureStore:
 
         Returns
         -------
-        list of np.ndarray [shape=(frames, n_mels), dtype=uint8]
+        list of np.ndarray [shape=(frames, row_size), dtype=row_type]
             No segment spans two pieces.
 
         Raises
@@ -118,7 +119,8 @@ class FeatureStore:
                 path = array_path(self.directory, name)
                 raise DamagedFileError(
                     path,
-                    f"{path}: must be as it was written; got {error}. `dvc repro featurize` computes its tracks again.",
+                    f"{path}: must be as it was written; got {error}. `dvc repro {self.spec_type.stage}` computes its "
+                    "tracks again.",
                 ) from None
         return self._open[name]
 
@@ -134,3 +136,10 @@ class FeatureStore:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tracks)
+
+
+class FeatureStore(RowStore):
+    """The base log-mel frames of all tracks: uint8 of shape (frames, n_mels) for each piece of a track."""
+
+    spec_type = FeatureSpec
+    spec: FeatureSpec

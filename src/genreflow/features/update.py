@@ -15,7 +15,7 @@ from genreflow.features.index import INDEX, Index, NoChecksumError, OtherVersion
 from genreflow.features.kept import KeptStates
 from genreflow.features.reuse import Layout, UsableShards, reuse
 from genreflow.features.shards import Job, JobResult
-from genreflow.features.spec import FeatureSpec
+from genreflow.features.spec import RowSpec
 
 # Tracks per job depend on the number of new tracks alone, so that the files do not depend on the machine.
 # The minimum takes about as long as starting a process; a single job runs in this one.
@@ -51,7 +51,7 @@ class StoreReport:
 
 def update(
     directory: str | os.PathLike,
-    spec: FeatureSpec,
+    spec: RowSpec,
     items: Iterable[tuple[str, Any]],
     compute: Callable[[Any], list[np.ndarray]],
     *,
@@ -59,6 +59,7 @@ def update(
     scheduler: str | None = None,
     kept: KeptStates | None = None,
     progress: bool = True,
+    description: str = "features",
 ) -> StoreReport:
     """Make a store hold exactly the given tracks: compute the new ones, reuse those it has, and drop all others.
 
@@ -70,12 +71,12 @@ def update(
     ----------
     directory : path
         Created if it does not exist. A store of another spec or feature version is replaced.
-    spec : FeatureSpec
+    spec : FeatureSpec or another RowSpec
     items : iterable of (str, object)
         Key of each track (the hash of its audio) and the argument of `compute`. Of equal keys, the first is used.
     compute : callable
-        Returns the features of a track, a list of uint8 arrays [shape=(frames, n_mels)]. It runs in other threads and
-        processes: a top-level function, or a `functools.partial` of one, that keeps no state.
+        Returns the features of a track, a list of arrays [shape=(frames, row_size), dtype=row_type]. It runs in other
+        threads and processes: a top-level function, or a `functools.partial` of one, that keeps no state.
     n_jobs : int
         Number of workers, as in joblib: -1 is one per core. Up to four are threads, more are processes.
     scheduler : str, optional
@@ -86,6 +87,8 @@ def update(
         update removes something of it.
     progress : bool
         Show a progress bar.
+    description : str
+        Beside the progress bar.
 
     Returns
     -------
@@ -106,7 +109,7 @@ def update(
     for key, payload in items:
         wanted.setdefault(key, payload)
     damaged: set[str] = set()
-    former, states = _read_index(directory, damaged), kept.read() if kept else []
+    former, states = _read_index(directory, type(spec), damaged), kept.read() if kept else []
     usable = UsableShards(directory, spec, [path for path, _ in states])
     current = Layout(directory, spec)
     lost = reuse(
@@ -118,7 +121,7 @@ def update(
     new = sorted(missing.difference(*lost))
     jobs = [*([(key, wanted[key]) for key in keys] for keys in lost), *_jobs(new, wanted)]
     failed: dict[str, str] = {}
-    with tqdm(total=len(missing), desc="features", unit="track", disable=not progress) as bar:
+    with tqdm(total=len(missing), desc=description, unit="track", disable=not progress) as bar:
         for written, messages in _compute(directory, spec, jobs, compute, n_jobs, scheduler):
             for shard in written:
                 current.add(shard, shard.tracks)
@@ -143,10 +146,10 @@ def update(
     )
 
 
-def _read_index(directory: Path, damaged: set[str]) -> Index | None:
+def _read_index(directory: Path, spec_type: type[RowSpec], damaged: set[str]) -> Index | None:
     """Return the index of a store; None if it has none that can be used. Its name is added to `damaged` if it is."""
     try:
-        return Index.load(directory)
+        return Index.load(directory, spec_type)
     except (FileNotFoundError, NoChecksumError, OtherVersionError):
         return None
     except DAMAGED:
@@ -165,7 +168,7 @@ def _holds(index: Index, former: Index) -> bool:
 
 def _compute(
     directory: Path,
-    spec: FeatureSpec,
+    spec: RowSpec,
     jobs: list[Job],
     compute: Callable[[Any], list[np.ndarray]],
     n_jobs: int,

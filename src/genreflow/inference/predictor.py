@@ -19,7 +19,7 @@ from genreflow.features.logmel import LogMel
 from genreflow.features.segments import iter_segments
 
 # Segments per run of the model. Larger batches are no faster on one core and take more memory. Models from LARGE_BYTES
-# on are as fast with smaller ones (`vgg_large` takes 60 MiB less with two threads).
+# on are as fast with smaller ones (`vgg_large` takes 60 MiB less with two threads, musicnn 40 MiB less with one).
 BATCH, LARGE_BATCH, LARGE_BYTES = 8, 4, 20_000_000
 # How often a bundle is read that is replaced again and again.
 LOAD_ATTEMPTS = 5
@@ -112,7 +112,8 @@ class Predictor:
         if self.bundle.leaking:
             self.model["leaking"] = True
         self._logmel = LogMel(self.bundle.spec, self.bundle.bank)
-        self._batch = BATCH if self.bundle.onnx_path.stat().st_size < LARGE_BYTES else LARGE_BATCH
+        large = self.bundle.embedder is not None or self.bundle.onnx_path.stat().st_size >= LARGE_BYTES
+        self._batch = LARGE_BATCH if large else BATCH
         self._input = self._session.get_inputs()[0].name
         silence = np.zeros((1, self.bundle.segment_frames, self.bundle.spec.n_mels), np.float32)
         expected, found = (1, len(self.bundle.labels)), self.logits(silence).shape

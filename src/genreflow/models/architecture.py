@@ -69,7 +69,8 @@ class Architecture:
     name : str
     build : callable
         ``build(image, *, classes, **hyperparameters) -> logits``: the body, from a symbolic tensor of shape
-        (batch, time, frequency, 1) to one of shape (batch, classes). Imports Keras inside.
+        (batch, time, frequency, 1), or (batch, size) with `embedding`, to one of shape (batch, classes). Imports Keras
+        inside.
     origin : str
         Where the structure comes from.
     reported : str
@@ -82,6 +83,8 @@ class Architecture:
         Time steps and bands of the body's input, to which the front end resizes every segment; None: not resized.
     coefficients : int > 0 or None
         Number of MFCC that replace the mel bands; None: mel bands.
+    embedding : bool
+        Whether the body takes the embeddings of segments, which a pretrained network computes, instead of the segments.
     whole_track : bool
         Whether the body takes a whole track instead of a segment of some seconds.
     parameters : int > 0 or None
@@ -104,6 +107,7 @@ class Architecture:
     optimiser: str
     image: tuple[int, int] | None = None
     coefficients: int | None = None
+    embedding: bool = False
     whole_track: bool = False
     parameters: int | None = None
     published_classes: int = 8

@@ -16,6 +16,7 @@ from genreflow.models import (
     cnn_recurrent,
     cnn_rnn,
     efficient,
+    embedding_head,
     lstm,
     parallel_cnn,
     resnet50,
@@ -25,10 +26,12 @@ from genreflow.models import (
     windows,
 )
 from genreflow.models.architecture import Architecture
+from genreflow.models.embedding_head import select_values
 from genreflow.models.frontend import FrontEnd, apply_front_end
 
 if TYPE_CHECKING:
     import keras
+    from keras import KerasTensor
 
 _MODULES = (
     parallel_cnn,
@@ -44,6 +47,7 @@ _MODULES = (
     windows,
     efficient,
     accurate,
+    embedding_head,
 )
 MODELS: dict[str, Architecture] = {row.name: row for module in _MODULES for row in module.ARCHITECTURES}
 
@@ -94,13 +98,14 @@ def validate_hyperparameters(name: str, hyperparameters: Mapping[str, Any]) -> d
 def build_model(
     name: str,
     *,
-    input_shape: tuple[int, int],
+    input_shape: tuple[int, ...],
     classes: int,
     mean: np.ndarray | None = None,
     variance: np.ndarray | None = None,
     seed: int | None = None,
     image: tuple[int, int] | None = None,
     coefficients: int | None = None,
+    columns: Mapping[str, tuple[int, int]] | None = None,
     **hyperparameters: Any,
 ) -> "keras.Model":
     """Build an untrained model: front end and body.
@@ -112,24 +117,26 @@ def build_model(
     ----------
     name : str
         Key of `MODELS`.
-    input_shape : tuple of two int > 0
-        Frames and n_mels of a segment.
+    input_shape : tuple of int > 0
+        Frames and n_mels of a segment; for an architecture on embeddings their size.
     classes : int >= 2
     mean, variance : np.ndarray [shape=(n_mels,)] or None
-        Standardisation of each band, for levels in [0, 1]; both or neither.
+        Standardisation of each band, for levels in [0, 1], or of each value of embeddings; both or neither.
     seed : int in [0, 2**32) or None
         Of the initial weights; seeds Python, NumPy and the backend globally.
     image : tuple of two int > 0 or None
         Time steps and bands that segments are resized to, such as (80, 80); None: the architecture's.
     coefficients : int in [0, n_mels] or None
         Number of MFCC that replace the mel bands; 0: mel bands; None: the architecture's.
+    columns : mapping of str to tuple of two int or None
+        First and last column of each choice of values of embeddings, for an architecture on those.
     **hyperparameters
         Of the architecture's search space; the others have their defaults.
 
     Returns
     -------
     keras.Model
-        From float32 (batch, frames, n_mels) in [0, 1] to float32 logits (batch, classes).
+        From float32 (batch, frames, n_mels) in [0, 1], or embeddings (batch, size), to float32 logits (batch, classes).
 
     Raises
     ------
@@ -146,38 +153,58 @@ def build_model(
     import keras
 
     row = get_architecture(name)
-    if len(input_shape) != 2 or min(input_shape) < 1:
-        raise ParameterError(f"{name}: input_shape must be two sizes >= 1, frames and bands; got {input_shape}.")
+    expected = "one size >= 1, that of an embedding" if row.embedding else "two sizes >= 1, frames and bands"
+    if len(input_shape) != (1 if row.embedding else 2) or min(input_shape) < 1:
+        raise ParameterError(f"{name}: input_shape must be {expected}; got {input_shape}.")
     if classes < 2:
         raise ParameterError(f"{name}: classes must be >= 2; got {classes}.")
-    sizes = {None if values is None else np.size(values) for values in (mean, variance)}
-    if sizes not in ({None}, {input_shape[1]}):
-        raise ParameterError(
-            f"{name}: mean and variance must both have {input_shape[1]} values, one per band, or both be None; got "
-            f"{' and '.join('None' if values is None else str(np.size(values)) for values in (mean, variance))}."
-        )
-    front_end = _resolve_front_end(row, FrontEnd(image=image, coefficients=coefficients), bands=input_shape[1])
+    _check_statistics(row, input_shape[-1], mean, variance)
     values = validate_hyperparameters(name, hyperparameters)
-
     if seed is not None:
         keras.utils.set_random_seed(seed)
+    if row.embedding:
+        if columns is None:
+            raise ParameterError(f"{name}: columns must be given for an architecture on embeddings; got None.")
+        given = keras.Input(tuple(input_shape), name="embeddings", dtype="float32")
+        chosen = values.pop("values", "penultimate")
+        return _with_body(
+            row, given, select_values(given, columns, chosen, mean=mean, variance=variance), classes, values
+        )
+    front_end = _resolve_front_end(row, FrontEnd(image=image, coefficients=coefficients), bands=input_shape[1])
     segments = keras.Input(tuple(input_shape), name="segments", dtype="float32")
     body_input = apply_front_end(
         segments, image=front_end.image, coefficients=front_end.coefficients, mean=mean, variance=variance
     )
-    size = (body_input.shape[1], body_input.shape[2])
-    _check_image_size(row, size)
-    # The body is a model within the model, so that its number of parameters can be compared with the published one.
-    inputs = keras.Input(body_input.shape[1:], name="image", dtype="float32")
+    _check_image_size(row, (body_input.shape[1], body_input.shape[2]))
+    return _with_body(row, segments, body_input, classes, values)
+
+
+def _with_body(
+    row: Architecture, model_input: "KerasTensor", body_input: "KerasTensor", classes: int, values: Mapping[str, Any]
+) -> "keras.Model":
+    """Put the body behind its input, as a model of its own, to compare its number of parameters with published ones."""
+    import keras
+
+    inputs = keras.Input(body_input.shape[1:], name="body_input" if row.embedding else "image", dtype="float32")
     try:
         logits = row.build(inputs, classes=classes, **values)
     except ValueError as error:  # raised by Keras
         raise ParameterError(
-            f"{name} cannot be built for images of {format_size(size)} (time steps x bands): "
+            f"{row.name} cannot be built for images of {format_size(body_input.shape[1:3])} (time steps x bands): "
             f"{' '.join(str(error).split())[:300]}"
         ) from error
     body = keras.Model(inputs, logits, name="body")
-    return keras.Model(segments, body(body_input), name=name)
+    return keras.Model(model_input, body(body_input), name=row.name)
+
+
+def _check_statistics(row: Architecture, number: int, mean: np.ndarray | None, variance: np.ndarray | None) -> None:
+    sizes = {None if values is None else np.size(values) for values in (mean, variance)}
+    if sizes not in ({None}, {number}):
+        raise ParameterError(
+            f"{row.name}: mean and variance must both have {number} values, one per "
+            f"{'value of an embedding' if row.embedding else 'band'}, or both be None; got "
+            f"{' and '.join('None' if values is None else str(np.size(values)) for values in (mean, variance))}."
+        )
 
 
 def _resolve_front_end(row: Architecture, requested: FrontEnd, *, bands: int) -> FrontEnd:

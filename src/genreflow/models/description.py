@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from genreflow.models.architecture import Architecture
 from genreflow.models.build import MODELS, body_parameters, build_model, format_size, get_architecture
 from genreflow.models.dimensions import Dimension
+from genreflow.models.embedding_head import MUSICNN_COLUMNS
+
+if TYPE_CHECKING:
+    import keras
 
 HEADER = ("name", "parameters", "input", "reported", "origin")
 
@@ -24,9 +29,10 @@ def describe(*names: str, input_shape: tuple[int, int] = (80, 80), classes: int 
     Returns
     -------
     list of dict
-        ``name``, ``parameters`` (of the body, for this shape and number of classes), ``image`` ("time x bands", or "as
-        given"), ``coefficients`` (number of MFCC or None), ``learning_rate``, ``optimiser``, ``hyperparameters`` (kind,
-        range and default of each), ``origin``, ``reported``, ``protocol`` (fields of `TrainingProtocol`).
+        ``name``, ``parameters`` (of the body, for this shape and number of classes), ``image`` ("time x bands", "as
+        given" or "embeddings"), ``coefficients`` (number of MFCC or None), ``learning_rate``, ``optimiser``,
+        ``hyperparameters`` (kind, range and default of each), ``origin``, ``reported``, ``protocol`` (fields of
+        `TrainingProtocol`).
 
     Raises
     ------
@@ -38,12 +44,12 @@ def describe(*names: str, input_shape: tuple[int, int] = (80, 80), classes: int 
     rows = []
     for row in [get_architecture(name) for name in names or MODELS]:
         with keras.StatelessScope(initialize_variables=False):  # counting needs no weights
-            model = build_model(row.name, input_shape=input_shape, classes=classes)
+            model = _build(row, input_shape, classes)
         rows.append(
             {
                 "name": row.name,
                 "parameters": body_parameters(model),
-                "image": "as given" if row.image is None else format_size(row.image),
+                "image": _input(row),
                 "coefficients": row.coefficients,
                 "learning_rate": _dimension_to_dict(row.learning_rate),
                 "optimiser": row.optimiser,
@@ -54,6 +60,19 @@ def describe(*names: str, input_shape: tuple[int, int] = (80, 80), classes: int 
             }
         )
     return rows
+
+
+def _build(row: Architecture, input_shape: tuple[int, int], classes: int) -> "keras.Model":
+    if row.embedding:
+        size = max(last for _, last in MUSICNN_COLUMNS.values())
+        return build_model(row.name, input_shape=(size,), classes=classes, columns=MUSICNN_COLUMNS)
+    return build_model(row.name, input_shape=input_shape, classes=classes)
+
+
+def _input(row: Architecture) -> str:
+    if row.embedding:
+        return "embeddings"
+    return "as given" if row.image is None else format_size(row.image)
 
 
 def format_models(rows: Sequence[Mapping[str, Any]]) -> list[str]:

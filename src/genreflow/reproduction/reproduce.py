@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genreflow.errors import GenreflowError
+from genreflow.errors import GenreflowError, ParameterError
 from genreflow.models import MODELS
 from genreflow.models.build import get_architecture
 from genreflow.reproduction.records import failed_record, read_record, records_of, write_record
@@ -79,7 +79,12 @@ def reproduce(
     ParameterError
         Unknown name.
     """
-    systems = [get_architecture(name).name for name in dict.fromkeys(names)] or list(MODELS)
+    systems = [get_architecture(name).name for name in dict.fromkeys(names)]
+    if on_embeddings := [name for name in systems if MODELS[name].embedding]:
+        raise ParameterError(
+            f"The system must be trained on spectrograms; got {on_embeddings[0]}, which is a classifier of embeddings."
+        )
+    systems = systems or [name for name, row in MODELS.items() if not row.embedding]
     plan = plan_tasks(systems, data, folder, minutes=minutes, epochs=epochs)
     logger.info(
         "%d fits to run, %d already finished",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genreflow.files import write_json
+from genreflow.models import MODELS
 from genreflow.models.keras_import import import_keras
 from genreflow.params import load_params
 from genreflow.stages import BASELINES
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # Of the initial weights of the untrained network.
 SEED = 0
+# Architecture of the untrained network beside a classifier of embeddings.
+UNTRAINED = "efficient"
 
 
 def main() -> None:
@@ -40,7 +43,7 @@ def predict_baselines(segments: SegmentParams, data: Data, best: BestTrial) -> d
     segments : SegmentParams
     data : Data
     best : BestTrial
-        The untrained network has the architecture of the best trial.
+        The untrained network has the architecture of the best trial, or `UNTRAINED` if that takes embeddings.
 
     Returns
     -------
@@ -48,6 +51,9 @@ def predict_baselines(segments: SegmentParams, data: Data, best: BestTrial) -> d
         Predicted genre by track ID, by name of the baseline.
     """
     segments = best.segment_params(segments)
+    untrained_architecture, hyperparameters = best.architecture, best.hyperparameters
+    if MODELS[best.architecture].embedding:  # the classifier behind an embedder has nothing to compare without it
+        untrained_architecture, hyperparameters = UNTRAINED, {}
     import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
     from genreflow.baselines.classifiers import Features, fit_and_predict, linear_probe, support_vector_machine
     from genreflow.baselines.summary_statistics import summary_statistics
@@ -58,10 +64,11 @@ def predict_baselines(segments: SegmentParams, data: Data, best: BestTrial) -> d
     training = load_training_data(data.store, data.manifest, data.split, segments)
     part = data.split.evaluation_part
     held_out = load_segment_set(data.store, data.manifest, data.split, part, length=training.length, hop=training.hop)
-    untrained = penultimate_model(build_configuration(training, best.architecture, best.hyperparameters, seed=SEED))
+    model = build_configuration(training, untrained_architecture, hyperparameters, seed=SEED)
+    untrained = penultimate_model(model)
     baselines: dict[str, tuple[Callable[[SegmentSet], np.ndarray], Callable[[float], ClassifierMixin]]] = {
         "SVM on summary statistics": (summary_statistics, support_vector_machine),
-        f"linear probe on {best.architecture} with initial weights": (
+        f"linear probe on {untrained_architecture} with initial weights": (
             partial(mean_over_segments, untrained),
             linear_probe,
         ),

@@ -19,7 +19,9 @@ from genreflow.logs import configure_logging
 from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
 from genreflow.stages import PROJECT
+from genreflow.stages.embeddings import Embeddings, load_segments
 from genreflow.stages.inputs import Data
+from genreflow.stages.study_architectures import searched
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.search_space import SearchSpace, study_name
 
@@ -52,6 +54,8 @@ class StudyPlan:
         Of the study; it begins with "leaking" if the split leaks.
     bank : FilterBank
         Of the features.
+    embeddings : Embeddings or None
+        If an architecture of `space` takes them.
     """
 
     params: Params
@@ -59,6 +63,7 @@ class StudyPlan:
     space: SearchSpace
     name: str
     bank: FilterBank
+    embeddings: Embeddings | None
 
     @classmethod
     def load(cls) -> "StudyPlan":
@@ -66,7 +71,8 @@ class StudyPlan:
         from genreflow.tuning.objectives import limits
 
         params, data = load_params(), Data.load(verify_features=True)
-        space = SearchSpace.from_params(params.tune, params.train, params.segments)
+        architectures, embeddings = searched(params, data)
+        space = SearchSpace.from_params(params.tune, params.train, params.segments, architectures)
         name = study_name(
             space,
             params.tune,
@@ -74,8 +80,9 @@ class StudyPlan:
             params.segments.model_dump(exclude_none=True),
             params.train.model_dump(exclude={"epochs"}),
             [params.tune.objectives, limits(params.tune)],
+            *([embeddings.store.spec.key] if embeddings else []),
         )
-        return cls(params, data, space, data.split.prefixed(name, sep="-"), data.load_filter_bank())
+        return cls(params, data, space, data.split.prefixed(name, sep="-"), data.load_filter_bank(), embeddings)
 
     @property
     def seen_tracks(self) -> list[str]:
@@ -140,7 +147,7 @@ def run_worker(*, lead: bool) -> Iterator[CompletedStudy]:
             client,
             experiment.experiment_id,
             plan.name,
-            params=_run_params(plan.params),
+            params=_run_params(plan.params, plan.space),
             tags=tags,
             lead=lead,
             lock=partial(exclusive, storage),
@@ -210,12 +217,11 @@ def _run_trials(
 
 
 def _objective(plan: StudyPlan) -> "FitTrial":
-    from genreflow.training.data import load_training_data
     from genreflow.tuning.fit_trial import FitTrial
 
     params, data = plan.params, plan.data
     return FitTrial(
-        lambda segments: load_training_data(data.store, data.manifest, data.split, segments),
+        lambda segments, embeddings: load_segments(data, segments, plan.embeddings if embeddings else None),
         params.segments,
         params.train.model_copy(update={"epochs": params.tune.epochs}),
         params.tune,
@@ -224,11 +230,11 @@ def _objective(plan: StudyPlan) -> "FitTrial":
     )
 
 
-def _run_params(params: Params) -> dict[str, object]:
+def _run_params(params: Params, space: SearchSpace) -> dict[str, object]:
     """Return the parameters of the study's run in MLflow."""
     return {
         "source": params.data.source,
-        "architectures": ", ".join(params.tune.architectures),
+        "architectures": ", ".join(space.architectures),
         "searched": ", ".join(params.tune.search),
         "objectives": ", ".join(params.tune.objectives),
         **{f"segment_{name}": value for name, value in params.segments.model_dump(exclude_none=True).items()},

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from genreflow.files import write_csv
 from genreflow.interruption import Interruption
+from genreflow.models import MODELS
 from genreflow.models.keras_import import import_keras
 from genreflow.params import Params, load_params
 from genreflow.stages import CANDIDATE, CURVES, PROJECT
 from genreflow.stages.best_trial import BestTrial
+from genreflow.stages.embeddings import Embeddings, load_segments
 from genreflow.stages.inputs import Data
 
 if TYPE_CHECKING:
@@ -45,19 +47,19 @@ def train(params: Params, data: Data, best: BestTrial) -> "FitResult":
     """
     segmentation, options = best.segment_params(params.segments), best.fit_options(params.train)
     bank = data.load_filter_bank()
+    embeddings = Embeddings.load(data) if MODELS[best.architecture].embedding else None
     import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
     from genreflow.tracking.lineage import lineage_tags
     from genreflow.tracking.runs import start_run
     from genreflow.tracking.store import ensure_experiment, open_client
     from genreflow.training.calibration import calibrate_and_export
     from genreflow.training.configuration import fit_configuration
-    from genreflow.training.data import load_training_data
 
-    segments = load_training_data(data.store, data.manifest, data.split, segmentation)
+    segments = load_segments(data, segmentation, embeddings)
     configuration = {
         "architecture": best.architecture,
         **best.hyperparameters,
-        "segment_seconds": segmentation.seconds,
+        "segment_seconds": data.store.spec.seconds(segments.length),
         "track_cap": segmentation.track_cap,
         **{name: value for name, value in asdict(segmentation.front_end).items() if value is not None},
         **options.model_dump(),

@@ -91,10 +91,7 @@ def draw_augmentation(
         level_offset += knots @ _interpolation_weights(bands)
     time_masks = _masks(rng, n, frames, options.time_masks, options.time_mask_width)
     band_masks = _masks(rng, n, bands, options.band_masks, options.band_mask_width)
-    mixup_weight, mixup_partner = np.ones(n, "float32"), np.arange(n)
-    if options.mixup:
-        drawn = rng.beta(options.mixup, options.mixup, size=(n,)).astype("float32")
-        mixup_weight, mixup_partner = np.maximum(drawn, 1 - drawn), rng.permutation(n)
+    mixup_weight, mixup_partner = draw_mixup(rng, options, n)
     return rows, Augmentation(
         band_shift=band_shift,
         source_bands=source_bands,
@@ -106,6 +103,20 @@ def draw_augmentation(
         mixup_weight=mixup_weight,
         mixup_partner=mixup_partner,
     )
+
+
+def draw_mixup(rng: np.random.Generator, options: FitOptions, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw weights and partners of mixup (Zhang et al. 2018), as `Augmentation` has them; without it each is alone."""
+    if not options.mixup:
+        return np.ones(n, "float32"), np.arange(n)
+    drawn = rng.beta(options.mixup, options.mixup, size=(n,)).astype("float32")
+    return np.maximum(drawn, 1 - drawn), rng.permutation(n)
+
+
+def mixed_labels(labels: np.ndarray, classes: int, weight: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    """Return labels as probabilities [shape=(n, classes), dtype=float32], mixed as `draw_mixup` drew it."""
+    y = np.eye(classes, dtype="float32")[labels]
+    return weight[:, None] * y + (1 - weight[:, None]) * y[partner]
 
 
 def _resampled(n: int, size: int, rng: np.random.Generator, options: FitOptions) -> np.ndarray:

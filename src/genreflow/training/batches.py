@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from genreflow.training.labelled_segments import TrainableSegments
 from genreflow.training.options import FitOptions
-from genreflow.training.segment_set import SegmentSet
 
 # Batches prepared ahead; more would only take memory.
 PREFETCH = 2
@@ -21,12 +21,12 @@ T = TypeVar("T")
 class TrainingBatches:
     """Shuffled and augmented batches.
 
-    A pass has the segments that `SegmentSet.draw` draws. Random numbers depend on (seed, pass, batch) alone, not on the
-    thread that makes a batch.
+    A pass has the segments that `LabelledSegments.draw` draws. Random numbers depend on (seed, pass, batch) alone, not
+    on the thread that makes a batch.
 
     Parameters
     ----------
-    data : SegmentSet
+    data : TrainableSegments
     options : FitOptions
     classes : int >= 2
 
@@ -36,7 +36,7 @@ class TrainingBatches:
         Segments of a batch.
     """
 
-    def __init__(self, data: SegmentSet, options: FitOptions, *, classes: int) -> None:
+    def __init__(self, data: TrainableSegments, options: FitOptions, *, classes: int) -> None:
         self._data, self._options, self._classes = data, options, classes
         self.size = min(options.batch_size, data.n_drawn)
         # A remainder smaller than a batch is left out; each pass is shuffled, so it is another one each time.
@@ -67,12 +67,12 @@ class TrainingBatches:
         ----------
         epoch, index : int >= 0
             Epoch, and batch within it.
-        out : np.ndarray [shape=(size, length, n_mels), dtype=float32], optional
+        out : np.ndarray [shape=(size, *segment_shape), dtype=float32], optional
             Array to write the segments to; a new one by default.
 
         Returns
         -------
-        x : np.ndarray [shape=(size, length, n_mels), dtype=float32, range=[0, 1]]
+        x : np.ndarray [shape=(size, *segment_shape), dtype=float32]
         y : np.ndarray [shape=(size, classes), dtype=float32]
             Labels as probabilities.
         sample_weight : np.ndarray [shape=(size,), dtype=float32]
@@ -107,7 +107,7 @@ class TrainingBatches:
         free: queue.LifoQueue[np.ndarray | None] = queue.LifoQueue()
         ready: queue.SimpleQueue[tuple[np.ndarray, T] | BaseException] = queue.SimpleQueue()
         for _ in range(PREFETCH + 2):  # one with the thread, one with the caller
-            free.put(np.empty((self.size, self._data.length, self._data.n_mels), "float32"))
+            free.put(np.empty((self.size, *self._data.segment_shape), "float32"))
 
         def make_batches() -> None:
             try:

@@ -14,7 +14,7 @@ from genreflow.export.export_bundle import export_bundle
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.training.data import TrainingData
 from genreflow.training.fit import predict_logits
-from genreflow.training.segment_set import SegmentSet
+from genreflow.training.labelled_segments import TrainableSegments
 
 # Segments on which the exported model is compared with the Keras model.
 PARITY_SEGMENTS = 64
@@ -36,13 +36,13 @@ class Calibration:
     abstain_below: float
 
 
-def calibrate(model: keras.Model, valid: SegmentSet, *, abstain_below: float | None) -> Calibration:
+def calibrate(model: keras.Model, valid: TrainableSegments, *, abstain_below: float | None) -> Calibration:
     """Fit temperature and abstention threshold to validation tracks.
 
     Parameters
     ----------
     model : keras.Model
-    valid : SegmentSet
+    valid : SegmentSet or EmbeddingSet
     abstain_below : float in [0, 1] or None
         Given threshold; None: `genreflow.evaluation.calibration.abstention_threshold`.
 
@@ -96,12 +96,12 @@ def calibrate_and_export(
         The exported model and the Keras model differ.
     """
     calibration = calibrate(model, data.valid, abstain_below=abstain_below)
-    n = data.valid.n_segments
+    n = data.valid_segments.n_segments
     evenly_spaced = np.linspace(0, n - 1, min(PARITY_SEGMENTS, n)).astype(int)
     bundle, difference = export_bundle(
         model,
         directory,
-        segments=data.valid.segments(evenly_spaced),
+        segments=data.valid_segments.segments(evenly_spaced),
         labels=data.genres,
         spec=spec,
         bank=bank,
@@ -110,6 +110,7 @@ def calibrate_and_export(
         temperature=calibration.temperature,
         abstain_below=calibration.abstain_below,
         lineage=lineage,
+        embedder=data.embedder,
     )
     return bundle, {
         "temperature": calibration.temperature,

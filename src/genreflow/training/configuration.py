@@ -42,6 +42,7 @@ def build_configuration(
         seed=seed,
         image=data.front_end.image,
         coefficients=data.front_end.coefficients,
+        columns=None if data.embedder is None else data.embedder.columns,
         **hyperparameters,
     )
 

@@ -11,9 +11,9 @@ import numpy as np
 from genreflow.evaluation.calibration import softmax, track_probabilities
 from genreflow.training.acceleration import bfloat16_products, unroll_recurrent_layers
 from genreflow.training.batches import TrainingBatches
+from genreflow.training.labelled_segments import TrainableSegments
 from genreflow.training.optimiser import make_optimiser
 from genreflow.training.options import FitOptions
-from genreflow.training.segment_set import SegmentSet
 from genreflow.training.train_loop import run_training_loop
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
@@ -52,8 +52,8 @@ class FitResult:
 
 def fit(
     model: keras.Model,
-    train: SegmentSet,
-    valid: SegmentSet,
+    train: TrainableSegments,
+    valid: TrainableSegments,
     options: FitOptions,
     *,
     on_epoch: OnEpoch | None = None,
@@ -66,7 +66,7 @@ def fit(
     ----------
     model : keras.Model
         From `genreflow.models.build_model`; reproducible if that was given a `seed`.
-    train, valid : SegmentSet
+    train, valid : SegmentSet or EmbeddingSet
     options : FitOptions
         Learning rate and optimiser may be None for the models of the registry.
     on_epoch : callable, optional
@@ -99,14 +99,16 @@ def fit(
     return FitResult(validation.history, validation.best_epoch, len(validation.history["loss"]))
 
 
-def measure_throughput(model: keras.Model, train: SegmentSet, options: FitOptions, *, seconds: float = 5.0) -> float:
+def measure_throughput(
+    model: keras.Model, train: TrainableSegments, options: FitOptions, *, seconds: float = 5.0
+) -> float:
     """Measure how fast a model trains, without validation and without compilation.
 
     Parameters
     ----------
     model : keras.Model
         Is trained by this: build another one for a fit.
-    train : SegmentSet
+    train : TrainableSegments
     options : FitOptions
     seconds : float > 0 [s]
         Duration of the measurement; at least one update, after two that are not measured.
@@ -123,7 +125,7 @@ def measure_throughput(model: keras.Model, train: SegmentSet, options: FitOption
     return timer.updates * batches.size / timer.seconds
 
 
-def _compile(model: keras.Model, train: SegmentSet, options: FitOptions) -> TrainingBatches:
+def _compile(model: keras.Model, train: TrainableSegments, options: FitOptions) -> TrainingBatches:
     """Compile a model for the batches of a fit."""
     keras.utils.set_random_seed(options.seed)
     batches = TrainingBatches(train, options, classes=model.output_shape[-1])
@@ -137,21 +139,22 @@ def _compile(model: keras.Model, train: SegmentSet, options: FitOptions) -> Trai
     return batches
 
 
-def predict_logits(model: keras.Model, data: SegmentSet) -> np.ndarray:
+def predict_logits(model: keras.Model, data: TrainableSegments) -> np.ndarray:
     """Logits of all segments, in their order.
 
     Returns
     -------
     np.ndarray [shape=(n_segments, classes), dtype=float32]
     """
-    size = max(1, min(INFERENCE_BATCH, INFERENCE_FRAMES // data.length))
+    frames = data.segment_shape[0] if len(data.segment_shape) > 1 else 1
+    size = max(1, min(INFERENCE_BATCH, INFERENCE_FRAMES // frames))
     # predict_on_batch runs the same compiled function as predict, without setting up a data set and callbacks.
     return np.concatenate(
         [model.predict_on_batch(data.segments(slice(first, first + size))) for first in range(0, data.n_segments, size)]
     )
 
 
-def evaluate(model: keras.Model, data: SegmentSet) -> dict[str, float]:
+def evaluate(model: keras.Model, data: TrainableSegments) -> dict[str, float]:
     """Evaluate a model.
 
     Returns
@@ -174,7 +177,7 @@ def evaluate(model: keras.Model, data: SegmentSet) -> dict[str, float]:
 class _Validation(keras.callbacks.Callback):
     """Validates after each epoch, keeps the best weights and stops the fit when patience runs out."""
 
-    def __init__(self, valid: SegmentSet, *, keep: str, patience: int, on_epoch: OnEpoch | None) -> None:
+    def __init__(self, valid: TrainableSegments, *, keep: str, patience: int, on_epoch: OnEpoch | None) -> None:
         super().__init__()
         self._valid, self._keep, self._patience, self._on_epoch = valid, keep, patience, on_epoch
         self.history: dict[str, list[float]] = {}

@@ -13,6 +13,22 @@ Schedule = Literal["constant", "cosine", "step"]
 Keep = Literal["best", "last"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+# Fields that change the spectrogram of a segment: they have no effect on embeddings, which are computed before.
+SPECTROGRAM_AUGMENTATION = {
+    "random_crop",
+    "stretch",
+    "band_shift",
+    "gain",
+    "equaliser",
+    "translation",
+    "zoom",
+    "contrast",
+    "noise",
+    "time_masks",
+    "time_mask_width",
+    "band_masks",
+    "band_mask_width",
+}
 # Values of the regularising parameters at which they have no effect.
 _NO_REGULARISATION: dict[str, Any] = {
     "weight_decay": 0.0,

@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 
 from genreflow.errors import GenreflowError
-from genreflow.features.segments import limit_per_track, segment_starts
-from genreflow.training.augment import draw_augmentation
+from genreflow.features.segments import segment_starts
+from genreflow.training.augment import draw_augmentation, mixed_labels
 from genreflow.training.kernels import read_augmented_segments, read_segments, typed_list
+from genreflow.training.labelled_segments import LabelledSegments
 from genreflow.training.options import FitOptions
 
 # Lower bound of a band's standard deviation; 0.02 of the range is 1.6 dB where it covers 80 dB. A band that hardly
@@ -17,7 +18,7 @@ from genreflow.training.options import FitOptions
 MIN_DEVIATION = 0.02
 
 
-class SegmentSet:
+class SegmentSet(LabelledSegments):
     """The segments of a set of tracks; frames are read only when segments are asked for.
 
     Parameters
@@ -37,13 +38,9 @@ class SegmentSet:
 
     Attributes
     ----------
-    piece, start, label, track : np.ndarray [shape=(n_segments,), dtype=int64]
+    piece, start : np.ndarray [shape=(n_segments,), dtype=int64]
         Of each segment, in the order of the pieces; `start` in frames within the piece.
-    track_labels : np.ndarray [shape=(n_tracks,), dtype=int64]
-    drawn_per_track : np.ndarray [shape=(n_tracks,), dtype=int64]
-        Segments of each track in a pass.
-    n_segments, n_drawn, n_tracks, n_mels : int > 0
-        `n_drawn` is the number of segments in a pass.
+    n_mels : int > 0
 
     Raises
     ------
@@ -81,44 +78,17 @@ class SegmentSet:
         self.pieces = [np.ascontiguousarray(piece) for piece in pieces]  # no copy of the contiguous pieces of a store
         self._typed_pieces = typed_list(self.pieces)
         self._sizes = np.array([len(piece) for piece in self.pieces], "int64")
-        self.n_mels, self.n_tracks = n_mels.pop(), int(piece_tracks.max()) + 1
-        self.track_labels = np.full(self.n_tracks, -1)
-        self.track_labels[piece_tracks] = piece_labels
-        if (self.track_labels[piece_tracks] != piece_labels).any() or (self.track_labels < 0).any():
-            raise GenreflowError(
-                "SegmentSet: each track must have at least one piece, and one label for all its pieces."
-            )
+        self.n_mels = n_mels.pop()
         starts = [np.asarray(segment_starts(len(piece), length, hop), "int64") for piece in pieces]
         self.start = np.concatenate(starts)
         self.piece = np.repeat(np.arange(len(pieces)), [len(s) for s in starts])
-        self.label, self.track, self._piece_tracks = piece_labels[self.piece], piece_tracks[self.piece], piece_tracks
-        self.n_segments = len(self.start)
-        self._per_track = np.bincount(self.track, minlength=self.n_tracks)
-        self.drawn_per_track = limit_per_track(self._per_track, track_cap)
-        self.n_drawn = int(self.drawn_per_track.sum())
+        self._piece_tracks = piece_tracks
+        super().__init__(piece_labels[self.piece], piece_tracks[self.piece], track_cap=track_cap)
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw the segments of one pass, in random order.
-
-        Parameters
-        ----------
-        rng : np.random.Generator
-
-        Returns
-        -------
-        np.ndarray [shape=(n_drawn,), dtype=int64]
-            All segments, or of each track as many as ``drawn_per_track`` has, without repetition. In many passes, all
-            segments of a track are drawn equally often.
-        """
-        order = rng.permutation(self.n_segments)
-        if self.n_drawn == self.n_segments:
-            return order
-        # The first so many of each track in the random order.
-        track = self.track[order]
-        rank = np.empty_like(order)
-        first = np.repeat(np.cumsum(self._per_track) - self._per_track, self._per_track)
-        rank[np.argsort(track, kind="stable")] = np.arange(self.n_segments) - first
-        return order[rank < self.drawn_per_track[track]]
+    @property
+    def segment_shape(self) -> tuple[int, int]:
+        """Shape of a segment: length and n_mels."""
+        return self.length, self.n_mels
 
     def segments(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
         """Read segments as model input.
@@ -169,7 +139,7 @@ class SegmentSet:
         # A histogram of each band is exact, takes one pass, and needs the memory of one piece.
         counts = np.zeros((self.n_mels, 256))
         offset = 256 * np.arange(self.n_mels)
-        weights = (self.drawn_per_track / self._per_track)[self._piece_tracks]
+        weights = self.track_weights[self._piece_tracks]
         for piece, weight in zip(self.pieces, weights, strict=True):
             counts += weight * np.bincount((piece + offset).ravel(), minlength=256 * self.n_mels).reshape(-1, 256)
         levels = np.arange(256) / 255
@@ -223,6 +193,5 @@ class SegmentSet:
         rows, augmentation = draw_augmentation(rng, options, rows, self.n_mels)
         x = np.empty((*rows.shape, self.n_mels), "float32") if out is None else out
         read_augmented_segments(x, self._typed_pieces, piece, rows, augmentation)
-        y = np.eye(classes, dtype="float32")[self.label[indices]]
-        weight = augmentation.mixup_weight[:, None]
-        return x, weight * y + (1 - weight) * y[augmentation.mixup_partner]
+        weight, partner = augmentation.mixup_weight, augmentation.mixup_partner
+        return x, mixed_labels(self.label[indices], classes, weight, partner)

@@ -7,6 +7,7 @@ import keras
 
 from genreflow.errors import ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.models import MODELS
 from genreflow.training.configuration import build_configuration
 from genreflow.training.data import TrainingData
 from genreflow.training.fit import fit
@@ -25,7 +26,7 @@ class FitTrial:
     Parameters
     ----------
     load : callable
-        From `SegmentParams` to the `TrainingData` in such segments.
+        ``load(segments, embeddings)``: the `TrainingData` in segments of such `SegmentParams`, or their embeddings.
     segments : SegmentParams
         Its values hold where the study does not search them.
     options : FitOptions
@@ -39,7 +40,7 @@ class FitTrial:
 
     def __init__(
         self,
-        load: Callable[[SegmentParams], TrainingData],
+        load: Callable[[SegmentParams, bool], TrainingData],
         segments: SegmentParams,
         options: FitOptions,
         tune: TuneParams,
@@ -53,7 +54,8 @@ class FitTrial:
         self._known_costs: dict[str, dict[str, float]] = {}
 
     def __call__(self, configuration: Configuration, callback: TrialCallback) -> TrialResult:
-        data = self._load(self._segments.override(configuration.segments))
+        embeddings = MODELS[configuration.architecture].embedding
+        data = self._load(self._segments.override(configuration.segments), embeddings)
         searched = {**configuration.train, "learning_rate": configuration.learning_rate}
         options = FitOptions.model_validate({**self._options.model_dump(), **searched})
         try:

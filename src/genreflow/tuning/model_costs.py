@@ -8,7 +8,7 @@ import keras
 from genreflow.bundle import write_bundle
 from genreflow.costs.latency import latency_ms
 from genreflow.costs.memory import memory_mib
-from genreflow.export.keras_to_onnx import export_onnx
+from genreflow.export.keras_to_onnx import export_with_embedder
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.training.data import TrainingData
 
@@ -35,7 +35,7 @@ def measure_costs(
     Returns
     -------
     costs : dict of str to float
-        ``parameters``, trainable or not, those of the front end included; ``latency_ms`` [ms], see
+        ``parameters``, trainable or not, those of the front end and of an embedder included; ``latency_ms`` [ms], see
         `genreflow.costs.latency.latency_ms`; ``memory_mb`` [MiB], see `genreflow.costs.memory.memory_mib`.
 
     Raises
@@ -43,12 +43,15 @@ def measure_costs(
     GenreflowError
         The exported model cannot be run or served.
     """
-    costs: dict[str, float] = {"parameters": model.count_params()}
+    embedder = data.embedder
+    costs: dict[str, float] = {
+        "parameters": model.count_params() + (embedder.description["parameters"] if embedder else 0)
+    }
     if not (latency or memory):
         return costs
     with tempfile.TemporaryDirectory(prefix="genreflow-") as folder:
         directory, onnx_path = Path(folder, "bundle"), Path(folder, "model.onnx")
-        export_onnx(model, onnx_path)
+        export_with_embedder(model, onnx_path, embedder.path if embedder else None)
         write_bundle(
             directory,
             onnx=onnx_path,
@@ -60,6 +63,7 @@ def measure_costs(
             temperature=1.0,
             abstain_below=0.0,
             architecture=model.name,
+            embedder=embedder.description if embedder else None,
             lineage={},
         )
         if latency:

@@ -66,8 +66,11 @@ class TuneParams(FrozenModel):
         default=None, gt=0, description="time in which trials run, in all runs of the study; null: no limit [h]"
     )
     epochs: int = Field(default=10, ge=1, le=10_000, description="maximum epochs per trial")
-    architectures: tuple[str, ...] = Field(
-        min_length=1, description="each with its own search space; `genreflow models` lists them"
+    architectures: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="each with its own search space, `genreflow models` lists them; null: musicnn and efficient for "
+        "music, efficient and parallel_cnn for the demo and spectrograms",
     )
     search: dict[str, SearchedValues] = Field(
         default_factory=dict,
@@ -102,8 +105,8 @@ class TuneParams(FrozenModel):
 
     @field_validator("architectures")
     @classmethod
-    def _known_architectures(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
+    def _known_architectures(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in names or ():
             if name not in MODELS:
                 raise ValueError(f"must be names from `genreflow models` ({', '.join(MODELS)}); got {name}")
         return names
@@ -124,9 +127,10 @@ class TuneParams(FrozenModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        searched = tuple(MODELS) if self.architectures is None else self.architectures
         for name, values in self.fixed.items():
-            if name not in self.architectures:
-                known = ", ".join(self.architectures)
+            if name not in searched:
+                known = ", ".join(searched)
                 raise ValueError(f"tune.fixed must name architectures of tune.architectures ({known}); got {name}")
             try:
                 validate_hyperparameters(name, values)

@@ -27,7 +27,7 @@ def suggest(trial: optuna.Trial, space: SearchSpace) -> Configuration:
     """
     name = trial.suggest_categorical("architecture", list(space.architectures))
     row = MODELS[name]
-    values = {key: _suggest(trial, key, dimension) for key, dimension in space.dimensions.items()}
+    values = {key: _suggest(trial, key, dimension) for key, dimension in space.dimensions_of(row).items()}
     train, segments = _of_section(values, TRAIN), _of_section(values, SEGMENTS)
     optimiser = str(train.get("optimiser") or row.optimiser)
     parameter, low, high = _learning_rate_range(row, space, optimiser)
@@ -58,7 +58,7 @@ def published_parameters(name: str, space: SearchSpace) -> dict[str, object]:
     stated = row.protocol.options
     options = FitOptions.unregularised(**stated).model_dump() if row.published else stated
     values = {}
-    for key, dimension in space.dimensions.items():
+    for key, dimension in space.dimensions_of(row).items():
         published = options.get(key.removeprefix(TRAIN), dimension.default)  # names of `segments` are none of these
         values[key] = published if _contains(dimension, published) else dimension.default
     optimiser = str(values.get(f"{TRAIN}optimiser") or row.optimiser)

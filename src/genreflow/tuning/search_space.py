@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from genreflow.constraints import expected
 from genreflow.errors import ParameterError
-from genreflow.models import MODELS, Choice, Dimension, Float, Int
-from genreflow.training.options import FitOptions
+from genreflow.models import MODELS, Architecture, Choice, Dimension, Float, Int
+from genreflow.training.options import SPECTROGRAM_AUGMENTATION, FitOptions
 from genreflow.training.params import SegmentParams
 from genreflow.tuning.params import Range, TuneParams
 
@@ -60,8 +60,10 @@ class SearchSpace:
     dimensions: Mapping[str, Dimension]
 
     @classmethod
-    def from_params(cls, tune: TuneParams, train: FitOptions, segments: SegmentParams) -> Self:
-        """Combine the sections of params.yaml.
+    def from_params(
+        cls, tune: TuneParams, train: FitOptions, segments: SegmentParams, architectures: Sequence[str]
+    ) -> Self:
+        """Combine the sections of params.yaml with the architectures that are searched.
 
         Raises
         ------
@@ -69,7 +71,21 @@ class SearchSpace:
             As `searched_dimensions`.
         """
         dimensions = searched_dimensions(tune, train, segments)
-        return cls(tune.architectures, tune.learning_rate, tune.fixed, dimensions)
+        return cls(architectures, tune.learning_rate, tune.fixed, dimensions)
+
+    def dimensions_of(self, architecture: Architecture) -> dict[str, Dimension]:
+        """Return those of `dimensions` that have an effect on an architecture.
+
+        Segments of embeddings have the length that the embedder takes, and their spectrograms are not augmented.
+        """
+        if not architecture.embedding:
+            return dict(self.dimensions)
+        without = {f"{TRAIN}{name}" for name in SPECTROGRAM_AUGMENTATION}
+        return {
+            name: dimension
+            for name, dimension in self.dimensions.items()
+            if name not in without and not name.startswith(SEGMENTS)
+        }
 
     @property
     def hash(self) -> str:
