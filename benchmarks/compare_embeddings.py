@@ -128,11 +128,10 @@ def inputs(tracks: list[Track], names: list[str]) -> dict[str, list[np.ndarray]]
         for name in names:
             path = write(Path(temporary) / f"{name}.onnx", name)
             name = name.removesuffix("_musicnn")
-            for values in ("penultimate", "both"):
-                embedder = Embedder(path, values=values)
-                found[f"{name} {values}"] = [embedder.embed(rows) for rows in by_track]
-            for index, values in enumerate(("max", "mean")):
-                found[f"{name} {values}"] = [np.split(rows, 2, axis=1)[index] for rows in found[f"{name} both"]]
+            embedder = Embedder(path)
+            embeddings = [embedder.embed(rows) for rows in by_track]
+            for values, (first, last) in embedder.columns.items():
+                found[f"{name} {values}"] = [rows[:, first:last] for rows in embeddings]
     for values in ("penultimate", "max", "mean", "both") if len(names) == 2 else ():
         pairs = zip(found[f"MSD {values}"], found[f"MTT {values}"], strict=True)
         found[f"MSD + MTT {values}"] = [np.concatenate(pair, axis=1) for pair in pairs]

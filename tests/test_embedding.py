@@ -31,7 +31,7 @@ from genreflow.embedding.embedder import BATCH, Embedder
 from genreflow.embedding.musicnn import PATCH, build_musicnn
 from genreflow.embedding.zero_filters import prune
 from genreflow.errors import GenreflowError, ParameterError
-from genreflow.export.export_embedder import export_embedder
+from genreflow.export.export_embedder import export_embedder, weights_sha256
 from genreflow.features.logmel import LogMel
 
 try:
@@ -308,20 +308,15 @@ def test_any_network_on_patches_becomes_an_embedder(tmp_path, segments, bank):
     patch_sums(path, bank, columns={"penultimate": [0, 4], "max": [4, 96]})
     many = np.concatenate([segments, segments[:1] * 0])[: BATCH + 3]
     expected = to_patches(many, PATCH_SPEC, bank).sum(axis=1)
-    for values, columns in {"penultimate": slice(0, 4), "max": slice(4, 96)}.items():
-        embedder = Embedder(path, values=values)
-        assert embedder.size == expected[:, columns].shape[1]
-        assert embedder.description["name"] == "sums"
-        np.testing.assert_allclose(embedder.embed(many), expected[:, columns], rtol=1e-5, atol=1e-4)
-        assert embedder.embed(many[:0]).shape == (0, embedder.size)
+    embedder = Embedder(path)
+    assert (embedder.size, embedder.length) == (96, PATCH[0])
+    assert embedder.columns == {"penultimate": (0, 4), "max": (4, 96)}
+    assert embedder.description == {"name": "sums"}
+    np.testing.assert_allclose(embedder.embed(many), expected, rtol=1e-5, atol=1e-4)
+    assert embedder.embed(many[:0]).shape == (0, 96)
 
 
-def test_files_and_values_that_are_none_are_refused(tmp_path, bank):
-    patch_sums(tmp_path / "sums.onnx", bank, columns={"penultimate": [0, 4]})
-    with pytest.raises(ParameterError, match=r"^embedding\.values must be one of .*; got tags\.$"):
-        Embedder(tmp_path / "sums.onnx", values="tags")
-    with pytest.raises(GenreflowError, match=r"sums\.onnx"):
-        Embedder(tmp_path / "sums.onnx", values="both")
+def test_files_that_are_no_embedders_are_refused(tmp_path):
     (tmp_path / "other.onnx").write_bytes(b"something else")
     for name in ("other.onnx", "nowhere.onnx"):
         with pytest.raises(GenreflowError, match=name):
@@ -335,12 +330,15 @@ def test_an_exported_network_gives_the_same_embeddings(tmp_path, segments, bank)
     export_embedder(path, weights, name="small", spec=PATCH_SPEC, bank=bank)
     expected = build_musicnn(weights).predict_on_batch(to_patches(segments, PATCH_SPEC, bank))
     expected["both"] = np.concatenate([expected["max"], expected["mean"]], axis=1)
-    for values in ("penultimate", "max", "mean", "both"):
-        embedder = Embedder(path, values=values)
-        found = embedder.embed(segments)
-        assert found.shape == (len(segments), embedder.size) == expected[values].shape
+    embedder = Embedder(path)
+    embeddings = embedder.embed(segments)
+    assert embeddings.shape == (len(segments), embedder.size)
+    assert set(embedder.columns) == {"penultimate", "max", "mean", "both"}
+    for values, (first, last) in embedder.columns.items():
+        found = embeddings[:, first:last]
         np.testing.assert_allclose(found, expected[values], atol=1e-5 * np.abs(expected[values]).max())
     assert (embedder.description["name"], embedder.description["licence"]) == ("small", "ISC")
+    assert embedder.description["sha256"] == weights_sha256(weights)
     assert [item.name for item in tmp_path.iterdir()] == ["embedder.onnx"]
     proto = onnx.load(path)
     assert [opset.domain for opset in proto.opset_import] == [""]
@@ -403,6 +401,7 @@ def test_eight_bits_per_level_are_enough(name, tmp_path, patches, segments, bank
     path = tmp_path / "embedder.onnx"
     export_embedder(path, prune(weights), name=name, spec=PATCH_SPEC, bank=bank)
     exact = build_musicnn(weights).predict_on_batch(patches)["penultimate"]
-    found = Embedder(path).embed(segments)
+    embedder = Embedder(path)
+    found = embedder.embed(segments)[:, slice(*embedder.columns["penultimate"])]
     cosine = (exact * found).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(found, axis=1)
     assert cosine.min() > 0.999

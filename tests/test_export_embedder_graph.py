@@ -13,7 +13,7 @@ from genreflow.embedding.conversion import PATCH_SPEC, to_patches
 from genreflow.embedding.embedder import Embedder
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.evaluation.calibration import softmax
-from genreflow.export.embedder_graph import import_embedder, merge_head, save_embedder
+from genreflow.export.embedder_graph import import_embedder, merge_head
 from genreflow.features.logmel import LogMel
 from genreflow.features.segments import segment_starts
 from genreflow.inference.predictor import Predictor
@@ -86,8 +86,8 @@ def test_a_network_on_patches_becomes_an_embedder(tmp_path, bank, segments, chan
     embedder = Embedder(path)
     np.testing.assert_allclose(embedder.embed(segments), expected(segments, bank), rtol=1e-4, atol=1e-4)
     assert (embedder.description["name"], embedder.description["licence"]) == ("effnet", "CC BY-NC-SA 4.0")
-    with pytest.raises(ParameterError, match=r"^embedding\.values must be one of penultimate of "):
-        Embedder(path, values="both")
+    assert embedder.columns == {"penultimate": (0, SIZE)}
+    assert embedder.description["parameters"] >= KERNEL.size
 
 
 @pytest.mark.parametrize(
@@ -147,33 +147,22 @@ def test_a_classifier_is_merged_behind_an_embedder(tmp_path, bank, segments, ver
     embedder, path = tmp_path / "embedder.onnx", tmp_path / "model.onnx"
     import_embedder(network(tmp_path / "net.onnx", version=version), embedder, licence="", spec=PATCH_SPEC, bank=bank)
     head = write_head(tmp_path / "head.onnx", version=head_version, source=source, ir_version=9)
-    merge_head(embedder, "penultimate", head, path)
+    merge_head(embedder, head, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (model_input,), (model_output,) = session.get_inputs(), session.get_outputs()
-    assert (model_input.name, model_input.shape[1:], model_output.name) == ("segments", [187, 96], "logits")
+    (model_input,), outputs = session.get_inputs(), session.get_outputs()
+    assert (model_input.name, model_input.shape[1:]) == ("segments", [187, 96])
+    assert [output.name for output in outputs] == ["logits", "embeddings"]
     assert isinstance(model_input.shape[0], str)
     for batch in (segments, segments[:1]):
-        (logits,) = session.run(None, {"segments": batch})
+        logits, embeddings = session.run(None, {"segments": batch})
         np.testing.assert_allclose(logits, expected(batch, bank) @ HEAD, rtol=1e-4, atol=1e-4)
-
-
-def test_a_classifier_takes_the_chosen_values(tmp_path, bank, segments):
-    net, whole = tmp_path / "net.onnx", tmp_path / "whole.onnx"
-    import_embedder(network(net), whole, licence="", spec=PATCH_SPEC, bank=bank)
-    embedder = tmp_path / "embedder.onnx"
-    save_embedder(onnx.load(whole), embedder, {"name": "two", "columns": {"max": [1, 3], "mean": [3, 5]}})
-    head = write_head(tmp_path / "head.onnx", size=2)
-    merge_head(embedder, "mean", head, tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, {"segments": segments})
-    values = expected(segments, bank)[:, 3:5]
-    np.testing.assert_allclose(logits, values @ np.resize(HEAD, (2, CLASSES)), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(embeddings, expected(batch, bank), rtol=1e-4, atol=1e-4)
 
 
 def test_a_bundle_with_an_embedder_classifies_audio(tmp_path, bank):
     embedder, model = tmp_path / "embedder.onnx", tmp_path / "model.onnx"
     import_embedder(network(tmp_path / "net.onnx"), embedder, licence="", spec=PATCH_SPEC, bank=bank)
-    merge_head(embedder, "penultimate", write_head(tmp_path / "head.onnx"), model)
+    merge_head(embedder, write_head(tmp_path / "head.onnx"), model)
     write_bundle(
         tmp_path / "bundle",
         onnx=model,
@@ -205,11 +194,9 @@ def test_classifiers_that_do_not_match_are_refused(tmp_path, bank):
     embedder, path = tmp_path / "embedder.onnx", tmp_path / "model.onnx"
     import_embedder(network(tmp_path / "net.onnx"), embedder, licence="", spec=PATCH_SPEC, bank=bank)
     with pytest.raises(GenreflowError, match="must take 5 values; got an input of 4"):
-        merge_head(embedder, "penultimate", write_head(tmp_path / "head.onnx", size=4), path)
+        merge_head(embedder, write_head(tmp_path / "head.onnx", size=4), path)
     with pytest.raises(GenreflowError, match="one output"):
-        merge_head(embedder, "penultimate", write_head(tmp_path / "head.onnx", several=True), path)
-    with pytest.raises(ParameterError, match=r"embedding\.values"):
-        merge_head(embedder, "both", tmp_path / "head.onnx", path)
+        merge_head(embedder, write_head(tmp_path / "head.onnx", several=True), path)
     with pytest.raises(GenreflowError, match=r"net\.onnx"):
-        merge_head(tmp_path / "net.onnx", "penultimate", tmp_path / "head.onnx", path)
+        merge_head(tmp_path / "net.onnx", tmp_path / "head.onnx", path)
     assert not path.exists()

@@ -1,7 +1,8 @@
 """Compute the embeddings of all tracks in a feature store."""
 
 import math
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from genreflow.features.update import StoreReport, update
 
 
 def segment_hop(spec: FeatureSpec, length: int) -> int:
-    """Return the hop at which the fewest segments cover a clip without one that repeats most of another [frames].
+    """Return the hop at which the fewest segments cover a clip [frames].
+
+    Up to a tenth of a segment may be left out, so that the last segment does not repeat most of the one before it.
 
     Parameters
     ----------
@@ -29,7 +32,7 @@ def segment_hop(spec: FeatureSpec, length: int) -> int:
     >>> segment_hop(spec, 187)  # 1,876 frames: ten segments, the last one ends with the clip
     188
     """
-    number = spec.frames_per_clip // length
+    number = math.ceil(spec.frames_per_clip / length - 0.1)
     return math.ceil((spec.frames_per_clip - length) / (number - 1)) if number > 1 else length
 
 
@@ -68,39 +71,28 @@ def update_embeddings(
         hop=segment_hop(features.spec, opened.length),
         size=opened.size,
     )
-    compute = partial(embed_track, spec=spec, embedder=embedder, features=features.directory)
-    items = ((key, key) for key in features)
+    compute = partial(embed_pieces, network=opened, spec=spec)
+    items = ((key, features.pieces(key)) for key in features)
     return update(directory, spec, items, compute, n_jobs=n_jobs, progress=progress, description="embeddings")
 
 
-def embed_track(key: str, *, spec: EmbeddingSpec, embedder: Path, features: Path) -> list[np.ndarray]:
+def embed_pieces(pieces: Sequence[np.ndarray], *, network: Embedder, spec: EmbeddingSpec) -> list[np.ndarray]:
     """Compute the embeddings of a track.
 
     Parameters
     ----------
-    key : str
-        Of the track in the feature store.
+    pieces : sequence of np.ndarray [shape=(frames, n_mels), dtype=uint8]
+    network : Embedder
     spec : EmbeddingSpec
-    embedder : Path
-        A file for `Embedder`.
-    features : Path
-        Of the feature store.
 
     Returns
     -------
     list of np.ndarray [shape=(segments, size), dtype=float16]
-        Of each piece of the track. A piece shorter than a segment is padded with 0.
+        Of each piece. One that is shorter than a segment is padded with 0.
     """
-    network, store = _open(embedder, features, spec.key)
-    return [_embed_piece(network, piece, spec) for piece in store.pieces(key)]
-
-
-@lru_cache(maxsize=1)
-def _open(embedder: Path, features: Path, _key: str) -> tuple[Embedder, FeatureStore]:
-    """Open both once in each process; `update` calls `embed_track` in other ones where there are many cores."""
-    return Embedder(embedder), FeatureStore.open(features)
-
-
-def _embed_piece(network: Embedder, piece: np.ndarray, spec: EmbeddingSpec) -> np.ndarray:
-    batches = iter_segments([piece], length=spec.length, hop=spec.hop, batch=BATCH)
-    return np.concatenate([network.embed(segments) for _, segments, _ in batches]).astype(spec.row_type)
+    embeddings = []
+    for piece in pieces:
+        batches = iter_segments([piece], length=spec.length, hop=spec.hop, batch=BATCH)
+        rows = [network.embed(segments) for _, segments, _ in batches]
+        embeddings.append(np.concatenate(rows).astype(spec.row_type))
+    return embeddings

@@ -49,8 +49,8 @@ class Embedder:
     (2, 714)
     """
 
-    def __init__(self, path: Path | str, *, threads: int = 1) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, threads: int = 1) -> None:
+        self.path, self._threads = Path(path), threads
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
@@ -67,6 +67,9 @@ class Embedder:
             message = " ".join(str(error).split()).rstrip(".")
             raise GenreflowError(f"{path}: must be an embedder that ONNX Runtime can run; got {message}.") from error
         self.size = max(last for _, last in self.columns.values())
+
+    def __reduce__(self) -> tuple[type["Embedder"], tuple[Path, int]]:
+        return type(self), (self.path, self._threads)
 
     def embed(self, segments: np.ndarray) -> np.ndarray:
         """Compute the embeddings of segments.
