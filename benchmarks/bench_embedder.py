@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 
-from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.embedding.checkpoint import CHECKPOINTS, read_weights
 from genreflow.embedding.conversion import PATCH_SPEC
 from genreflow.embedding.embedder import Embedder
@@ -67,11 +66,11 @@ def export(folder: Path, name: str) -> dict[str, Path]:
     import_keras()
     from genreflow.export.export_embedder import export_embedder
 
-    weights, bank = read_weights(name), make_filter_bank(PATCH_SPEC)
+    weights = read_weights(name)
     paths = {}
     for kind, arrays in {"all filters": weights, "pruned": prune(weights)}.items():
         paths[kind] = folder / f"{name} {kind}.onnx"
-        export_embedder(paths[kind], arrays, name=name, spec=PATCH_SPEC, bank=bank)
+        export_embedder(paths[kind], arrays, name=name, spec=PATCH_SPEC)
     return paths
 
 

@@ -144,8 +144,7 @@ def write(path: Path, name: str) -> Path:
     import_keras()
     from genreflow.export.export_embedder import export_embedder
 
-    bank = make_filter_bank(PATCH_SPEC)
-    export_embedder(path, prune(read_weights(name)), name=name, spec=PATCH_SPEC, bank=bank)
+    export_embedder(path, prune(read_weights(name)), name=name, spec=PATCH_SPEC)
     return path
 
 

@@ -26,7 +26,7 @@ from genreflow.embedding.checkpoint import (
     read_weights,
     variable_shapes,
 )
-from genreflow.embedding.conversion import PATCH_SPEC, check_patch_spec, to_patches, with_conversion
+from genreflow.embedding.conversion import PATCH_SPEC, PEAK_DB, check_patch_spec, to_patches, with_conversion
 from genreflow.embedding.embedder import BATCH, Embedder
 from genreflow.embedding.musicnn import PATCH, build_musicnn
 from genreflow.embedding.zero_filters import prune
@@ -244,17 +244,26 @@ def test_constants_of_dead_filters_matter(name):
 # Conversion of segments
 
 
-def test_segments_are_converted_to_the_patches_that_librosa_gives(segments, patches, bank):
-    converted = to_patches(segments, PATCH_SPEC, bank)
-    half_step = 80 / 255 / 2 / 10  # of 0.31 dB, as a difference of base-10 logarithms
-    softest = np.log10(1 + 10000 * 10 ** ((LogMel(PATCH_SPEC, bank).full_scale_db - 80) / 10))
-    assert softest < 0.025
-    assert np.abs(converted - patches).max() < max(half_step, softest) + 1e-3
+def test_segments_are_converted_to_the_patches_that_librosa_gives(segments, patches):
+    """For audio whose loudest cell has the common level."""
+    power = 10.0**patches - 1
+    factor = 10000 * 10 ** (PEAK_DB / 10) / power.max(axis=(1, 2), keepdims=True)
+    half_step = 100 / 255 / 2 / 10  # of 0.39 dB, as a difference of base-10 logarithms
+    found = to_patches(segments, PATCH_SPEC)
+    # The loudest cell is rounded as well.
+    assert np.abs(found - np.log10(1 + factor * power)).max() < 2 * half_step + 1e-3
     assert np.ptp(patches) > 4
 
 
-def test_silence_is_converted_to_zeros(bank):
-    assert not to_patches(np.zeros((1, *PATCH)), PATCH_SPEC, bank).any()
+@pytest.mark.parametrize("decibels", [-20.0, 10.0])
+def test_the_level_of_a_recording_does_not_matter(segments, decibels):
+    within = np.where(segments > 0, 0.25 + 0.6 * segments, 0)  # neither level leaves the range
+    shifted = np.where(within > 0, within + decibels / PATCH_SPEC.top_db, 0)
+    np.testing.assert_allclose(to_patches(shifted, PATCH_SPEC), to_patches(within, PATCH_SPEC), atol=1e-5)
+
+
+def test_silence_is_converted_to_zeros():
+    assert not to_patches(np.zeros((1, *PATCH)), PATCH_SPEC).any()
 
 
 @pytest.mark.parametrize(
@@ -277,19 +286,17 @@ def test_specs_with_other_frames_are_refused_by_name(change):
         check_patch_spec(PATCH_SPEC.replace(**change))
 
 
-def test_range_and_length_of_clips_are_free(segments, bank):
-    spec = PATCH_SPEC.replace(top_db=100.0, clip_seconds=10.0)
+def test_range_and_length_of_clips_are_free(segments):
+    spec = PATCH_SPEC.replace(top_db=120.0, clip_seconds=10.0)
     check_patch_spec(spec)
-    wider = 1 - (1 - segments) * 80 / 100  # the same levels
-    np.testing.assert_allclose(
-        to_patches(wider[segments > 0], spec, bank), to_patches(segments[segments > 0], PATCH_SPEC, bank), atol=1e-5
-    )
+    wider = np.where(segments > 0, 1 - (1 - segments) * 100 / 120, 0)  # the same levels
+    np.testing.assert_allclose(to_patches(wider, spec), to_patches(segments, PATCH_SPEC), atol=1e-5)
 
 
 # ONNX
 
 
-def patch_sums(path, bank, *, columns):
+def patch_sums(path, *, columns):
     """Write an embedder that gives the sums over time of the patches."""
     source = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", *PATCH])
     target = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", PATCH[1]])
@@ -297,17 +304,17 @@ def patch_sums(path, bank, *, columns):
     axes = onnx.numpy_helper.from_array(np.array([1]), "axes")
     graph = onnx.helper.make_graph([node], "sums", [source], [target], [axes])
     proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8)
-    proto = with_conversion(proto, PATCH_SPEC, bank)
+    proto = with_conversion(proto, PATCH_SPEC)
     onnx.helper.set_model_props(proto, {"embedder": json.dumps({"name": "sums", "columns": columns})})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
 
 
-def test_any_network_on_patches_becomes_an_embedder(tmp_path, segments, bank):
+def test_any_network_on_patches_becomes_an_embedder(tmp_path, segments):
     path = tmp_path / "sums.onnx"
-    patch_sums(path, bank, columns={"penultimate": [0, 4], "max": [4, 96]})
+    patch_sums(path, columns={"penultimate": [0, 4], "max": [4, 96]})
     many = np.concatenate([segments, segments[:1] * 0])[: BATCH + 3]
-    expected = to_patches(many, PATCH_SPEC, bank).sum(axis=1)
+    expected = to_patches(many, PATCH_SPEC).sum(axis=1)
     embedder = Embedder(path)
     assert (embedder.size, embedder.length) == (96, PATCH[0])
     assert embedder.columns == {"penultimate": (0, 4), "max": (4, 96)}
@@ -324,11 +331,11 @@ def test_files_that_are_no_embedders_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_exported_network_gives_the_same_embeddings(tmp_path, segments, bank):
+def test_an_exported_network_gives_the_same_embeddings(tmp_path, segments):
     weights = small_weights()
     path = tmp_path / "embedder.onnx"
-    export_embedder(path, weights, name="small", spec=PATCH_SPEC, bank=bank)
-    expected = build_musicnn(weights).predict_on_batch(to_patches(segments, PATCH_SPEC, bank))
+    export_embedder(path, weights, name="small", spec=PATCH_SPEC)
+    expected = build_musicnn(weights).predict_on_batch(to_patches(segments, PATCH_SPEC))
     expected["both"] = np.concatenate([expected["max"], expected["mean"]], axis=1)
     embedder = Embedder(path)
     embeddings = embedder.embed(segments)
@@ -396,11 +403,13 @@ def test_the_pruned_network_is_the_same(name, parameters, patches, double_precis
 @needs_weights
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_eight_bits_per_level_are_enough(name, tmp_path, patches, segments, bank):
+def test_eight_bits_per_level_are_enough(name, tmp_path, patches, segments):
     weights = read_weights(name)
     path = tmp_path / "embedder.onnx"
-    export_embedder(path, prune(weights), name=name, spec=PATCH_SPEC, bank=bank)
-    exact = build_musicnn(weights).predict_on_batch(patches)["penultimate"]
+    export_embedder(path, prune(weights), name=name, spec=PATCH_SPEC)
+    power = 10.0**patches - 1
+    factor = 10000 * 10 ** (PEAK_DB / 10) / power.max(axis=(1, 2), keepdims=True)
+    exact = build_musicnn(weights).predict_on_batch(np.log10(1 + factor * power))["penultimate"]
     embedder = Embedder(path)
     found = embedder.embed(segments)[:, slice(*embedder.columns["penultimate"])]
     cosine = (exact * found).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(found, axis=1)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from embedder_toy import SIZE, write_network
-from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.embedding.compute import segment_hop, update_embeddings
 from genreflow.embedding.conversion import PATCH_SPEC
 from genreflow.embedding.embedder import Embedder
@@ -24,8 +23,7 @@ from genreflow.features.update import update
 def embedder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("embedder")
     path = folder / "embedder.onnx"
-    bank = make_filter_bank(PATCH_SPEC)
-    import_embedder(write_network(folder / "toy.onnx"), path, licence="MIT", spec=PATCH_SPEC, bank=bank)
+    import_embedder(write_network(folder / "toy.onnx"), path, licence="MIT", spec=PATCH_SPEC)
     return path
 
 
@@ -76,7 +74,7 @@ def test_only_new_tracks_are_computed_and_another_embedder_replaces_all(tmp_path
     assert change(range(1, 6)) == (2, 3, 1)
     other = tmp_path / "other.onnx"
     source = write_network(tmp_path / "source.onnx", seed=1)
-    import_embedder(source, other, licence="MIT", spec=PATCH_SPEC, bank=make_filter_bank(PATCH_SPEC))
+    import_embedder(source, other, licence="MIT", spec=PATCH_SPEC)
     assert change(range(1, 6), other) == (5, 0, 0)
 
 

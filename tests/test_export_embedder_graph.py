@@ -59,8 +59,8 @@ def network(
     return path
 
 
-def expected(segments, bank):
-    return to_patches(segments, PATCH_SPEC, bank).mean(axis=1) @ KERNEL
+def expected(segments):
+    return to_patches(segments, PATCH_SPEC).mean(axis=1) @ KERNEL
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def expected(segments, bank):
     ],
     ids=str,
 )
-def test_a_network_on_patches_becomes_an_embedder(tmp_path, bank, segments, changes):
+def test_a_network_on_patches_becomes_an_embedder(tmp_path, segments, changes):
     source = network(tmp_path / "effnet.onnx", **changes)
     output = "embeddings:0" if changes.get("several") else None
     path = tmp_path / "embedder.onnx"
-    import_embedder(source, path, licence="CC BY-NC-SA 4.0", output=output, spec=PATCH_SPEC, bank=bank)
+    import_embedder(source, path, licence="CC BY-NC-SA 4.0", output=output, spec=PATCH_SPEC)
     embedder = Embedder(path)
-    np.testing.assert_allclose(embedder.embed(segments), expected(segments, bank), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(embedder.embed(segments), expected(segments), rtol=1e-4, atol=1e-4)
     assert (embedder.description["name"], embedder.description["licence"]) == ("effnet", "CC BY-NC-SA 4.0")
     assert embedder.columns == {"penultimate": (0, SIZE)}
     assert embedder.description["parameters"] >= KERNEL.size
@@ -105,23 +105,23 @@ def test_a_network_on_patches_becomes_an_embedder(tmp_path, bank, segments, chan
     ],
     ids=str,
 )
-def test_other_networks_are_refused(tmp_path, bank, changes, error, named):
+def test_other_networks_are_refused(tmp_path, changes, error, named):
     source = network(tmp_path / "net.onnx", **changes)
     path = tmp_path / "embedder.onnx"
     with pytest.raises(error, match=named):
-        import_embedder(source, path, licence="", output=changes.get("chosen"), spec=PATCH_SPEC, bank=bank)
+        import_embedder(source, path, licence="", output=changes.get("chosen"), spec=PATCH_SPEC)
     assert [item.name for item in tmp_path.iterdir()] == ["net.onnx"]
 
 
-def test_files_that_are_no_network_and_specs_of_others_are_refused(tmp_path, bank):
+def test_files_that_are_no_network_and_specs_of_others_are_refused(tmp_path):
     path = tmp_path / "embedder.onnx"
     (tmp_path / "text.onnx").write_bytes(b"something else")
     for name in ("text.onnx", "nowhere.onnx"):
         with pytest.raises(GenreflowError, match=name):
-            import_embedder(tmp_path / name, path, licence="", spec=PATCH_SPEC, bank=bank)
+            import_embedder(tmp_path / name, path, licence="", spec=PATCH_SPEC)
     source = network(tmp_path / "net.onnx")
     with pytest.raises(ParameterError, match=r"^features\.n_mels "):
-        import_embedder(source, path, licence="", spec=PATCH_SPEC.replace(n_mels=128), bank=bank)
+        import_embedder(source, path, licence="", spec=PATCH_SPEC.replace(n_mels=128))
     assert not path.exists()
 
 
@@ -143,9 +143,9 @@ def write_head(path, *, size=SIZE, version=15, source="embeddings", **changes):
 
 @pytest.mark.parametrize(("version", "head_version"), [(13, 13), (11, 17), (17, 13)])
 @pytest.mark.parametrize("source", ["embeddings", "segments"])
-def test_a_classifier_is_merged_behind_an_embedder(tmp_path, bank, segments, version, head_version, source):
+def test_a_classifier_is_merged_behind_an_embedder(tmp_path, segments, version, head_version, source):
     embedder, path = tmp_path / "embedder.onnx", tmp_path / "model.onnx"
-    import_embedder(network(tmp_path / "net.onnx", version=version), embedder, licence="", spec=PATCH_SPEC, bank=bank)
+    import_embedder(network(tmp_path / "net.onnx", version=version), embedder, licence="", spec=PATCH_SPEC)
     head = write_head(tmp_path / "head.onnx", version=head_version, source=source, ir_version=9)
     merge_head(embedder, head, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -155,13 +155,13 @@ def test_a_classifier_is_merged_behind_an_embedder(tmp_path, bank, segments, ver
     assert isinstance(model_input.shape[0], str)
     for batch in (segments, segments[:1]):
         logits, embeddings = session.run(None, {"segments": batch})
-        np.testing.assert_allclose(logits, expected(batch, bank) @ HEAD, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(embeddings, expected(batch, bank), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(logits, expected(batch) @ HEAD, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(embeddings, expected(batch), rtol=1e-4, atol=1e-4)
 
 
 def test_a_bundle_with_an_embedder_classifies_audio(tmp_path, bank):
     embedder, model = tmp_path / "embedder.onnx", tmp_path / "model.onnx"
-    import_embedder(network(tmp_path / "net.onnx"), embedder, licence="", spec=PATCH_SPEC, bank=bank)
+    import_embedder(network(tmp_path / "net.onnx"), embedder, licence="", spec=PATCH_SPEC)
     merge_head(embedder, write_head(tmp_path / "head.onnx"), model)
     write_bundle(
         tmp_path / "bundle",
@@ -190,9 +190,9 @@ def test_a_bundle_with_an_embedder_classifies_audio(tmp_path, bank):
     np.testing.assert_allclose(found, by_segment.mean(axis=0), atol=1e-5)
 
 
-def test_classifiers_that_do_not_match_are_refused(tmp_path, bank):
+def test_classifiers_that_do_not_match_are_refused(tmp_path):
     embedder, path = tmp_path / "embedder.onnx", tmp_path / "model.onnx"
-    import_embedder(network(tmp_path / "net.onnx"), embedder, licence="", spec=PATCH_SPEC, bank=bank)
+    import_embedder(network(tmp_path / "net.onnx"), embedder, licence="", spec=PATCH_SPEC)
     with pytest.raises(GenreflowError, match="must take 5 values; got an input of 4"):
         merge_head(embedder, write_head(tmp_path / "head.onnx", size=4), path)
     with pytest.raises(GenreflowError, match="one output"):

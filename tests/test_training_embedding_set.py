@@ -138,7 +138,7 @@ def pieces_of(seed: int) -> list[np.ndarray]:
 def test_a_fitted_head_is_exported_with_its_embedder(tmp_path):
     bank = make_filter_bank(PATCH_SPEC)
     path = tmp_path / "embedder.onnx"
-    import_embedder(write_network(tmp_path / "toy.onnx"), path, licence="MIT", spec=PATCH_SPEC, bank=bank)
+    import_embedder(write_network(tmp_path / "toy.onnx"), path, licence="MIT", spec=PATCH_SPEC)
     keys = [f"{seed:064x}" for seed in range(18)]
     update(tmp_path / "features", PATCH_SPEC, zip(keys, range(18), strict=True), pieces_of, n_jobs=1, progress=False)
     features = FeatureStore.open(tmp_path / "features")

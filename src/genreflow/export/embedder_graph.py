@@ -14,7 +14,7 @@ from genreflow.embedding.conversion import check_patch_spec, with_conversion
 from genreflow.embedding.embedder import Embedder
 from genreflow.embedding.musicnn import PATCH
 from genreflow.errors import GenreflowError, ParameterError
-from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.features.spec import FeatureSpec
 from genreflow.files import atomic_file, sha256
 
 # What ONNX raises for a file that is no model, and for one that it cannot change.
@@ -38,9 +38,7 @@ def save_embedder(proto: onnx.ModelProto, path: Path, description: Mapping[str, 
     onnx.save(proto, path)
 
 
-def import_embedder(
-    source: Path, path: Path, *, licence: str, output: str | None = None, spec: FeatureSpec, bank: FilterBank
-) -> None:
+def import_embedder(source: Path, path: Path, *, licence: str, output: str | None = None, spec: FeatureSpec) -> None:
     """Make an embedder of any ONNX network that takes the patches of musicnn.
 
     Parameters
@@ -54,7 +52,7 @@ def import_embedder(
         Of the network, for the model card.
     output : str, optional
         Name of the output with the embeddings [shape=(batch, size)]; needed if there are several.
-    spec, bank
+    spec : FeatureSpec
         Of the segments, as in `genreflow.embedding.conversion.to_patches`.
 
     Raises
@@ -75,7 +73,7 @@ def import_embedder(
             taken = network.graph.input[0]
             for dim, value in zip(taken.type.tensor_type.shape.dim, ("batch", frames, PATCH[1]), strict=True):
                 setattr(dim, "dim_param" if isinstance(value, str) else "dim_value", value)
-            proto = with_conversion(network, spec, bank)
+            proto = with_conversion(network, spec)
             size = network.graph.output[0].type.tensor_type.shape.dim[1].dim_value
             description = {"name": source.stem, "licence": licence, "columns": {"penultimate": [0, size]}}
             save_embedder(proto, written, description | {"sha256": sha256(source)})

@@ -16,7 +16,7 @@ from genreflow.embedding.musicnn import PATCH, build_musicnn
 from genreflow.errors import GenreflowError
 from genreflow.export.embedder_graph import save_embedder
 from genreflow.export.keras_to_onnx import export_onnx
-from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.features.spec import FeatureSpec
 from genreflow.files import atomic_file, temporary_path
 
 # Largest difference between the Keras and the ONNX network, relative to the largest value.
@@ -29,7 +29,6 @@ def export_embedder(
     *,
     name: str,
     spec: FeatureSpec,
-    bank: FilterBank,
 ) -> None:
     """Write musicnn as an ONNX file for `genreflow.embedding.embedder.Embedder`.
 
@@ -43,8 +42,6 @@ def export_embedder(
         Of the weights.
     spec : FeatureSpec
         Of the segments, as `genreflow.embedding.conversion.PATCH_SPEC`.
-    bank : FilterBank
-        Of `spec`.
 
     Raises
     ------
@@ -59,7 +56,7 @@ def export_embedder(
     model = keras.Model(network.input, keras.layers.Concatenate(name="embeddings")(list(parts.values())))
     with atomic_file(path) as written, temporary_path(path) as exported:
         export_onnx(model, exported, names=("patches", "embeddings"))
-        proto = with_conversion(onnx.load(exported), spec, bank)
+        proto = with_conversion(onnx.load(exported), spec)
         description = {
             "name": name,
             "licence": LICENCE,
@@ -68,7 +65,7 @@ def export_embedder(
             "columns": _columns(parts),
         }
         save_embedder(proto, written, description)
-        _check(written, model, spec, bank)
+        _check(written, model, spec)
 
 
 def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
@@ -87,10 +84,10 @@ def _columns(parts: dict[str, keras.KerasTensor]) -> dict[str, tuple[int, int]]:
     return columns | {"both": (columns["max"][0], columns["mean"][1])}
 
 
-def _check(path: Path, model: keras.Model, spec: FeatureSpec, bank: FilterBank) -> None:
+def _check(path: Path, model: keras.Model, spec: FeatureSpec) -> None:
     """Compare the values of a file with those of the Keras network for the same, converted, segments."""
     segments = np.random.default_rng(0).random((3, *PATCH), dtype=np.float32)
-    expected = np.asarray(model.predict_on_batch(to_patches(segments, spec, bank)))
+    expected = np.asarray(model.predict_on_batch(to_patches(segments, spec)))
     found = Embedder(path).embed(segments)
     difference = float(np.abs(found - expected).max() / np.abs(expected).max())
     if not difference <= TOLERANCE:

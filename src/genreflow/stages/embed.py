@@ -9,14 +9,14 @@ from genreflow.embedding.conversion import check_patch_spec
 from genreflow.embedding.embedder import Embedder
 from genreflow.embedding.params import EmbeddingParams
 from genreflow.errors import GenreflowError, counted
-from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.features.spec import FeatureSpec
 from genreflow.features.store import FeatureStore
 from genreflow.files import atomic_directory, write_json
 from genreflow.manifest.manifest import Manifest
 from genreflow.models.keras_import import import_keras
 from genreflow.models.selection import searched_architectures, without_embeddings
 from genreflow.params import load_params
-from genreflow.stages import EMBEDDER, EMBEDDINGS, FEATURES, FILTERS, MANIFEST, UNAVAILABLE
+from genreflow.stages import EMBEDDER, EMBEDDINGS, FEATURES, MANIFEST, UNAVAILABLE
 from genreflow.stages.dvc_cache import distrust_cached
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def main() -> None:
         return
     try:
         check_patch_spec(features.spec)
-        write_embedder(EMBEDDINGS / EMBEDDER, params.embedding, features.spec, FilterBank.load(FEATURES / FILTERS))
+        write_embedder(EMBEDDINGS / EMBEDDER, params.embedding, features.spec)
     except GenreflowError as error:
         if not others:
             raise
@@ -55,14 +55,14 @@ def write_unavailable(reason: str) -> None:
         write_json(temporary / UNAVAILABLE, {"reason": reason})
 
 
-def write_embedder(path: Path, params: EmbeddingParams, spec: FeatureSpec, bank: FilterBank) -> None:
+def write_embedder(path: Path, params: EmbeddingParams, spec: FeatureSpec) -> None:
     """Write the network that computes embeddings from segments, unless it is there.
 
     Parameters
     ----------
     path : Path
     params : EmbeddingParams
-    spec, bank
+    spec : FeatureSpec
         Of the segments.
 
     Raises
@@ -74,9 +74,7 @@ def write_embedder(path: Path, params: EmbeddingParams, spec: FeatureSpec, bank:
     if params.file is not None:
         from genreflow.export.embedder_graph import import_embedder
 
-        import_embedder(
-            Path(params.file), path, licence=str(params.licence), output=params.output, spec=spec, bank=bank
-        )
+        import_embedder(Path(params.file), path, licence=str(params.licence), output=params.output, spec=spec)
         return
     from genreflow.embedding.checkpoint import read_weights
     from genreflow.embedding.zero_filters import prune
@@ -90,4 +88,4 @@ def write_embedder(path: Path, params: EmbeddingParams, spec: FeatureSpec, bank:
     if path.exists() and Embedder(path).description["sha256"] == weights_sha256(weights):
         return
     name = params.weights if known else Path(params.weights).name
-    export_embedder(path, weights, name=name, spec=spec, bank=bank)
+    export_embedder(path, weights, name=name, spec=spec)
