@@ -46,7 +46,7 @@ REPEATED_NAMES = {
     "settings": "of the service, and of the demo music",
     "source": "of GTZAN, and of FMA",
     "split": "the stage, and what it calls",
-    "store": "of features, and of MLflow",
+    "store": "of features, of embeddings, and of MLflow",
     "study": "the study, and its MLflow run",
     "summary": "of an audit, and of a study's MLflow run",
 }

@@ -16,7 +16,7 @@ from genreflow.features.update import update
 from genreflow.inference.predictor import Predictor
 from genreflow.inference.tracks import predict_tracks
 from genreflow.models import MODELS, build_model
-from genreflow.models.selection import searched_architectures, without_embeddings
+from genreflow.models.default_architectures import searched_architectures, without_embeddings
 from genreflow.training.calibration import calibrate_and_export
 from genreflow.training.configuration import fit_configuration
 from genreflow.training.data import TrainingData

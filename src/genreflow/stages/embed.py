@@ -13,8 +13,8 @@ from genreflow.features.spec import FeatureSpec
 from genreflow.features.store import FeatureStore
 from genreflow.files import atomic_directory, write_json
 from genreflow.manifest.manifest import Manifest
+from genreflow.models.default_architectures import searched_architectures, without_embeddings
 from genreflow.models.keras_import import import_keras
-from genreflow.models.selection import searched_architectures, without_embeddings
 from genreflow.params import load_params
 from genreflow.stages import EMBEDDER, EMBEDDINGS, FEATURES, MANIFEST, UNAVAILABLE
 from genreflow.stages.dvc_cache import distrust_cached

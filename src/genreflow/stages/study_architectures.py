@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from genreflow.models.selection import searched_architectures, without_embeddings
+from genreflow.models.default_architectures import searched_architectures, without_embeddings
 from genreflow.params import Params
 from genreflow.stages.embeddings import Embeddings, why_unavailable
 from genreflow.stages.inputs import Data
