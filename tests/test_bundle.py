@@ -211,7 +211,7 @@ def test_a_bundle_of_the_former_format_is_refused_in_one_sentence(tmp_path):
     former = json.loads(path.read_text()) | {"format": 1}
     del former["checksum"]
     path.write_text(json.dumps(former, indent=2, sort_keys=True) + "\n")
-    with pytest.raises(BundleError, match="format must be 2; got 1") as caught:
+    with pytest.raises(BundleError, match="format must be 3; got 1") as caught:
         Bundle.load(tmp_path / "bundle")
     assert str(caught.value).count(". ") == 0
 

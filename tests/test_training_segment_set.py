@@ -103,7 +103,7 @@ def test_the_kernels_read_the_pieces_themselves():
         ([numbered(9), numbered(9, bands=5)], [0, 1], [0, 1], "bands"),
         ([numbered(9).astype("float32")], [0], [0], "float32"),
         ([numbered(9), numbered(9)], [0, 1], [0, 0], "label"),
-        ([numbered(9)], [0], [1], "piece"),
+        ([numbered(9)], [0], [1], "segment"),
     ],
 )
 def test_arguments_that_do_not_match_are_refused(pieces, labels, tracks, named):

@@ -29,7 +29,10 @@ def part(tracks, seed):
 
 @pytest.fixture(scope="module")
 def data():
-    return TrainingData(genres=LABELS, train=part(12, 1), valid=part(6, 2), length=LENGTH, hop=LENGTH // 2)
+    valid = part(6, 2)
+    return TrainingData(
+        genres=LABELS, train=part(12, 1), valid=valid, valid_segments=valid, length=LENGTH, hop=LENGTH // 2
+    )
 
 
 def small(data, name="efficient"):

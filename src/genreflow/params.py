@@ -17,6 +17,7 @@ from genreflow.features.spec import FeatureSpec
 from genreflow.files import atomic_file
 from genreflow.frozen import FrozenModel
 from genreflow.models import MODELS
+from genreflow.models.default_architectures import searched_architectures
 from genreflow.registry.params import GateParams
 from genreflow.reporting.params import ReportParams
 from genreflow.splits.params import SplitParams
@@ -84,12 +85,25 @@ class Params(FrozenModel):
             raise ValueError(f"segments.coefficients must be <= features.n_mels ({bands}); got {coefficients}")
         return self
 
+    @property
+    def _architectures(self) -> tuple[str, ...]:
+        return searched_architectures(
+            self.tune.architectures, source=self.data.source, own_embedder=self.embedding.file is not None
+        )
+
+    @model_validator(mode="after")
+    def _fixed_architectures_are_searched(self) -> Self:
+        if others := set(self.tune.fixed) - set(self._architectures):
+            known = ", ".join(self._architectures)
+            raise ValueError(f"tune.fixed must name architectures of tune.architectures ({known}); got {min(others)}")
+        return self
+
     @model_validator(mode="after")
     def _image_fits_the_architectures(self) -> Self:
         image = self.segments.image
         if image is None:
             return self
-        for name in self.tune.architectures or ():
+        for name in self._architectures:
             min_image = MODELS[name].min_image
             if image[0] < min_image[0] or image[1] < min_image[1]:
                 raise ValueError(
