@@ -45,7 +45,7 @@ def costs_of(model, data, **asked):
 
 
 def test_counting_parameters_needs_no_export(data, monkeypatch):
-    monkeypatch.delattr(model_costs, "export_onnx")
+    monkeypatch.delattr(model_costs, "export_with_embedder")
     model = small(data)
     assert costs_of(model, data) == {"parameters": model.count_params()}
 
