@@ -22,13 +22,13 @@ def test_summary_statistics_by_hand():
     for track, own in enumerate([pieces[:2], pieces[2:]]):
         frames = np.concatenate(own) / 255
         change = np.concatenate([np.abs(np.diff(piece / 255, axis=0)) for piece in own])  # none across two pieces
-        expected = np.concatenate([frames.mean(axis=0), frames.std(axis=0), change.mean(axis=0)])
+        expected = np.concatenate([frames.mean(axis=0) - frames.max(), frames.std(axis=0), change.mean(axis=0)])
         np.testing.assert_allclose(computed[track], expected, atol=1e-6)
 
 
 def test_a_track_of_one_frame_has_finite_statistics():
-    segments = SegmentSet([np.full((1, 4), 51, np.uint8)], [0], [0], length=10, hop=5)
-    np.testing.assert_allclose(summary_statistics(segments), [[0.2] * 4 + [0] * 8], atol=1e-7)
+    segments = SegmentSet([np.array([[51, 51, 51, 102]], np.uint8)], [0], [0], length=10, hop=5)
+    np.testing.assert_allclose(summary_statistics(segments), [[-0.2] * 3 + [0] * 9], atol=1e-7)
 
 
 @pytest.mark.parametrize("make", [support_vector_machine, linear_probe])

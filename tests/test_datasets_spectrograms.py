@@ -9,10 +9,12 @@ from PIL import Image
 
 from genreflow.audit.manifest import audit_manifest
 from genreflow.audit.params import AuditParams
+from genreflow.datasets.featurize import resolve_spec
 from genreflow.datasets.params import DataParams
 from genreflow.datasets.sources import ingest
 from genreflow.datasets.spectrograms import spectrogram_pieces
 from genreflow.errors import ParameterError
+from genreflow.features.spec import FeatureSpec
 from genreflow.splits.make import make_split
 from genreflow.splits.params import SplitParams
 from gtzan_excerpts import GTZAN, needs_gtzan
@@ -20,6 +22,9 @@ from gtzan_excerpts import GTZAN, needs_gtzan
 BYTES = np.random.default_rng(0).integers(0, 256, (4, 6, 9), dtype=np.uint8)
 BYTES[:, 0, 0], BYTES[:, 0, 1] = 0, 255
 NAMES, GENRES = ["one", "two", "three", "four"], ["a", "a", "b", "b"]
+
+
+OTHER_SPEC = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=256, n_mels=6, fmax=4000.0)
 
 
 def write_npz(path: Path, *, spectrogram=BYTES, track=NAMES, genre=GENRES, **more) -> Path:
@@ -47,6 +52,13 @@ def run(tmp_path):
         }
 
     return run
+
+
+@pytest.mark.parametrize(("n_mels", "base"), [(6, OTHER_SPEC), (7, FeatureSpec())])
+def test_features_describe_spectrograms_with_the_same_number_of_bands_only(run, tmp_path, n_mels, base):
+    manifest, _ = run(write_npz(tmp_path / "in/set.npz"))
+    hints = {"n_mels": 6, "level_reference": "minmax", "frames_kept": 9}
+    assert resolve_spec(OTHER_SPEC.replace(n_mels=n_mels), manifest) == base.replace(**hints)
 
 
 def test_npz_with_uint8(run, tmp_path):

@@ -223,9 +223,26 @@ def test_the_cepstrum_is_computed_before_resizing():
     np.testing.assert_allclose(image, expected, atol=1e-4)
 
 
+def test_with_a_peak_the_level_of_a_segment_does_not_matter():
+    x = np.random.default_rng(0).uniform(0.3, 0.6, (3, 80, 80)).astype("float32")
+    statistics = {"mean": np.full(80, 0.4), "variance": np.full(80, 0.01)}
+    invariant, plain = (
+        build_model("parallel_cnn", input_shape=(80, 80), classes=4, seed=1, peak=peak, **statistics)
+        for peak in (x.max(), None)
+    )
+    expected = plain.predict_on_batch(x + (x.max() - x.max(axis=(1, 2), keepdims=True)))
+    for softer in (0.0, 0.3):
+        np.testing.assert_allclose(invariant.predict_on_batch(x - np.float32(softer)), expected, atol=1e-3)
+    assert np.abs(plain.predict_on_batch(x - 0.3) - expected).max() > 0.1
+
+
 @pytest.mark.parametrize(
     ("name", "front_end"),
-    [("parallel_cnn", {"coefficients": 20, "image": (40, 30)}), ("cnn1d_lstm", {"coefficients": 0})],
+    [
+        ("parallel_cnn", {"coefficients": 20, "image": (40, 30)}),
+        ("cnn1d_lstm", {"coefficients": 0}),
+        ("efficient", {"peak": 0.9}),
+    ],
 )
 def test_the_front_end_is_exported(name, front_end, tmp_path):
     x = np.random.default_rng(0).random((5, 52, 64), dtype="float32")

@@ -7,11 +7,21 @@ import pytest
 import yaml
 
 from genreflow.constraints import unit_and_range
+from genreflow.embedding.conversion import check_patch_spec
+from genreflow.features.spec import FeatureSpec
 from genreflow.params import Params
 
 # Parameters whose shipped value is not the model's default, and why.
+_FEATURES = "the spec of the pretrained embedder; the defaults are librosa's, which imported spectrograms have"
 OVERRIDES: dict[str, str] = {
     "data.tracks": "dvc.yaml depends on this file, which may be empty; the default, no table, is for use without DVC",
+    **dict.fromkeys(
+        (
+            f"features.{name}"
+            for name in ("sample_rate", "n_fft", "hop_length", "n_mels", "fmax", "top_db", "level_reference")
+        ),
+        _FEATURES,
+    ),
     "tune.search": "by default only architecture and learning rate are searched; the demo searches more",
 }
 
@@ -71,6 +81,10 @@ def test_values_are_the_defaults_of_the_models(content):
         if not required and content[section][key] != field.get("default", {} if field.get("type") == "object" else []):
             changed[name] = content[section][key]
     assert set(changed) == set(OVERRIDES), changed
+
+
+def test_features_suit_the_pretrained_embedder(content):
+    check_patch_spec(FeatureSpec(**content["features"]))
 
 
 @pytest.mark.parametrize("name", parameters())

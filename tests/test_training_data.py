@@ -117,6 +117,15 @@ def test_band_statistics_of_a_segment_split_use_training_segments_only(store, ma
     )
 
 
+@pytest.mark.parametrize(("reference", "peak"), [("max", None), ("full_scale", pytest.approx(139 / 255))])
+def test_only_absolute_levels_are_shifted_to_a_peak(reference, peak, manifest, tmp_path):
+    items = [(f"hash {number}", [80, 60]) for number in range(9)]
+    update(tmp_path, SPEC.replace(level_reference=reference), items, numbered, n_jobs=1, progress=False)
+    segments = SegmentParams(seconds=1.0, hop_seconds=0.5, coefficients=3)
+    data = load_training_data(FeatureStore.open(tmp_path), manifest, split_by(manifest, "track"), segments)
+    assert (data.front_end.peak, data.front_end.coefficients) == (peak, 3)
+
+
 def test_a_part_without_features_is_named(tmp_path, manifest):
     update(tmp_path, SPEC, [], numbered, n_jobs=1, progress=False)
     with pytest.raises(GenreflowError, match="test"):

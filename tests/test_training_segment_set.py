@@ -80,6 +80,11 @@ def test_band_statistics_are_exact_and_bounded():
     assert variance[3] == MIN_DEVIATION**2
 
 
+def test_the_mean_peak_counts_each_track_once():
+    pieces = [np.full((n, 2), level, "uint8") for n, level in ((30, 51), (12, 255), (9, 102))]
+    assert SegmentSet(pieces, [0, 0, 1], [0, 0, 1], 10, 5).mean_peak() == pytest.approx((1.0 + 0.4) / 2)
+
+
 def test_memory_mapped_pieces_are_not_copied(tmp_path):
     np.save(tmp_path / "shard.npy", np.vstack([numbered(40), numbered(40)]))
     shard = np.load(tmp_path / "shard.npy", mmap_mode="r")

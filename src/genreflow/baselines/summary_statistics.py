@@ -30,6 +30,8 @@ def summary_statistics(segments: "SegmentSet") -> np.ndarray:
 def track_statistics(pieces: Sequence[np.ndarray]) -> np.ndarray:
     """Compute the mean and the standard deviation of each mel band, and the mean absolute difference of its frames.
 
+    Means are relative to the loudest cell of the track, so that the level of a recording does not matter.
+
     Means and deviations of frame-wise spectral features over a track are the classic input of genre classifiers
     (Tzanetakis and Cook 2002).
 
@@ -47,18 +49,19 @@ def track_statistics(pieces: Sequence[np.ndarray]) -> np.ndarray:
     ----------
     Tzanetakis, Cook: Musical Genre Classification of Audio Signals. IEEE Trans. Speech and Audio Processing 10 (2002).
     """
-    frames = differences = 0
+    frames, differences, peak = 0, 0, 0.0
     total, squares, change = np.zeros((3, pieces[0].shape[1]))
     for piece in pieces:
         levels = piece / 255
         frames += len(levels)
+        peak = max(peak, levels.max(initial=0.0))
         total += levels.sum(axis=0)
         squares += np.square(levels).sum(axis=0)
         differences += len(levels) - 1
         change += np.abs(np.diff(levels, axis=0)).sum(axis=0)
     mean = total / frames
     deviation = np.sqrt(np.maximum(squares / frames - mean**2, 0))
-    return np.concatenate([mean, deviation, change / max(differences, 1)])
+    return np.concatenate([mean - peak, deviation, change / max(differences, 1)])
 
 
 def _track_of_piece(segments: "SegmentSet") -> np.ndarray:

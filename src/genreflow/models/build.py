@@ -106,6 +106,7 @@ def build_model(
     image: tuple[int, int] | None = None,
     coefficients: int | None = None,
     columns: Mapping[str, tuple[int, int]] | None = None,
+    peak: float | None = None,
     **hyperparameters: Any,
 ) -> "keras.Model":
     """Build an untrained model: front end and body.
@@ -130,6 +131,8 @@ def build_model(
         Number of MFCC that replace the mel bands; 0: mel bands; None: the architecture's.
     columns : mapping of str to tuple of two int or None
         First and last column of each choice of values of embeddings, for an architecture on those.
+    peak : float in (0, 1] or None
+        Level that the loudest cell of every segment is shifted to; None: levels stay as they are.
     **hyperparameters
         Of the architecture's search space; the others have their defaults.
 
@@ -173,7 +176,7 @@ def build_model(
     front_end = _resolve_front_end(row, FrontEnd(image=image, coefficients=coefficients), bands=input_shape[1])
     segments = keras.Input(tuple(input_shape), name="segments", dtype="float32")
     body_input = apply_front_end(
-        segments, image=front_end.image, coefficients=front_end.coefficients, mean=mean, variance=variance
+        segments, image=front_end.image, coefficients=front_end.coefficients, peak=peak, mean=mean, variance=variance
     )
     _check_image_size(row, (body_input.shape[1], body_input.shape[2]))
     return _with_body(row, segments, body_input, classes, values)

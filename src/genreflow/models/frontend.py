@@ -26,10 +26,13 @@ class FrontEnd:
         Time steps and bands (or coefficients) that segments are resized to; None: the architecture's.
     coefficients : int >= 0 or None
         Number of MFCC that replace the mel bands; 0: mel bands; None: the architecture's.
+    peak : float in (0, 1] or None
+        Level that the loudest cell of every segment is shifted to; None: levels stay as they are.
     """
 
     image: tuple[int, int] | None = None
     coefficients: int | None = None
+    peak: float | None = None
 
 
 def apply_front_end(
@@ -37,10 +40,11 @@ def apply_front_end(
     *,
     image: tuple[int, int] | None = None,
     coefficients: int | None = None,
+    peak: float | None = None,
     mean: np.ndarray | None = None,
     variance: np.ndarray | None = None,
 ) -> "KerasTensor":
-    """Standardise each band, compute cepstral coefficients, resize, and add the channel axis.
+    """Shift the level, standardise each band, compute cepstral coefficients, resize, and add the channel axis.
 
     Uses only layers without trainable weights that every Keras backend and the ONNX exporter support. Standardisation
     and resizing are written as the linear maps that they are: constants kept by ``Normalization`` become inputs of the
@@ -53,6 +57,10 @@ def apply_front_end(
         Time steps and bands to resize to; None: not resized.
     coefficients : int > 0 or None
         Number of MFCC that replace the mel bands, at most n_mels; None: mel bands.
+    peak : float in (0, 1] or None
+        Level that the loudest cell of every segment is shifted to, so that a recording's level does not matter, which
+        `level_reference: full_scale` preserves. With the mean over the training segments, `mean` and `variance` need
+        no correction. None: levels stay as they are.
     mean, variance : np.ndarray [shape=(n_mels,)] or None
         Statistics of each band over the training segments, constants of the graph; None: not standardised.
 
@@ -60,9 +68,11 @@ def apply_front_end(
     -------
     keras.KerasTensor [shape=(batch, time, frequency, 1)]
     """
-    from keras import layers
+    from keras import layers, ops
 
     x = segments
+    if peak is not None:
+        x = x - ops.max(x, axis=(1, 2), keepdims=True) + peak
     if mean is not None and variance is not None:
         scale = 1 / np.sqrt(np.asarray(variance, "float64").reshape(-1))
         offset = -np.asarray(mean, "float64").reshape(-1) * scale

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from genreflow.datasets.featurize import update_features
+from genreflow.datasets.featurize import resolve_spec, update_features
 from genreflow.datasets.filterbank import load_or_make_filter_bank
 from genreflow.errors import GenreflowError, counted
 from genreflow.features.kept import KeptStates
@@ -19,7 +19,13 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     params = load_params()
     manifest = Manifest.load(MANIFEST)
-    spec = params.features.replace(**manifest.spec_hints)
+    spec = resolve_spec(params.features, manifest)
+    if spec.n_mels != params.features.n_mels:
+        logger.warning(
+            f"The spectrograms have {spec.n_mels} bands, not those of features.n_mels: {spec.sample_rate} Hz, n_fft "
+            f"{spec.n_fft}, hop_length {spec.hop_length} and fmax {spec.fmax:g} are assumed of them. The model can "
+            "serve audio only if that is right; otherwise set features to what they were computed with."
+        )
     bank = load_or_make_filter_bank(spec, FEATURES / FILTERS)
     # Dask's own environment variable.
     scheduler = params.compute.scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")

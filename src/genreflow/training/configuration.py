@@ -43,6 +43,7 @@ def build_configuration(
         image=data.front_end.image,
         coefficients=data.front_end.coefficients,
         columns=None if data.embedder is None else data.embedder.columns,
+        peak=data.front_end.peak,
         **hyperparameters,
     )
 

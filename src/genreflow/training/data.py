@@ -1,7 +1,7 @@
 """Training and validation segments of a project, from its split and feature store."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -77,15 +77,18 @@ def load_training_data(
         No training or no validation track has features.
     """
     length, hop = store.spec.frames(segments.seconds), store.spec.frames(segments.hop_seconds)
+    train = load_segment_set(store, manifest, split, "train", length=length, hop=hop, track_cap=segments.track_cap)
     valid = load_segment_set(store, manifest, split, "valid", length=length, hop=hop)
+    # Other references are levels of the clip itself, so its absolute level is not in the frames.
+    peak = train.mean_peak() if store.spec.level_reference == "full_scale" else None
     return TrainingData(
         genres=tuple(manifest.genres),
-        train=load_segment_set(store, manifest, split, "train", length=length, hop=hop, track_cap=segments.track_cap),
+        train=train,
         valid=valid,
         valid_segments=valid,
         length=length,
         hop=hop,
-        front_end=segments.front_end,
+        front_end=replace(segments.front_end, peak=peak),
     )
 
 

@@ -159,6 +159,12 @@ class SegmentSet(LabelledSegments):
         mean, variance = self._moments
         return mean.copy(), np.maximum(variance, MIN_DEVIATION**2)
 
+    def mean_peak(self) -> float:
+        """Mean level of the loudest cell of a track; use that of the training set only [range=[0, 1]]."""
+        peaks = np.zeros(self.n_tracks)
+        np.maximum.at(peaks, self._piece_tracks, [piece.max(initial=0) / 255 for piece in self.pieces])
+        return float(peaks.mean())
+
     def augmented_batch(
         self,
         indices: Sequence[int] | np.ndarray,
