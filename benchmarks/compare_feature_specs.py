@@ -50,16 +50,14 @@ from genreflow.training.segment_set import SegmentSet
 FOLDS, SECONDS, HOP_SECONDS = 5, 4.0, 2.0
 # Gains of the held-out tracks [dB].
 GAINS = (0, -10, -20, -30)
-LIBROSA = FeatureSpec()
-# Feature specs, and changes of the options of a fit.
+# Feature specs, and changes of the options of a fit; with "peak", networks shift segments to a common peak.
 VARIANTS: dict[str, tuple[FeatureSpec, dict[str, Any]]] = {
-    "librosa": (LIBROSA, {}),
-    "patch": (PATCH_SPEC, {}),
-    "patch, max": (PATCH_SPEC.replace(level_reference="max"), {}),
-    "patch, gain": (PATCH_SPEC, {"gain": 0.25}),
+    "librosa": (FeatureSpec(), {}),
     "patch, peak": (PATCH_SPEC, {}),
-    "patch, peak, gain": (PATCH_SPEC, {"gain": 0.25}),
-    "patch 100 dB, peak": (PATCH_SPEC.replace(top_db=100.0), {}),
+    "patch": (PATCH_SPEC, {}),
+    "patch, 80 dB": (PATCH_SPEC.replace(top_db=80.0), {}),
+    "patch, 80 dB, peak": (PATCH_SPEC.replace(top_db=80.0), {}),
+    "patch, 80 dB, peak, gain": (PATCH_SPEC.replace(top_db=80.0), {"gain": 0.25}),
 }
 
 
@@ -225,7 +223,7 @@ def main() -> None:
     source.add_argument("--data", type=Path, metavar="DIR")
     source.add_argument("--demo", type=Path, metavar="FILE")
     parser.add_argument("--networks", nargs="+", default=["SVM", "efficient", "parallel_cnn"])
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["librosa", "patch"])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["librosa", "patch, peak"])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--folds", type=int, default=FOLDS, help="that are held out, of 5")
     parser.add_argument("--epochs", type=int, default=30)

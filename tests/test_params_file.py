@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from genreflow.constraints import unit_and_range
-from genreflow.embedding.conversion import check_patch_spec
+from genreflow.embedding.conversion import PATCH_SPEC
 from genreflow.features.spec import FeatureSpec
 from genreflow.params import Params
 
@@ -83,8 +83,8 @@ def test_values_are_the_defaults_of_the_models(content):
     assert set(changed) == set(OVERRIDES), changed
 
 
-def test_features_suit_the_pretrained_embedder(content):
-    check_patch_spec(FeatureSpec(**content["features"]))
+def test_features_are_those_of_the_pretrained_embedder(content):
+    assert FeatureSpec(**content["features"]) == PATCH_SPEC
 
 
 @pytest.mark.parametrize("name", parameters())
