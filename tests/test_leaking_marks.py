@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from genreflow.bundle import Bundle, stamp
 from genreflow.cli import cli
 from genreflow.inference.predictor import Predictor
+from genreflow.registry.description import describe_version
 from genreflow.registry.gate import Evidence, decide
-from genreflow.registry.model_card import model_card
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.pointer import read_pointer, write_pointer
 from genreflow.serving.settings import settings
@@ -63,10 +63,11 @@ def test_a_pointer_without_a_champion_is_replaced_with_the_first_champion(tmp_pa
     assert read_pointer(path).previous == ()
 
 
-def test_a_stamped_copy_and_the_model_card_are_marked(tmp_path, bundle, leaking):
+def test_a_stamped_copy_and_the_description_of_a_version_are_marked(tmp_path, bundle, leaking):
     copy = stamp(bundle.directory, tmp_path / "copy", version="4", metrics={"leaking_test_track_accuracy": 0.9})
     assert copy.leaking is bundle.leaking is leaking
-    assert model_card(copy, copy.metrics).startswith("**LEAKING**") is leaking
+    assert describe_version(copy, copy.metrics).startswith("LEAKING") is leaking
+    assert "90.0% of tracks of a leaking test part" in describe_version(copy, copy.metrics)
 
 
 def test_predictions_and_the_model_endpoint_are_marked(tmp_path, bundle, leaking, monkeypatch):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
@@ -62,17 +63,20 @@ def test_every_trial_is_a_child_of_the_study_in_mlflow(project):
     client = MlflowClient(tracking_uri=f"sqlite:///{project.folder / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("genreflow").experiment_id])
     study = load(project, "reports/best_trial.json")["study"]
-    (parent,) = [run for run in runs if run.info.run_name == study]
+    (parent,) = [run for run in runs if run.data.tags.get("genreflow.study") == study]
+    assert re.fullmatch(r"study folder, [\d-]{10} [\d:]{5}", parent.info.run_name)
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     trials = [run for run in children if run.info.run_name.startswith("trial")]
-    assert len(trials) == 2
+    assert sorted(run.info.run_name for run in trials) == ["trial 0, parallel_cnn", "trial 1, parallel_cnn"]
+    assert parent.info.end_time == max(run.info.end_time for run in trials)
     for trial in trials:
         assert trial.info.status in ("FINISHED", "KILLED")
         assert trial.data.params["architecture"] == "parallel_cnn"
         assert len(trial.data.tags["git_revision"]) == 40
         assert trial.data.tags["manifest_hash"] == load(project, "data/manifest.json")["hash"]
         assert client.get_metric_history(trial.info.run_id, "val_track_accuracy")
-    (refit,) = [run for run in runs if run.info.run_name == f"refit {study}"]
+    (refit,) = [run for run in runs if run.data.tags.get("study") == study]
+    assert re.fullmatch(r"refit parallel_cnn, folder, [\d-]{10} [\d:]{5}", refit.info.run_name)
     for run in (*trials, refit):
         (used,) = run.inputs.dataset_inputs
         assert used.dataset.digest.startswith(load(project, "data/manifest.json")["hash"])

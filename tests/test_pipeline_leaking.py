@@ -54,7 +54,7 @@ def test_every_line_table_and_report_is_marked(project):
     assert list(load(project, "metrics.json")) == ["leaking_test"]
     evaluation = load(project, "reports/evaluation.json")
     assert (evaluation["part"], evaluation["leaking"]) == ("leaking_test", True)
-    assert [row["baseline"].split()[0] for row in evaluation["baselines"]] == ["SVM", "linear"]
+    assert [row["baseline"].split()[0] for row in evaluation["baselines"]] == ["majority", "SVM", "linear"]
     assert set(load(project, "reports/baselines.json").popitem()[1]) == {
         row["track"] for row in load(project, "reports/predictions.json")
     }

@@ -1,16 +1,12 @@
 """The registry in a real MLflow store: registering, downloading, promoting and rolling back bundles."""
 
-import dataclasses
 import itertools
-import re
 import shutil
 import signal
 import subprocess
 import sys
-from html import unescape
 from pathlib import Path
 
-import markdown_it
 import mlflow.pyfunc
 import pandas as pd
 import pytest
@@ -18,7 +14,6 @@ import pytest
 from genreflow.bundle import Bundle, BundleError, write_bundle
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.registry.gate import Evidence, decide
-from genreflow.registry.model_card import model_card
 from genreflow.registry.model_registry import NAME, Registry
 from genreflow.registry.pointer import read_pointer, write_pointer
 from genreflow.tracking.runs import start_run
@@ -26,6 +21,12 @@ from genreflow.tracking.store import ensure_experiment
 from serving_toy import write_tone, write_toy_bundle
 
 TEMPERATURES = itertools.count(1.0, 0.01)
+GATE = {
+    "candidate_correct": {"track": True},
+    "champion_correct": None,
+    "majority_accuracy": 0.5,
+    "min_probability": 0.8,
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +61,7 @@ def test_a_bundle_is_registered_once(registry, bundles):
     assert older.metrics == {"track_accuracy": 0.7}
     assert older.lineage == Bundle.load(a).lineage
     assert older.bundle_hash == Bundle.load(a).hash
-    card = registry.client.get_model_version(NAME, first).description
-    assert "toy" in card
-    assert "bass, drone, whistle" in card
-    assert "0.7" in card
+    assert "toy, 3 genres" in registry.client.get_model_version(NAME, first).description
 
 
 def test_a_downloaded_bundle_is_the_registered_one(registry, bundles, tmp_path):
@@ -90,7 +88,6 @@ def test_another_fit_with_the_same_weights_is_the_same_version(registry, tmp_pat
     assert registry.times_split_used("same-weights", version) == 1
     entry = next(entry for entry in registry.versions() if entry.version == version)
     assert (entry.lineage["mlflow_run"], entry.metrics) == ("1f", {"accuracy": 0.6})
-    assert "1f" in registry.client.get_model_version(NAME, version).description
     assert registry.fetch(version, tmp_path / "fetched").content_hash == Bundle.load(tmp_path / "first").content_hash
     assert registry.register(other.directory, metrics={}) != version, "it was trained on other tracks"
 
@@ -145,18 +142,104 @@ def test_the_registry_refuses_another_lineage_of_the_same_model(registry, bundle
         registry.fetch(version, tmp_path / "out")
 
 
-def test_a_model_card_shows_names_as_text(tmp_path):
-    names = ("<img src=x onerror=alert(1)>", "[link](javascript:alert(1))", "R&B *loud* `x`\n# heading", "a_b_c")
-    source = write_toy_bundle(tmp_path / "plain")
-    bundle = dataclasses.replace(source, labels=names, lineage={"source": "<b>folder</b>"})
-    card = model_card(bundle, {"test_track_accuracy": 0.5})
-    html = markdown_it.MarkdownIt("gfm-like", {"linkify": False}).render(card)
-    allowed = {"ul", "/ul", "li", "/li", "strong", "/strong", "p", "/p"}
-    assert set(re.findall(r"<(/?\w+)", html)) <= allowed
-    assert "<" not in card
-    assert "test_track_accuracy" in card
-    text = unescape(re.sub(r"<[^>]*>", "", html))
-    assert ", ".join(" ".join(name.split()) for name in names) in text
+MEASURED = {
+    "test_track_accuracy": 0.7,
+    "test_track_accuracy_low": 0.6,
+    "test_track_accuracy_high": 0.8,
+    "test_track_n": 60.0,
+    "test_segment_accuracy": 0.65,
+    "test_baseline_svm_accuracy": 0.75,
+    "test_baseline_majority_class_accuracy": 0.1,
+}
+
+
+def test_a_version_is_described_by_its_accuracy_and_the_baselines(registry, bundles):
+    version = registry.register(bundles[0], metrics=MEASURED)
+    entry = registry.client.get_model_version(NAME, version)
+    assert entry.description.startswith("70.0% of 60 test tracks (95 %: 60.0% to 80.0%). ")
+    assert "majority class 10.0%, SVM on summary statistics 75.0%" in entry.description
+    assert "does not beat: SVM on summary statistics." in entry.description
+    assert "3 genres" in entry.description
+    assert "demo" not in entry.description
+    assert set(entry.tags) == {"bundle_hash", "record"}, "the UI lists all tags of a version"
+    for gate, reason in ((Evidence(**GATE), "majority"), (Evidence(**GATE, same_bundle=True), None)):
+        registry.record_gate(version, "split", decide(gate))
+        described = registry.client.get_model_version(NAME, version).description
+        assert described.startswith("70.0%")
+        assert reason is None or reason in described
+    better = registry.register(bundles[0], metrics=MEASURED | {"test_track_accuracy": 0.8})
+    assert "does not beat" not in registry.client.get_model_version(NAME, better).description
+
+
+def test_a_model_of_the_demo_is_described_as_such(registry, tmp_path):
+    write_toy_bundle(tmp_path / "demo", temperature=next(TEMPERATURES), lineage={"source": "demo"})
+    version = registry.register(tmp_path / "demo", metrics={})
+    assert (
+        "knows the 3 composed styles of the demo only" in registry.client.get_model_version(NAME, version).description
+    )
+
+
+def test_the_run_and_the_model_of_a_version_have_its_metrics(registry, tmp_path):
+    experiment = ensure_experiment(registry.client, registry.root)
+    temperature, runs = next(TEMPERATURES), []
+    for name in ("first", "second"):  # two fits with the same weights
+        with start_run(registry.client, experiment.experiment_id, name) as run:
+            runs.append(run.run_id)
+        lineage = {"mlflow_run": run.run_id, "weights_hash": "ab"}
+        write_toy_bundle(tmp_path / name, temperature=temperature, lineage=lineage)
+        version = registry.register(tmp_path / name, metrics=MEASURED | {"test_track_log_loss": float("nan")})
+    for run_id in runs:
+        assert registry.client.get_run(run_id).data.metrics == MEASURED
+    entry = registry.client.get_model_version(NAME, version)
+    assert entry.run_id == runs[0]
+    model = registry.client.get_logged_model(registry.versions()[0].model_id)
+    assert {metric.key: metric.value for metric in model.metrics} == MEASURED
+
+
+def test_the_experiment_names_the_champion_first(registry, bundles, tmp_path):
+    path, experiment = tmp_path / "champion.json", ensure_experiment(registry.client, registry.root)
+
+    def description():
+        return registry.client.get_experiment(experiment.experiment_id).tags["mlflow.note.content"]
+
+    registry.client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "Latest study: best is trial 3")
+    first = registry.register(bundles[0], metrics=MEASURED)
+    registry.promote(first, path)
+    champion, study = description().split("\n\n")
+    assert champion.startswith(
+        f"Champion: [version {first}](#/models/{NAME}/versions/{first}), 70.0% of 60 test tracks"
+    )
+    assert study == "Latest study: best is trial 3"
+    registry.promote(registry.register(bundles[1], metrics=MEASURED | {"test_track_accuracy": 0.9}), path)
+    assert "90.0%" in description()
+    registry.rollback(path)
+    assert "70.0%" in description()
+    registry.register(bundles[0], metrics=MEASURED | {"test_track_accuracy": 0.8})
+    registry.record_gate(first, "split", decide(Evidence(**GATE, same_bundle=True)))
+    assert "80.0%" in description()
+    registry.client.set_experiment_tag(
+        experiment.experiment_id, "mlflow.note.content", "Latest study: x\n\nMy own words"
+    )
+    registry.promote(first, path)
+    assert description() == "Latest study: x\n\nMy own words"
+    registry.client.delete_experiment_tag(experiment.experiment_id, "mlflow.note.content")
+
+
+def test_a_version_of_an_earlier_genreflow_is_read(registry, bundles, tmp_path):
+    """Before 0.2, metrics and lineage of a version were one tag each."""
+    bundle = Bundle.load(bundles[0])
+    version = registry.register(bundles[0], metrics={})
+    registry.client.delete_model_version_tag(NAME, version, "record")
+    former = {
+        "bundle_content_hash": bundle.content_hash,
+        "metric.test_track_accuracy": "0.7",
+        "lineage.leaking": "True",
+    }
+    for key, value in former.items():
+        registry.client.set_model_version_tag(NAME, version, key, value)
+    found = next(entry for entry in registry.versions() if entry.version == version)
+    assert (found.metrics, found.leaking) == ({"test_track_accuracy": 0.7}, True)
+    assert registry.fetch(version, tmp_path / "out").metrics == {"test_track_accuracy": 0.7}
 
 
 def test_changed_or_missing_files_of_a_version_are_an_error(registry, bundles, tmp_path):
@@ -249,12 +332,7 @@ def test_an_unknown_version_is_an_error_that_lists_the_known_ones(registry, bund
 def test_the_gate_counts_the_bundles_evaluated_on_a_test_split(registry, bundles):
     a, b, c = (registry.register(bundle, metrics={}) for bundle in bundles)
     promoted, rejected = (
-        decide(
-            Evidence(
-                candidate_correct={"track": correct}, champion_correct=None, majority_accuracy=0.5, min_probability=0.8
-            )
-        )
-        for correct in (True, False)
+        decide(Evidence(**GATE | {"candidate_correct": {"track": correct}})) for correct in (True, False)
     )
     assert registry.times_split_used("split-1", a) == 1
     registry.record_gate(a, "split-1", promoted)

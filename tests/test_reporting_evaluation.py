@@ -1,10 +1,13 @@
 """The page of an evaluation, and what it is drawn from."""
 
 import base64
+import dataclasses
 import io
 import re
+from html import unescape
 from xml.etree import ElementTree
 
+import markdown_it
 import numpy as np
 import pytest
 import soundfile as sf
@@ -25,10 +28,12 @@ from genreflow.reporting.evaluation.data import (
     most_confident_mistakes,
     reliability,
 )
+from genreflow.reporting.evaluation.model_card import write_model_card
 from genreflow.reporting.evaluation.page import Part, Report, write_page
 from genreflow.reporting.excerpts import SAMPLE_RATE, excerpt_uri
 from genreflow.reporting.params import ReportParams
 from genreflow.stages.stage_results import read_result
+from serving_toy import write_toy_bundle
 
 GENRES = ["jazz", "rock & <b>roll</b>"]
 PREDICTIONS = [
@@ -63,7 +68,6 @@ def record() -> dict:
         "split": "group",
         "leaking": False,
         "notes": ["test: the model does not beat the baseline"],
-        "majority_accuracy": 0.5,
         "baselines": [{"baseline": "SVM on summary statistics", "model_accuracy": 0.5, **baseline}],
         "abstained": 1,
         "track": metrics,
@@ -113,6 +117,72 @@ def report(tmp_path):
         groups_known=True,
         lineage={"architecture": "efficient", "git_revision": "0123abc"},
     )
+
+
+def render(markdown: str) -> str:
+    return markdown_it.MarkdownIt("gfm-like", {"linkify": False}).render(markdown)
+
+
+def card(tmp_path, report, bundle) -> str:
+    write_model_card(tmp_path / "card.md", report, bundle)
+    return (tmp_path / "card.md").read_text()
+
+
+def test_a_model_card_has_figures_with_intervals_and_baselines(report, tmp_path):
+    bundle = write_toy_bundle(tmp_path / "toy", labels=("jazz", "rock", "pop"))
+    text = card(tmp_path, report, bundle)
+    track = report.evaluation.track
+    assert f"**50.0 %** of 4 test tracks correctly (95 %: {100 * track.accuracy_low:.1f} %" in text
+    assert "does not beat SVM on summary statistics" in text
+    assert "| SVM on summary statistics | 75.0 % | 50.0 % to 100.0 % | 0.20 |" in text
+    assert "| train | 10 | 5 |" in text
+    assert "has been used 2 times" in text
+    assert re.search(r"\| jazz \| 2 \| 50 % \(\d+ to \d+\) .*\| rock .*\(1\) \|", text)
+    for words in ("curl -F audio=@", "SyncHTTPClient", "abstains", "temperature 1.5", "git revision | 0123abc"):
+        assert words in text
+    assert render(text).count("<table>") == 4
+    assert "demo" not in text
+    assert "LEAKING" not in text
+    assert "No pretrained" in text
+
+
+def test_a_model_card_says_what_limits_the_figures(report, tmp_path):
+    bundle = write_toy_bundle(tmp_path / "toy", lineage={"source": "demo"})
+    leaking = dataclasses.replace(report.evaluation, part="leaking_test", leaking=True)
+    text = card(tmp_path, dataclasses.replace(report, evaluation=leaking), bundle)
+    assert "**LEAKING**" in text
+    assert "50.0 %** of 4 leaking test tracks" in text
+    assert "an artist in its training data" not in text
+    assert "knows the 3 composed styles of the demo only" in text
+
+
+def test_a_model_card_names_the_licence_of_pretrained_weights(report, tmp_path):
+    bundle = write_toy_bundle(tmp_path / "toy")
+    musicnn = {"name": "MSD_musicnn", "licence": "ISC", "copyright": "Copyright 2019 UPF", "source": "musicnn 0.1.0"}
+    text = card(tmp_path, report, with_embedder(bundle, musicnn))
+    assert "musicnn from musicnn 0.1.0. Licence: ISC. Copyright 2019 UPF." in text
+    assert "Million Song Dataset, which may contain the artists" in text
+    assert "No pretrained" not in text
+    text = card(tmp_path, report, with_embedder(bundle, {"name": "own", "licence": None}))
+    assert "own. Licence: not stated." in text
+    assert "other music, which may contain the artists" in text
+
+
+def with_embedder(bundle, embedder):
+    bundle = dataclasses.replace(bundle)
+    object.__setattr__(bundle, "embedder", embedder)
+    return bundle
+
+
+def test_a_model_card_shows_names_as_text(report, tmp_path):
+    names = ("<img src=x onerror=alert(1)>", "[link](javascript:alert(1))", "R&B *loud* `x`\n# heading", "a_b_c", "a|b")
+    bundle = dataclasses.replace(write_toy_bundle(tmp_path / "toy"), labels=names)
+    html = render(card(tmp_path, report, bundle))
+    tags = {"h1", "h2", "p", "strong", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "pre", "code"}
+    assert {tag.removeprefix("/") for tag in re.findall(r"<(/?\w+)", html)} <= tags
+    text = unescape(re.sub(r"<[^>]*>", "", html))
+    assert ", ".join(" ".join(name.split()) for name in names) in text
+    assert GENRES[1] in text
 
 
 def write_sine(path, *, seconds: float, frequency: float = 440.0) -> None:

@@ -15,7 +15,7 @@ from genreflow.tracking.lineage import lineage_tags
 from genreflow.tracking.runs import LoggedRun, start_run
 from genreflow.tracking.store import ensure_experiment, open_client, project_root, tracking_uri
 from genreflow.tracking.study import study_run
-from genreflow.tracking.summary import describe_best_trial, log_report
+from genreflow.tracking.summary import describe_best_trial, log_reports
 from genreflow.tracking.trials import StudyTrials, find_trial
 from genreflow.tracking.writer import MlflowWriter
 
@@ -117,6 +117,27 @@ def test_a_study_has_the_same_run_after_a_restart(root, store):
         assert other.run_id != first.run_id
 
 
+def test_a_study_ends_with_its_last_trial(store):
+    client, experiment_id = store
+    with study_run(client, experiment_id, "genre-duration", name="study demo, 2026-11-25 14:02") as study:
+        trials = StudyTrials(study)
+        trials.start(0, {})
+        trials.end(0, "FINISHED")
+        trials.stop()
+        time.sleep(0.05)
+    (trial,) = find_trial(study, 0)
+    ended = client.get_run(study.run_id).info
+    assert (ended.run_name, ended.status, ended.end_time) == (
+        "study demo, 2026-11-25 14:02",
+        "FINISHED",
+        trial.info.end_time,
+    )
+    with study_run(client, experiment_id, "genre-duration", name="another day") as again:
+        pass  # a worker that finds the study complete
+    resumed = client.get_run(again.run_id).info
+    assert (resumed.run_name, resumed.end_time) == (ended.run_name, ended.end_time)
+
+
 def test_only_the_lead_worker_changes_the_status_of_a_study(store):
     client, experiment_id = store
     with study_run(client, experiment_id, "genre-workers", tags={"by": "worker"}, lead=False) as first:
@@ -176,7 +197,7 @@ def test_trials_are_child_runs_with_learning_curves_and_a_status(store):
     assert study.writer.close() == 0
     found = finished, pruned, _ = [client.get_run(trials.run_id(number)) for number in range(3)]
     assert [run.info.status for run in found] == ["FINISHED", "KILLED", "FAILED"]
-    assert [run.info.run_name for run in found] == ["trial 0", "trial 1", "trial 2"]
+    assert [run.info.run_name for run in found] == [f"trial {number}, efficient" for number in range(3)]
     for number, run in enumerate(found):
         assert run.data.tags["mlflow.parentRunId"] == study.run_id
         assert run.data.tags["genreflow.trial"] == str(number)
@@ -337,9 +358,9 @@ def test_a_folder_is_added_to_a_run_that_has_ended(store, tmp_path):
     (tmp_path / "study.html").write_text("<p>history</p>")
     with start_run(client, experiment_id, "ended") as run:
         pass
-    assert log_report(client, run.run_id, tmp_path, artifact_path="study")
+    assert log_reports(client, run.run_id, [tmp_path], artifact_path="study")
     assert [file.path for file in client.list_artifacts(run.run_id, "study")] == ["study/study.html"]
-    assert not log_report(client, "no-such-run", tmp_path, artifact_path="study")
+    assert not log_reports(client, "no-such-run", [tmp_path], artifact_path="study")
 
 
 def test_an_existing_experiment_is_marked_as_model_training(store, tmp_path):

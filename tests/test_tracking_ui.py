@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from genreflow.tracking.datasets import TrainingDataset
 from genreflow.tracking.store import ensure_experiment
 from genreflow.tracking.study import study_run
-from genreflow.tracking.summary import describe_best_trial, log_report
+from genreflow.tracking.summary import describe_best_trial, log_reports
 from genreflow.tracking.trials import StudyTrials
 from mlflow_server import Server
 
@@ -49,7 +49,7 @@ def server(tmp_path_factory):
             trials.stop()
             facts = {"architecture": "efficient", "val_track_accuracy": 0.8908, "finished": 4, "pruned": 0}
             describe_best_trial(study, number=2, run_id=None, facts=facts, lineage=TAGS)
-        log_report(client, study.run_id, folder / "plots", artifact_path="study")
+        log_reports(client, study.run_id, [folder / "plots"], artifact_path="study")
         yield server
 
 
@@ -90,7 +90,7 @@ def test_three_clicks_to_the_curves_of_the_best_trial_and_its_data(page, tmp_pat
     expect(page.get_by_role("link", name="study-1f2e3d")).to_be_visible()
     page.screenshot(path=tmp_path / "1_experiment.png")
     curves = follow(page, page.get_by_role("link", name="learning curves"))  # 3
-    expect(curves.get_by_role("heading", name="trial 2")).to_be_visible()
+    expect(curves.get_by_role("heading", name="trial 2, efficient")).to_be_visible()
     expect(curves.get_by_text("val_track_accuracy", exact=True).first).to_be_visible()
     expect(curves.locator(".js-line").first).to_be_attached()
     curves.screenshot(path=tmp_path / "2_curves.png")
@@ -105,7 +105,7 @@ def test_the_study_links_to_its_best_trial_and_its_plots(page, tmp_path):
     page.screenshot(path=tmp_path / "3_study.png")
     # The list of child runs has such a link, too; this is the one of the description.
     best = follow(page, page.get_by_role("paragraph").get_by_role("link", name="trial 2"))
-    expect(best.get_by_role("heading", name="trial 2")).to_be_visible()
+    expect(best.get_by_role("heading", name="trial 2, efficient")).to_be_visible()
     best.get_by_text(f"demo ({MANIFEST})").first.click()
     expect(best.get_by_text("bass, drone, whistle")).to_be_visible()
     expect(best.get_by_text(f"git checkout {REVISION[:12]} && dvc checkout").first).to_be_visible()

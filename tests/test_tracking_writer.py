@@ -15,7 +15,7 @@ from genreflow.errors import GenreflowError
 from genreflow.tracking.datasets import TrainingDataset
 from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.tracking.study import study_run
-from genreflow.tracking.summary import describe_best_trial, log_report
+from genreflow.tracking.summary import describe_best_trial, log_reports
 from genreflow.tracking.trials import StudyTrials, find_trial
 from genreflow.tracking.writer import REQUEST_LIMITS, MlflowWriter, RunHandle
 from mlflow_server import Server
@@ -134,7 +134,7 @@ def test_a_server_that_stays_away_is_not_waited_for_and_the_loss_is_reported(
     assert "description of the study" in report
     assert "study gone" in report
     assert sum("are lost" in message for message in warnings()) == 1
-    assert not log_report(client, study.run_id, tmp_path, artifact_path="study", timeout=0.5)
+    assert not log_reports(client, study.run_id, [tmp_path], artifact_path="study", timeout=0.5)
     assert "1 write is lost" in warnings()[-1]
 
 

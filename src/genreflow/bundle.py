@@ -149,6 +149,14 @@ class Bundle:
         return bool(self.lineage.get("leaking"))
 
     @property
+    def notice(self) -> str | None:
+        """What its users must know; None if there is nothing."""
+        if self.lineage.get("source") != "demo":
+            return None
+        number = "ten" if len(self.labels) == 10 else len(self.labels)
+        return f"This model knows the {number} composed styles of the demo only; about other music it says nothing."
+
+    @property
     def scalar_lineage(self) -> dict[str, str]:
         """The lineage as text, without its lists of tracks."""
         return {name: str(value) for name, value in self.lineage.items() if isinstance(value, str | int | float)}

@@ -1,7 +1,6 @@
 """The registry: bundles as versions of one registered MLflow model, one of them the champion."""
 
 import logging
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,17 +12,21 @@ from mlflow.exceptions import MlflowException
 from genreflow.bundle import MODEL_NAME, Bundle, BundleError, stamp
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.files import temporary_path
+from genreflow.registry.description import DESCRIPTION, describe_version
 from genreflow.registry.flavour import find_bundle, keep_model, log_bundle
 from genreflow.registry.gate import GateReport
-from genreflow.registry.model_card import DESCRIPTION, model_card
 from genreflow.registry.pointer import Champion, Pointer, read_pointer, write_pointer
-from genreflow.registry.version import CONTENT, GATED, HASH, LINEAGE, METRIC, ROLLED_BACK, Version, read_version
+from genreflow.registry.track_accuracy import read_track_accuracy
+from genreflow.registry.version import GATED, HASH, RECORD, ROLLED_BACK, Version, read_version, write_record
 from genreflow.tracking.store import ensure_experiment, local_path, open_client, without_credentials
+from genreflow.tracking.summary import CHAMPION as CHAMPION_PARAGRAPH
+from genreflow.tracking.summary import add_metrics, describe_experiment, link_to_run
 
 logger = logging.getLogger(__name__)
 
 NAME = MODEL_NAME
 CANDIDATE, CHAMPION = "candidate", "champion"
+MAX_DESCRIPTION = 5000  # MLflow's [characters]
 
 
 class Registry:
@@ -60,7 +63,7 @@ class Registry:
         ----------
         bundle_dir : Path
         metrics : mapping of str to float
-            Of its evaluation; NaN and infinite ones are left out.
+            Of its evaluation; NaN and infinite ones are left out. The run that trained it gets them, too.
 
         Returns
         -------
@@ -72,24 +75,23 @@ class Registry:
             `bundle_dir` holds no valid bundle.
         """
         bundle = Bundle.load(bundle_dir)
-        tags = {f"{METRIC}{name}": f"{value:.6g}" for name, value in metrics.items() if math.isfinite(value)}
+        description = describe_version(bundle, metrics)
         if (version := self.find(bundle.hash)) is None:
-            tags |= {
-                HASH: bundle.hash,
-                CONTENT: bundle.content_hash,
-                "architecture": bundle.architecture,
-                "labels": ", ".join(bundle.labels),
-            }
-            lineage = bundle.scalar_lineage
-            tags |= {f"{LINEAGE}{name}": value for name, value in lineage.items()}
-            version = self._create(bundle, tags, model_card(bundle, metrics, lineage))
+            version = self._create(bundle, metrics, description)
         else:
             # Of two fits with the same weights, the version documents the first one, whose files it has.
-            lineage = read_version(self.client.get_model_version(NAME, version)).lineage
-            for key, value in tags.items():
-                self.client.set_model_version_tag(NAME, version, key, value)
-            self.client.update_model_version(NAME, version, model_card(bundle, metrics, lineage))
+            first = read_version(self.client.get_model_version(NAME, version))
+            record = write_record(
+                content_hash=first.content_hash, model_id=first.model_id, metrics=metrics, lineage=first.lineage
+            )
+            self.client.set_model_version_tag(NAME, version, RECORD, record)
+            self.client.update_model_version(NAME, version, description)
         self.client.set_registered_model_alias(NAME, CANDIDATE, version)
+        entry = self.client.get_model_version(NAME, version)
+        add_metrics(self.client, entry.run_id, metrics, model_id=read_version(entry).model_id)
+        run_id = bundle.lineage.get("mlflow_run")
+        if run_id not in (None, entry.run_id):  # of another fit with the same weights
+            add_metrics(self.client, str(run_id), metrics)
         return version
 
     def versions(self) -> list[Version]:
@@ -209,18 +211,32 @@ class Registry:
         return len(gated | {str(version)})
 
     def record_gate(self, version: str, test_split_hash: str, report: GateReport) -> None:
-        """Tag a version with the gate's decision on a test split."""
+        """Tag a version with the gate's decision on a test split, and add the reason to its description."""
         decision = "promoted" if report.promote else "not promoted"
         if report.rule != "unchanged":
             self.client.set_model_version_tag(NAME, version, f"{GATED}{test_split_hash}", decision)
-            self.client.set_model_version_tag(NAME, version, "gate", report.reason)
+            description = self.client.get_model_version(NAME, version).description
+            self.client.update_model_version(NAME, version, f"{description} {report.reason}"[:MAX_DESCRIPTION])
+        else:
+            self._describe_champion(version)  # its metrics may be new
 
     def _install(self, pointer: Pointer, path: Path | str, version: str) -> Pointer:
         # The file last, since it decides: an interrupted call can be repeated.
         self.client.set_registered_model_alias(NAME, CHAMPION, version)
+        self._describe_champion(version)
         if read_pointer(path) != pointer:
             write_pointer(pointer, path)
         return pointer
+
+    def _describe_champion(self, version: str) -> None:
+        """Write the first paragraph of the experiment's description."""
+        entry = self.client.get_model_version(NAME, version)
+        measured = read_track_accuracy(read_version(entry).metrics)
+        experiment_id = ensure_experiment(self.client, self.root).experiment_id
+        page = f"[version {version}](#/models/{NAME}/versions/{version})"
+        facts = [f"{measured.headline}.", measured.comparison] if measured else []
+        text = " ".join([f"{page},", *facts, link_to_run(experiment_id, entry.run_id, "Model card and evaluation")])
+        describe_experiment(self.client, experiment_id, CHAMPION_PARAGRAPH, text)
 
     def _find_champion(self, champion: Champion) -> str:
         if (version := self.find(champion.bundle_hash)) is None:
@@ -251,25 +267,32 @@ class Registry:
         except BundleError as error:
             file = Path(error.path).relative_to(model)
             raise BundleError(f"{place}/{file}", f"{error.problem} (version {entry.version})", advice) from error
-        expected, found = (entry.tags.get(HASH), entry.tags.get(CONTENT)), (bundle.hash, bundle.content_hash)
+        registered = read_version(entry)
+        expected, found = (registered.bundle_hash, registered.content_hash), (bundle.hash, bundle.content_hash)
         if found != expected:
             raise GenreflowError(
-                f"{place}: must hold the registered bundle {str(expected[0])[:12]} for version {entry.version} of "
+                f"{place}: must hold the registered bundle {expected[0][:12]} for version {entry.version} of "
                 f"{NAME}; got {found[0][:12]}: the files were changed; {advice}."
             )
         return directory
 
-    def _create(self, bundle: Bundle, tags: dict[str, str], description: str) -> str:
+    def _create(self, bundle: Bundle, metrics: Mapping[str, float], description: str) -> str:
         if not self.client.search_registered_models(f"name = '{NAME}'"):
             self.client.create_registered_model(NAME, description=DESCRIPTION)
         experiment = ensure_experiment(self.client, self.root)
         logged = log_bundle(self.client, experiment.experiment_id, bundle)
+        record = write_record(
+            content_hash=bundle.content_hash,
+            model_id=logged.model_id,
+            metrics=metrics,
+            lineage=bundle.scalar_lineage,
+        )
         created = self.client.create_model_version(
             NAME,
             # not "models:/<id>": MLflow looks that up in the store of the process, not in the one of this client
             source=logged.artifact_location,
             run_id=logged.source_run_id,
-            tags=tags,
+            tags={HASH: bundle.hash, RECORD: record},
             description=description,
             model_id=logged.model_id,
         )

@@ -1,14 +1,17 @@
 """A registered model version, read from its MLflow tags."""
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from mlflow.entities.model_registry import ModelVersion
 
-# Tags of a version; the last three are prefixes: of each metric, each item of lineage, and each gated test split.
-HASH, CONTENT = "bundle_hash", "bundle_content_hash"
-ROLLED_BACK, METRIC, LINEAGE, GATED = "rolled_back", "metric.", "lineage.", "gated."
+# Tags of a version. RECORD is JSON: one tag, since the UI lists all of them. GATED is a prefix: of gated test splits.
+HASH, RECORD, ROLLED_BACK, GATED = "bundle_hash", "record", "rolled_back", "gated."
+# Prefixes of tags that versions of genreflow before 0.2 wrote instead of RECORD.
+METRIC, LINEAGE, CONTENT = "metric.", "lineage.", "bundle_content_hash"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,10 @@ class Version:
     version : str
     aliases : tuple of str
         ``candidate``, ``champion``.
-    bundle_hash : str
+    bundle_hash, content_hash : str
+        See `genreflow.bundle.Bundle`.
+    model_id : str or None
+        Of the MLflow model; None if genreflow before 0.2 registered it.
     created : str
         ISO 8601, UTC.
     metrics : dict of str to float
@@ -36,6 +42,8 @@ class Version:
     version: str
     aliases: tuple[str, ...]
     bundle_hash: str
+    content_hash: str
+    model_id: str | None
     created: str
     metrics: dict[str, float]
     lineage: dict[str, str]
@@ -45,6 +53,15 @@ class Version:
 
     def to_dict(self) -> dict:
         return asdict(self)
+
+
+def write_record(
+    *, content_hash: str, model_id: str | None, metrics: Mapping[str, float], lineage: Mapping[str, str]
+) -> str:
+    """Return the value of the tag `RECORD`; metrics that are NaN or infinite are left out."""
+    finite = {name: float(f"{value:.6g}") for name, value in metrics.items() if math.isfinite(value)}
+    record = {"content_hash": content_hash, "model_id": model_id, "metrics": finite, "lineage": lineage}
+    return json.dumps(record, sort_keys=True)
 
 
 def read_version(entry: ModelVersion, aliases: Mapping[str, str] | None = None) -> Version:
@@ -60,14 +77,23 @@ def read_version(entry: ModelVersion, aliases: Mapping[str, str] | None = None) 
     def with_prefix(prefix: str) -> dict[str, str]:
         return {key.removeprefix(prefix): value for key, value in sorted(entry.tags.items()) if key.startswith(prefix)}
 
+    record = {
+        "content_hash": entry.tags.get(CONTENT, ""),
+        "model_id": None,
+        "metrics": with_prefix(METRIC),
+        "lineage": with_prefix(LINEAGE),
+    }
+    record |= json.loads(entry.tags.get(RECORD, "{}"))
     return Version(
         version=str(entry.version),
         aliases=tuple(sorted(alias for alias, version in (aliases or {}).items() if version == str(entry.version))),
         bundle_hash=entry.tags.get(HASH, ""),
+        content_hash=record["content_hash"],
+        model_id=record["model_id"],
         created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
-        metrics={name: float(value) for name, value in with_prefix(METRIC).items()},
-        lineage=with_prefix(LINEAGE),
-        leaking=entry.tags.get(f"{LINEAGE}leaking") == str(True),
+        metrics={name: float(value) for name, value in record["metrics"].items()},
+        lineage=record["lineage"],
+        leaking=record["lineage"].get("leaking") == str(True),
         rolled_back=ROLLED_BACK in entry.tags,
         gated=with_prefix(GATED),
     )

@@ -21,7 +21,9 @@ from genreflow.stages.stage_results import Baselines, read_result
 logger = logging.getLogger(__name__)
 
 # The metrics that `dvc metrics` compares and that the registry shows.
-HEADLINE = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1")
+HEADLINE = ("n", "accuracy", "accuracy_low", "accuracy_high", "macro_f1")
+# The simplest baseline: all tracks get the most frequent genre.
+MAJORITY = "majority class"
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,16 @@ class Evaluation:
 
     @property
     def headline(self) -> dict:
-        """The metrics in `HEADLINE`, rounded: ``{part: {unit: {name: value}}}``."""
-        units = {unit: self.report[unit] for unit in ("track", "segment")}
+        """The metrics in `HEADLINE` and the accuracies of the baselines, rounded: ``{part: {unit: {name: value}}}``."""
+        units = {unit: {name: self.report[unit][name] for name in HEADLINE} for unit in ("track", "segment")}
+        units["baseline"] = {
+            f"{short_name(row['baseline'])}_{name}": row[name]
+            for row in self.report["baselines"]
+            for name in ("accuracy", "accuracy_low", "accuracy_high")
+        }
         return {
             self.report["part"]: {
-                unit: {name: round(metrics[name], 4) for name in HEADLINE} for unit, metrics in units.items()
+                unit: {name: round(value, 4) for name, value in metrics.items()} for unit, metrics in units.items()
             }
         }
 
@@ -98,12 +105,17 @@ def evaluate_bundle(predictor: Predictor, data: Data, baselines: Mapping[str, Ma
             f"{BASELINES}: must have the tracks of the {part} part; got others. Run `dvc repro baselines`."
         )
     labels = np.array([genres.index(track.genre) for track in tracks])
+    most_frequent = np.bincount(labels).argmax()
     predicted = predict_tracks(predictor, data.store, data.hashes_of(counts), segment_mask=split.segment_mask(part))
     groups = np.unique([split.groups[track.id] for track in tracks], return_inverse=True)[1]
     clusters = groups if data.manifest.groups_known else None
     compared = compare_with_baselines(
         predicted.by_track.argmax(axis=1) == labels,
-        {name: [by_track[track.id] == track.genre for track in tracks] for name, by_track in baselines.items()},
+        {MAJORITY: labels == most_frequent}
+        | {
+            name: np.array([by_track[track.id] == track.genre for track in tracks])
+            for name, by_track in baselines.items()
+        },
         clusters,
     )
     report = {
@@ -111,7 +123,7 @@ def evaluate_bundle(predictor: Predictor, data: Data, baselines: Mapping[str, Ma
         "split": split.method,
         "leaking": split.leaking,
         "notes": [*split.notes, *notes_on_baselines(compared, split.prefixed(part, sep=" "))],
-        "majority_accuracy": float(np.bincount(labels).max() / len(labels)),
+        "majority_accuracy": float(np.mean(labels == most_frequent)),
         "baselines": compared,
         "abstained": int((predicted.by_track.max(axis=1) < bundle.abstain_below).sum()),
         "track": evaluate(predicted.by_track, labels, genres=genres, clusters=clusters),
@@ -133,7 +145,7 @@ def evaluate_bundle(predictor: Predictor, data: Data, baselines: Mapping[str, Ma
 
 
 def compare_with_baselines(
-    correct: np.ndarray, baselines: Mapping[str, Sequence[bool]], clusters: np.ndarray | None
+    correct: np.ndarray, baselines: Mapping[str, np.ndarray], clusters: np.ndarray | None
 ) -> list[dict]:
     """Compare a model with baselines on the same tracks.
 
@@ -141,7 +153,7 @@ def compare_with_baselines(
     ----------
     correct : np.ndarray [shape=(n,), dtype=bool]
         Whether the model classifies each track correctly.
-    baselines : mapping of str to sequence of bool [shape=(n,)]
+    baselines : mapping of str to np.ndarray [shape=(n,), dtype=bool]
         The same of each baseline, by its name.
     clusters : np.ndarray [shape=(n,)] or None
         The artist of each track, if known.
@@ -153,8 +165,7 @@ def compare_with_baselines(
         and ``probability_model_better`` of a paired bootstrap.
     """
     rows = []
-    for name, values in baselines.items():
-        own = np.asarray(values, bool)
+    for name, own in baselines.items():
         low, high = accuracy_interval(own, clusters)
         rows.append(
             {
@@ -167,6 +178,11 @@ def compare_with_baselines(
             }
         )
     return rows
+
+
+def short_name(baseline: str) -> str:
+    """Return a name of a baseline for metrics, the same for all architectures: "linear probe on …": "linear_probe"."""
+    return baseline.split(" on ")[0].lower().replace(" ", "_")
 
 
 def notes_on_baselines(compared: Sequence[Mapping], part: str) -> list[str]:
@@ -185,7 +201,7 @@ def log_evaluation(evaluation: Evaluation) -> None:
     logger.info(
         f"{part}: accuracy {by_track['accuracy']:.1%} on {by_track['n']} tracks "
         f"(95 % interval {by_track['accuracy_low']:.1%} to {by_track['accuracy_high']:.1%}), "
-        f"{report['segment']['accuracy']:.1%} on segments; majority-class baseline {report['majority_accuracy']:.1%}"
+        f"{report['segment']['accuracy']:.1%} on segments"
     )
     for row in report["baselines"]:
         logger.info(

@@ -1,16 +1,29 @@
-"""Evaluation -> a page about the model's metrics and mistakes, which is also added to its MLflow run."""
+"""Evaluation -> a page about the model's metrics and mistakes, and its model card, which its MLflow run has too."""
 
 import logging
+from pathlib import Path
 
 from genreflow.bundle import Bundle
 from genreflow.errors import ParameterError
-from genreflow.files import one_line
+from genreflow.files import one_line, write_csv
 from genreflow.params import load_params
 from genreflow.reporting.evaluation.data import Evaluation, Prediction, Usage, load_curves
+from genreflow.reporting.evaluation.model_card import write_model_card
 from genreflow.reporting.evaluation.page import Part, Report, write_page
-from genreflow.stages import CANDIDATE, CURVES, EVALUATION, EVALUATION_PAGE, GATE, PREDICTIONS, RAW, SPLIT
+from genreflow.stages import (
+    CANDIDATE,
+    CONFUSION_MATRIX,
+    CURVES,
+    EVALUATION,
+    EVALUATION_PAGE,
+    GATE,
+    MODEL_CARD,
+    PREDICTIONS,
+    RAW,
+    SPLIT,
+)
 from genreflow.stages.inputs import Data
-from genreflow.stages.run_artifacts import add_report
+from genreflow.stages.run_artifacts import add_reports
 from genreflow.stages.stage_results import read_result
 
 logger = logging.getLogger(__name__)
@@ -39,9 +52,22 @@ def main() -> None:
         },
     )
     write_page(EVALUATION_PAGE, report, load_params().report, data.store, RAW)
-    logger.info(f"{data.split.prefixed('evaluation', sep=' ')} shown in {EVALUATION_PAGE}")
+    write_model_card(MODEL_CARD, report, bundle)
+    write_confusion_matrix(CONFUSION_MATRIX, report.evaluation)
+    logger.info(f"{data.split.prefixed('evaluation', sep=' ')} shown in {EVALUATION_PAGE}, described in {MODEL_CARD}")
     if run_id := bundle.lineage.get("mlflow_run"):
-        add_report(str(run_id), EVALUATION_PAGE)
+        add_reports(str(run_id), (EVALUATION_PAGE, MODEL_CARD, CONFUSION_MATRIX), note=MODEL_CARD.read_text("utf-8"))
+
+
+def write_confusion_matrix(path: Path, evaluation: Evaluation) -> None:
+    """Write the numbers of tracks as a table: rows are the true genres, columns the predicted ones."""
+    genres = list(evaluation.track.per_genre)
+    corner = f"{evaluation.part}: true, predicted"
+    rows = [
+        {corner: genre, **dict(zip(genres, counts, strict=True))}
+        for genre, counts in zip(genres, evaluation.track.confusion, strict=True)
+    ]
+    write_csv(path, (corner, *genres), rows)
 
 
 def load_predictions(data: Data) -> list[Prediction]:

@@ -1,6 +1,7 @@
 """Reports as artifacts of MLflow runs."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from genreflow.errors import GenreflowError
@@ -12,23 +13,28 @@ logger = logging.getLogger(__name__)
 TIMEOUT_S = 10.0
 
 
-def add_report(run_id: str, path: Path, *, artifact_path: str | None = None) -> None:
-    """Add a report to the artifacts of an MLflow run. If that fails, it is logged, and nothing is raised.
+def add_reports(
+    run_id: str, paths: Sequence[Path], *, artifact_path: str | None = None, note: str | None = None
+) -> None:
+    """Add reports to the artifacts of an MLflow run. If that fails, it is logged, and nothing is raised.
 
     Parameters
     ----------
     run_id : str
-    path : Path
-        A file or a folder.
+    paths : sequence of Path
+        Files or folders.
     artifact_path : str, optional
         Folder of the artifacts; by default their root.
+    note : str, optional
+        The description of the run, in Markdown.
     """
     from genreflow.tracking.store import open_client
-    from genreflow.tracking.summary import log_report
+    from genreflow.tracking.summary import log_reports
 
     try:
         client = open_client(PROJECT, timeout=TIMEOUT_S)
     except GenreflowError as error:
-        logger.warning("%s was not added to the MLflow run %s: %s", path, run_id, " ".join(str(error).split()))
+        names = ", ".join(map(str, paths))
+        logger.warning("%s: not added to the MLflow run %s: %s", names, run_id, " ".join(str(error).split()))
         return
-    log_report(client, run_id, path, artifact_path=artifact_path, timeout=TIMEOUT_S)
+    log_reports(client, run_id, paths, artifact_path=artifact_path, note=note, timeout=TIMEOUT_S)

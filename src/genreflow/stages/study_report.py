@@ -4,7 +4,7 @@ import logging
 
 from genreflow.reporting.study import load_study, write_report
 from genreflow.stages import STUDY, TRIALS
-from genreflow.stages.run_artifacts import add_report
+from genreflow.stages.run_artifacts import add_reports
 
 logger = logging.getLogger(__name__)
 
@@ -14,4 +14,4 @@ def main() -> None:
     write_report(study, STUDY)
     logger.info("%d trials drawn in %s", len(study.trials), STUDY)
     if study.mlflow_run:
-        add_report(study.mlflow_run, STUDY, artifact_path="study")
+        add_reports(study.mlflow_run, (STUDY,), artifact_path="study")

@@ -133,6 +133,7 @@ def run_worker(*, lead: bool) -> Iterator[CompletedStudy]:
     _share_cores(workers)
     import_keras()
     from genreflow.tracking.lineage import lineage_tags
+    from genreflow.tracking.runs import run_name
     from genreflow.tracking.store import ensure_experiment, open_client
     from genreflow.tracking.study import study_run
     from genreflow.tuning.storage import closing, exclusive, open_storage
@@ -147,6 +148,7 @@ def run_worker(*, lead: bool) -> Iterator[CompletedStudy]:
             client,
             experiment.experiment_id,
             plan.name,
+            name=run_name(data.split.prefixed("study", sep=" "), plan.params.data.source),
             params=_run_params(plan.params, plan.space),
             tags=tags,
             lead=lead,

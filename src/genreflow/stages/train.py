@@ -50,7 +50,7 @@ def train(params: Params, data: Data, best: BestTrial) -> "FitResult":
     embeddings = Embeddings.load(data) if MODELS[best.architecture].embedding else None
     import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
     from genreflow.tracking.lineage import lineage_tags
-    from genreflow.tracking.runs import start_run
+    from genreflow.tracking.runs import run_name, start_run
     from genreflow.tracking.store import ensure_experiment, open_client
     from genreflow.training.calibration import calibrate_and_export
     from genreflow.training.configuration import fit_configuration
@@ -68,7 +68,8 @@ def train(params: Params, data: Data, best: BestTrial) -> "FitResult":
     experiment = ensure_experiment(client, PROJECT)
     tags = lineage_tags(PROJECT, **data.hashes, **data.split.tags)
     run_tags = {**tags, "study": best.study}
-    with start_run(client, experiment.experiment_id, f"refit {best.study}", params=configuration, tags=run_tags) as run:
+    name = run_name(data.split.prefixed(f"refit {best.architecture}", sep=" "), params.data.source)
+    with start_run(client, experiment.experiment_id, name, params=configuration, tags=run_tags) as run:
         run.log_inputs([data.dataset(params.data.path).to_input(tags)])
         model, result = fit_configuration(
             segments,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput
@@ -61,6 +62,11 @@ class LoggedRun:
         """End the run as FINISHED, KILLED or FAILED."""
         self.set_tags(tags or {})
         self.writer.end_run(self.handle, status)
+
+
+def run_name(*parts: str) -> str:
+    """Return a name of a run for people, with the local time: "refit efficient, demo, 2026-11-25 14:02"."""
+    return ", ".join([*parts, f"{datetime.now():%Y-%m-%d %H:%M}"])
 
 
 def create_run(

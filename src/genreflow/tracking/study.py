@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from genreflow.tracking.orphans import end_orphaned_runs, process_tag
+from genreflow.tracking.orphans import PARENT, end_orphaned_runs, process_tag
 from genreflow.tracking.runs import SOURCE, LoggedRun, as_text, ending
 from genreflow.tracking.writer import CLOSE_TIMEOUT_S, MlflowWriter
 
@@ -20,6 +20,7 @@ def study_run(
     experiment_id: str,
     study_name: str,
     *,
+    name: str | None = None,
     params: Mapping[str, object] | None = None,
     tags: Mapping[str, object] | None = None,
     lead: bool = True,
@@ -35,6 +36,8 @@ def study_run(
     client : MlflowClient
     experiment_id : str
     study_name : str
+    name : str, optional
+        Of its run, for people; by default that of the study.
     params : mapping of str to any, optional
         MLflow's parameters cannot change: existing ones stay. What may change belongs in `tags`.
     tags : mapping of str to any, optional
@@ -50,9 +53,9 @@ def study_run(
     with lock():
         found = _find_study(client, experiment_id, study_name)
         if found is None:
-            found = client.create_run(experiment_id, run_name=study_name, tags=as_text(tags))
+            found = client.create_run(experiment_id, run_name=name or study_name, tags=as_text(tags))
     writer = MlflowWriter(client)
-    run = LoggedRun(writer, experiment_id, found.info.run_id, label=f"study {study_name}")
+    run = _StudyRun(writer, experiment_id, found.info.run_id, label=f"study {study_name}")
     try:
         run.log_params({name: value for name, value in (params or {}).items() if name not in found.data.params})
         if not lead:
@@ -67,6 +70,24 @@ def study_run(
             yield run
     finally:
         writer.close(timeout=close_timeout)
+
+
+class _StudyRun(LoggedRun):
+    """A run that ends when its last trial has ended: a worker that finds the study complete does not prolong it."""
+
+    def end(self, status: str = "FINISHED", tags: Mapping[str, object] | None = None) -> None:
+        super().end(status, tags)
+        self.writer.submit(lambda: self._end_with_last_trial(status), label=self.handle.label)
+
+    def _end_with_last_trial(self, status: str) -> None:
+        last = self.client.search_runs(
+            [self.experiment_id],
+            f"tags.`{PARENT}` = '{self.run_id}' and attributes.end_time > 0",
+            max_results=1,
+            order_by=["attributes.end_time DESC"],
+        )
+        if last:
+            self.client.set_terminated(self.run_id, status, end_time=last[0].info.end_time)
 
 
 def _find_study(client: MlflowClient, experiment_id: str, study_name: str) -> Run | None:

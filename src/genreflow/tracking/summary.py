@@ -1,19 +1,25 @@
-"""What the MLflow UI shows of a study: links to its best trial, learning curves and data, and its plots."""
+"""What the MLflow UI shows at a glance: descriptions with links, metrics and reports of runs that have ended."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from genreflow.tracking.lineage import restore_command
 from genreflow.tracking.runs import LoggedRun
 from genreflow.tracking.trials import find_trial
-from genreflow.tracking.writer import CLOSE_TIMEOUT_S, MlflowWriter, RunHandle
+from genreflow.tracking.writer import CLOSE_TIMEOUT_S, MlflowWriter, RunHandle, now_ms
 
 # Tag of a run or an experiment that the UI shows as its description.
 NOTE = "mlflow.note.content"
-# Start of a description that `describe_best_trial` wrote, and may replace.
-LATEST = "Latest study:"
+MAX_NOTE = 8000  # MLflow's limit of a tag [characters]
+# Paragraphs of an experiment's description that genreflow writes, and may replace, in their order. Without a click the
+# UI shows the first one.
+CHAMPION, LATEST = "Champion:", "Latest study:"
 
 
 def describe_best_trial(
@@ -49,22 +55,73 @@ def describe_best_trial(
         note = "\n\n".join([f"Best: {first}", *_details(facts, lineage)])
         client.set_tag(study.run_id, NOTE, note)
         client.set_tag(study.run_id, "best_trial", number)
-        if client.get_experiment(experiment_id).tags.get(NOTE, LATEST).startswith(LATEST):
-            page = _page(experiment_id, study.run_id)
-            client.set_experiment_tag(experiment_id, NOTE, f"{LATEST} best is {first}; [details]({page}).")
+        page = _page(experiment_id, study.run_id)
+        describe_experiment(client, experiment_id, LATEST, f"best is {first}; [details]({page}).")
 
     study.writer.submit(write, label="description of the study")
 
 
-def log_report(
+def describe_experiment(client: MlflowClient, experiment_id: str, heading: str, text: str) -> None:
+    """Write a paragraph of an experiment's description; a description that someone else wrote is kept.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    experiment_id : str
+    heading : str
+        `CHAMPION` or `LATEST`; the paragraph that begins with it is replaced.
+    text : str
+        In Markdown, one paragraph.
+    """
+    found = client.get_experiment(experiment_id).tags.get(NOTE, "")
+    own = {name: part for part in found.split("\n\n") for name in (CHAMPION, LATEST) if part.startswith(name)}
+    if len("\n\n".join(own.values())) != len(found):
+        return
+    own[heading] = f"{heading} {text}"
+    note = "\n\n".join(own[name] for name in (CHAMPION, LATEST) if name in own)
+    client.set_experiment_tag(experiment_id, NOTE, note)
+
+
+def link_to_run(experiment_id: str, run_id: str, text: str) -> str:
+    """Return a link to the page of a run, in Markdown."""
+    return f"[{text}]({_page(experiment_id, run_id)})"
+
+
+def add_metrics(
+    client: MlflowClient, run_id: str, metrics: Mapping[str, float], *, model_id: str | None = None
+) -> None:
+    """Add metrics to a run that has ended, and to the model that it logged.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    run_id : str
+        A run that this store does not have is ignored.
+    metrics : mapping of str to float
+        NaN and infinite ones are left out.
+    model_id : str, optional
+    """
+    now = now_ms()
+    values = [
+        Metric(name, float(value), now, 0, model_id=model_id) for name, value in metrics.items() if math.isfinite(value)
+    ]
+    try:
+        client.log_batch(run_id, metrics=values)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+
+
+def log_reports(
     client: MlflowClient,
     run_id: str,
-    path: Path,
+    paths: Sequence[Path],
     *,
     artifact_path: str | None = None,
+    note: str | None = None,
     timeout: float = CLOSE_TIMEOUT_S,
 ) -> bool:
-    """Copy a report to the artifacts of a run.
+    """Copy reports to the artifacts of a run.
 
     If the store does not answer, that is logged, and nothing is raised.
 
@@ -73,20 +130,25 @@ def log_report(
     client : MlflowClient
     run_id : str
         The run may have ended.
-    path : Path
-        A file or a folder.
+    paths : sequence of Path
+        Files or folders.
     artifact_path : str, optional
         Folder of the artifacts; by default their root.
+    note : str, optional
+        The description of the run, in Markdown; its end is cut off where MLflow does not accept it.
     timeout : float [s]
         How long to wait for a store that does not answer.
 
     Returns
     -------
     bool
-        Whether it was written.
+        Whether everything was written.
     """
-    writer = MlflowWriter(client)
-    writer.log_artifacts(RunHandle("report", run_id), path, artifact_path)
+    writer, run = MlflowWriter(client), RunHandle("report", run_id)
+    for path in paths:
+        writer.log_artifacts(run, path, artifact_path)
+    if note is not None:
+        writer.set_tags(run, {NOTE: note[:MAX_NOTE]})
     return writer.close(timeout=timeout) == 0
 
 

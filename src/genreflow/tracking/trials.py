@@ -45,7 +45,7 @@ class StudyTrials:
     tags : mapping of str to any, optional
         Of every trial, such as `genreflow.tracking.lineage.lineage_tags`.
     name : str
-        Prefix of the name of each run, before its number.
+        Prefix of the name of each run, before its number and its parameter ``architecture``.
     objective : str
         The metric whose maximum over the epochs counts. MLflow's tables show the last value of a metric, so each trial
         also gets ``best_<objective>``, and the study gets that of its best finished trial.
@@ -88,7 +88,7 @@ class StudyTrials:
         run, started = RunHandle(f"{self._name} {number}"), now_ms()
 
         def create() -> None:
-            run.run_id = self._create(number, started, tags)
+            run.run_id = self._create(number, started, tags, params)
 
         self._writer.submit(create, label=run.label)
         self._writer.log_params(run, params)
@@ -163,11 +163,20 @@ class StudyTrials:
         for run, step in active:
             self._writer.log_metrics(run, sample, step)
 
-    def _create(self, number: int, start_time: int, tags: Mapping[str, object] | None = None) -> str:
+    def _create(
+        self,
+        number: int,
+        start_time: int,
+        tags: Mapping[str, object] | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> str:
         """Create the run of a trial; if the response to an earlier attempt was lost, there is still only one run."""
         tags = SOURCE | self._tags | process_tag() | dict(tags or {}) | {PARENT: self._study.run_id, TRIAL: number}
+        name = f"{self._name} {number}"
+        if architecture := (params or {}).get("architecture"):
+            name = f"{name}, {architecture}"
         run = self._client.create_run(
-            self._study.experiment_id, start_time=start_time, tags=as_text(tags), run_name=f"{self._name} {number}"
+            self._study.experiment_id, start_time=start_time, tags=as_text(tags), run_name=name
         )
         first, *others = find_trial(self._study, number) or [run]
         for other in others:

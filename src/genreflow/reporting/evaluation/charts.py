@@ -22,15 +22,14 @@ def _y(share: float) -> float:
 def accuracy_bars(evaluation: Evaluation) -> str:
     """Draw the accuracy of the model and of the baselines on the same tracks, with 95 % intervals."""
     track = evaluation.track
-    rows: list[tuple[str, float, tuple[float, float] | None]] = [
-        ("model", track.accuracy, (track.accuracy_low, track.accuracy_high)),
-        *((row.baseline, row.accuracy, (row.accuracy_low, row.accuracy_high)) for row in evaluation.baselines),
-        ("majority class", evaluation.majority_accuracy, None),
+    rows = [
+        ("model", track.accuracy, track.accuracy_low, track.accuracy_high),
+        *((row.baseline, row.accuracy, row.accuracy_low, row.accuracy_high) for row in evaluation.baselines),
     ]
     bottom = _TOP + _ROW * len(rows)
     scale = WIDTH - RIGHT - _NAMES - 34
     elements = [f'<path class="axis" d="M{_NAMES} {_TOP - 6}V{bottom}"/>']
-    for number, (name, accuracy, interval) in enumerate(rows):
+    for number, (name, accuracy, low, high) in enumerate(rows):
         middle = _TOP + _ROW * number + _ROW / 2
         for line, part in enumerate(_two_lines(name)):
             elements.append(text(_NAMES - 6, middle + 3.5 + 10 * line - 5 * (len(_two_lines(name)) - 1), part, "end"))
@@ -38,14 +37,11 @@ def accuracy_bars(evaluation: Evaluation) -> str:
             f'<rect class="series{min(number, 1)}" x="{_NAMES}" y="{middle - 7}" width="{scale * accuracy:.1f}" '
             'height="14"/>'
         )
-        right = accuracy
-        if interval is not None:
-            low, right = interval
-            elements.append(
-                f'<path class="interval" d="M{_NAMES + scale * low:.1f} {middle}H{_NAMES + scale * right:.1f}'
-                f'M{_NAMES + scale * low:.1f} {middle - 4}v8M{_NAMES + scale * right:.1f} {middle - 4}v8"/>'
-            )
-        elements.append(text(_NAMES + scale * right + 5, middle + 3.5, f"{100 * accuracy:.0f} %", "start"))
+        elements.append(
+            f'<path class="interval" d="M{_NAMES + scale * low:.1f} {middle}H{_NAMES + scale * high:.1f}'
+            f'M{_NAMES + scale * low:.1f} {middle - 4}v8M{_NAMES + scale * high:.1f} {middle - 4}v8"/>'
+        )
+        elements.append(text(_NAMES + scale * high + 5, middle + 3.5, f"{100 * accuracy:.0f} %", "start"))
     return svg(elements, bottom + 8)
 
 

@@ -85,7 +85,6 @@ class Evaluation:
     split: str
     leaking: bool
     notes: list[str]
-    majority_accuracy: Share
     baselines: list[Baseline]
     abstained: int
     track: Metrics
