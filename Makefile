@@ -49,6 +49,7 @@ repository: # before the environment, which takes minutes
 run: repository $(STAMP) ## run the pipeline on the data of params.yaml (at first: the built-in demo)
 	@python -m genreflow.stages check # DVC itself reports a missing data.path as "Errno 2"
 	dvc repro
+	@genreflow status
 
 .PHONY: ui
 ui: $(STAMP) ## browse studies, trials and models in the MLflow UI, http://127.0.0.1:5000

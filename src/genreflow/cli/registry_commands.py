@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from genreflow.registry.version import Version
 
 POINTER = Path("models/champion.json")
+# Columns of the list of versions: the accuracy is on test tracks, or on validation tracks where there is no test part.
+HEAD = ("version", "track accuracy", "best baseline", "registered (UTC)", "bundle", "aliases")
 
 
 @click.group()
@@ -30,10 +32,13 @@ def list_versions(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([version.to_dict() for version in versions], indent=2))
         return
-    for version in versions:
-        click.echo(_line(version))
     if not versions:
         click.echo("No model is registered yet; `dvc repro` registers the first.")
+        return
+    rows = [HEAD, *map(_row, versions)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    for row in rows:
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @registry.command()
@@ -92,12 +97,20 @@ def _open() -> "Registry":
     return Registry.open()
 
 
-def _line(version: "Version") -> str:
-    """Version, track accuracy (test, or validation where there is no test part), date, bundle hash and aliases."""
-    names = [f"{mark}{part}_track_accuracy" for mark in ("", "leaking_") for part in ("test", "valid")]
-    accuracy = next((f"{version.metrics[name]:.1%}" for name in names if name in version.metrics), "-")
-    marks = ", ".join((*version.aliases, *(["LEAKING"] if version.leaking else [])))
-    return f"{version.version:>4}  {accuracy:>6}  {version.created}  {version.bundle_hash[:12]}  {marks}"
+def _row(version: "Version") -> tuple[str, ...]:
+    """Return the cells of a version, as `HEAD` names them."""
+    from genreflow.registry.track_accuracy import read_track_accuracy
+
+    measured = read_track_accuracy(version.metrics)
+    best = max(measured.baselines, key=lambda baseline: baseline.value, default=None) if measured else None
+    return (
+        version.version,
+        str(measured.model) if measured else "-",
+        f"{best.value:.1%} ({best.name})" if best else "-",
+        version.created.replace("T", " ").removesuffix("+00:00"),
+        version.bundle_hash[:12],
+        ", ".join((*version.aliases, *(["LEAKING"] if version.leaking else []))) or "-",
+    )
 
 
 def _show(pointer: "Pointer", as_json: bool) -> None:

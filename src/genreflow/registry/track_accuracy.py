@@ -86,7 +86,7 @@ def read_track_accuracy(metrics: Mapping[str, Any]) -> TrackAccuracy | None:
         Of `genreflow.registry.version.Version` or `genreflow.bundle.Bundle`.
     """
     for part in PARTS:
-        if (model := _read(metrics, "model", f"{part}_track_accuracy")) is None:
+        if (model := _read(metrics, "this model", f"{part}_track_accuracy")) is None:
             continue
         prefix, suffix = f"{part}_baseline_", "_accuracy"
         names = [key[len(prefix) : -len(suffix)] for key in metrics if key.startswith(prefix) and key.endswith(suffix)]
