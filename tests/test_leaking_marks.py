@@ -12,6 +12,7 @@ from genreflow.registry.description import describe_version
 from genreflow.registry.gate import Evidence, decide
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.pointer import read_pointer, write_pointer
+from genreflow.serving.schema import describe_model
 from genreflow.serving.settings import settings
 from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.tracking.study import study_run
@@ -86,6 +87,14 @@ def test_predictions_and_the_model_endpoint_are_marked(tmp_path, bundle, leaking
     assert card.get("leaking", False) is leaking
     assert ("leaking" in card) is leaking
     assert card["architecture"] == "toy"
+
+
+@pytest.mark.parametrize("source", ["demo", "folder"])
+def test_the_model_endpoint_says_that_a_model_knows_the_demo_only(tmp_path, source):
+    bundle = write_toy_bundle(tmp_path / "bundle", lineage={"source": source})
+    notice = describe_model(Predictor(bundle.directory)).get("notice")
+    assert notice == bundle.notice
+    assert (notice is not None and "3 composed styles of the demo only" in notice) is (source == "demo")
 
 
 def test_the_command_line_warns(tmp_path, bundle, leaking):

@@ -86,6 +86,54 @@ def test_an_unchanged_project_is_up_to_date(project):
     assert "Data and pipelines are up to date." in project.repro()
 
 
+def test_the_run_of_the_champion_has_figures_beside_baselines_report_and_card(project):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{project.folder / 'mlflow.db'}")
+    bundle = load(project, "models/champion/bundle.json")
+    run = client.get_run(bundle["lineage"]["mlflow_run"])
+    measured = load(project, "metrics.json")["test"]
+    assert run.data.metrics["test_track_accuracy"] == measured["track"]["accuracy"]
+    for name in ("majority_class", "svm", "linear_probe"):
+        key = f"{name}_accuracy"
+        assert run.data.metrics[f"test_baseline_{key}"] == measured["baseline"][key]
+        assert measured["baseline"][f"{key}_low"] <= measured["baseline"][key] <= measured["baseline"][f"{key}_high"]
+    artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert artifacts == {"evaluation.html", "model_card.md", "confusion_matrix.csv"}
+    card = (project.folder / "reports" / "model_card.md").read_text()
+    assert run.data.tags["mlflow.note.content"] == card
+    assert "| SVM on summary statistics |" in card
+    assert "demo" not in card
+    with open(project.folder / "reports" / "confusion_matrix.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["test: true, predicted"] for row in rows] == ["bass", "middle", "treble"]
+    right = sum(int(row[row["test: true, predicted"]]) for row in rows)
+    assert right / measured["track"]["n"] == pytest.approx(measured["track"]["accuracy"], abs=1e-4)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "genreflow"]
+    assert experiment.tags["mlflow.note.content"].startswith("Champion: [version 1]")
+
+
+def test_the_status_of_the_project(project):
+    printed = project.run("genreflow", "status").stdout
+    for words in ("30 tracks, 3 genres, 15 artists", "version 1: parallel_cnn", "2 trials", "make serve", "use demo"):
+        assert words in printed
+    assert re.search(r"Stale +nothing", printed)
+    reports = re.findall(r"reports/\S+", printed)
+    assert len(reports) == 4
+    assert all((project.folder / path).exists() for path in reports)
+    params = (project.folder / "params.yaml").read_text()
+    try:
+        project.set(split={"seed": 5})
+        found = json.loads(project.run("genreflow", "status", "--json").stdout)
+    finally:
+        (project.folder / "params.yaml").write_text(params)
+    assert found["stale"]["split"] == ["params.yaml (split)"]
+    assert found["data"]["genres"] == {"bass": 10, "middle": 10, "treble": 10}
+    assert found["champion"]["accuracy"]["model"]["value"] == load(project, "metrics.json")["test"]["track"]["accuracy"]
+    assert len(found["champion"]["accuracy"]["baselines"]) == 3
+    assert found["champion"]["notice"] is None
+
+
 # Of each package, a stage that its code must rerun and one that it must not.
 RERUNS = {
     "audio": ("ingest", "train"),

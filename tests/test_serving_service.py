@@ -116,6 +116,7 @@ def test_the_model_is_described_without_the_hashes_of_its_tracks(client, toy_pro
     assert info["hash"] == bundle.hash
     assert {"train_tracks", "valid_tracks"} < set(bundle.lineage)
     assert info["lineage"] == {"manifest": "none"}
+    assert "notice" not in info
 
 
 def test_the_body_of_a_model_request_is_ignored(client):

@@ -125,10 +125,11 @@ def drop(page, path):
 MARKUP_LABELS = ("<b onclick=alert(1)>r&b", "drone | `x`", "<img src=x onerror=alert(1)>")
 
 
-def test_names_of_genres_are_shown_as_text(visit, tmp_path, audio_files):
-    bundle = write_toy_bundle(tmp_path / "bundle", labels=MARKUP_LABELS)
+def test_names_of_genres_are_shown_as_text_and_a_model_of_the_demo_has_a_notice(visit, tmp_path, audio_files):
+    bundle = write_toy_bundle(tmp_path / "bundle", labels=MARKUP_LABELS, lineage={"source": "demo"})
     with served(environment={"GENREFLOW_BUNDLE": str(bundle.directory)}, watch=False) as service:
         page = visit(service)
+        expect(page, "#model-notice").to_contain_text("the 3 composed styles of the demo only")
         for label in MARKUP_LABELS:
             sync_api.expect(page.locator("#genres li", has_text=label)).to_have_count(1)
         choose(page, audio_files / "two.flac")
@@ -252,6 +253,7 @@ def test_an_abstaining_model_behind_a_token(visit, restrictive_service, audio_fi
     expect(page, "#prediction-notes").to_contain_text("drone")
     choose(page, audio_files / "long.wav")
     expect_error(page, "too_long", "long.wav is 0:08 long", "0:06")
+    expect(page, "#status").to_be_empty()
     expect(page, "#track-rows tr:first-child td:nth-child(2)").to_have_text("Uncertain")
 
 
@@ -270,6 +272,8 @@ def test_a_file_that_cannot_be_classified(visit, service, audio_files, name, cod
     choose(page, audio_files / name)
     expect(page, "#notice[role=alert]").to_be_visible()
     expect_error(page, code, name)
+    expect(page, "#status").to_be_empty()  # it was "Decoding …"
+    expect(page, "#model-notice").to_be_hidden()
     expect(page, "#retry").to_be_hidden()
     page.get_by_role("button", name="Dismiss this message").click()
     expect(page, "#notice").to_be_hidden()

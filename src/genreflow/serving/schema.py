@@ -132,6 +132,7 @@ class ModelInfo(IODescriptor):
     name: str
     version: str | None
     leaking: bool = Field(default=False, description=LEAKING)
+    notice: str | None = Field(default=None, description="What its users must know; absent if there is nothing.")
     architecture: str
     labels: list[str]
     segment_seconds: float = Field(gt=0)
@@ -147,6 +148,7 @@ def describe_model(predictor: "Predictor") -> dict[str, Any]:
     bundle = predictor.bundle
     return {
         **predictor.model,
+        **({"notice": bundle.notice} if bundle.notice else {}),
         "architecture": bundle.architecture,
         "labels": list(bundle.labels),
         "segment_seconds": round(bundle.spec.seconds(bundle.segment_frames), 3),

@@ -163,6 +163,8 @@ def read_stale_stages() -> tuple[dict[str, list[str]] | None, str]:
     error : str
         Why it cannot.
     """
+    if not Path("dvc.yaml").exists():
+        return None, "dvc.yaml must exist; got no such file"
     command = [sys.executable, "-m", "dvc", "status", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:

@@ -14,6 +14,7 @@ import { UserError, withActivity } from "./messages.js";
  * @property {number} segment_seconds
  * @property {number} sample_rate [Hz]
  * @property {boolean} [leaking] True if the model's test data overlap its training data.
+ * @property {string} [notice] What its users must know.
  *
  * @typedef {{start: number, end: number, genre: string, confidence: number}} Segment Times in seconds.
  *

@@ -32,6 +32,7 @@ export function announce(text) {
  * @param {(() => void) | null} [retry] Called by the button "Try again", which only a retryable error has.
  */
 export function showError(error, retry = null) {
+  announce(""); // what was in progress; the notice announces itself
   byId("notice-text").textContent = error.message;
   byId("notice").dataset.code = error instanceof UserError ? error.code : "page";
   byId("notice").hidden = false;

@@ -39,7 +39,7 @@ async function fetchModelInfo() {
 }
 
 /** @param {ModelInfo} model */
-function showModel({ name, version, architecture, segment_seconds, sample_rate, leaking }) {
+function showModel({ name, version, architecture, segment_seconds, sample_rate, leaking, notice }) {
   const facts = [
     version ? `version ${version}` : "no version",
     architecture,
@@ -52,6 +52,8 @@ function showModel({ name, version, architecture, segment_seconds, sample_rate, 
     ` ${facts.join(" · ")}`,
     ...(leaking ? [element("strong", { text: " · train/test leakage: metrics are optimistically biased" })] : []),
   );
+  byId("model-notice").textContent = notice ?? "";
+  byId("model-notice").hidden = !notice;
   byId("genres").replaceChildren(
     ...labels.map((label) => element("li", { children: [swatch(label), element("span", { text: label })] })),
   );
