@@ -1,6 +1,7 @@
 """The `genreflow` command: options, output, exit codes, and errors in one sentence."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from conftest import ROOT
 from genreflow import cli
 from genreflow.audit.params import AuditParams
 from genreflow.errors import GenreflowError
@@ -36,6 +38,7 @@ def test_help_imports_nothing_heavy():
         (["classify", "nowhere.wav"], "nowhere.wav"),
         (["classify", "."], "wav"),
         (["audit", "nowhere"], "nowhere"),
+        (["audit", str(ROOT / "params.yaml")], "a folder of music"),
         (["models", "transformer"], "transformer"),
         (["models", "--shape", "80"], "--shape"),
         (["registry", "rollback"], "mlflow.db"),
@@ -161,6 +164,24 @@ def test_audit_writes_nothing_into_the_folder(tmp_path, monkeypatch):
     assert {fault["code"] for fault in report["faults"]} == {"undecodable", "silent"}
     assert sorted(tmp_path.rglob("*")) == before
     assert "Left out" in run("audit", "music").stdout
+
+
+def test_the_list_of_versions_has_heads_and_aligned_columns(tmp_path, monkeypatch):
+    from genreflow.registry.model_registry import Registry
+    from serving_toy import write_toy_bundle
+
+    monkeypatch.chdir(tmp_path)
+    registry = Registry.open(tmp_path)
+    metrics = {"test_track_accuracy": 0.5, "test_track_accuracy_low": 0.4, "test_track_accuracy_high": 0.6}
+    baselines = {"test_baseline_svm_accuracy": 0.45, "test_baseline_majority_class_accuracy": 0.1}
+    for name, temperature, measured in (("a", 1.0, {}), ("b", 1.1, metrics | baselines)):
+        registry.register(write_toy_bundle(tmp_path / name, temperature=temperature).directory, metrics=measured)
+    head, newest, older = run("registry", "list").stdout.splitlines()
+    assert re.split(r" {2,}", head)[:3] == ["version", "track accuracy", "best baseline"]
+    at = head.index("track accuracy")
+    assert newest[at:].startswith("50.0% (95 %: 40.0% to 60.0%)  45.0% (SVM on summary statistics)")
+    assert (older[at:].startswith("-"), newest.endswith("candidate")) == (True, True)
+    assert head.index("aliases") == newest.index("candidate")
 
 
 def test_an_empty_registry_is_listed_as_such(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import soundfile as sf
 from click.testing import CliRunner
 from PIL import Image
 
+from genreflow.audit.kinds import KINDS
 from genreflow.audit.manifest import audit_manifest
 from genreflow.audit.params import AuditParams
 from genreflow.cli import cli
@@ -243,3 +244,35 @@ def test_the_colours_are_those_of_magma():
     for level, published in {64: (81, 18, 124), 128: (183, 55, 121), 192: (252, 137, 97)}.items():
         assert np.abs(colours[level].astype(int) - published).max() <= 3
     assert (np.diff(colours[::5].astype(int) @ [2126, 7152, 722]) > 0).all(), "brightness must increase with the level"
+
+
+def test_a_page_without_faults_says_what_was_checked(tmp_path):
+    tracks = [make_track(f"jazz/{number}") for number in range(3)]
+    manifest = Manifest.from_tracks("folder", tracks)
+    store = make_store(tmp_path / "store", tracks)
+    for params, searched in ((AuditParams(), True), (AuditParams(near_duplicates=False), False)):
+        report = audit_manifest(manifest, store, params)
+        assert report.faults == ()
+        write_page(tmp_path / "page.html", report, manifest, store)
+        text = html.unescape((tmp_path / "page.html").read_text("utf-8"))
+        shown = set(re.findall(r"<tr><td>([^<]+)</td>", text))
+        assert shown == {kind.title for code, kind in KINDS.items() if searched or code != "near_duplicate"}
+
+
+def test_the_picture_of_a_short_excerpt_shows_its_surroundings_in_a_long_track(tmp_path):
+    """On the time axis of the whole track, the excerpt would be too narrow to be seen."""
+
+    def frames(number: int) -> list[np.ndarray]:
+        return [np.random.default_rng(number).integers(0, 256, (20_000 if number else 200, 128), dtype=np.uint8)]
+
+    tracks = [make_track("short"), make_track("long")]
+    store = make_store(tmp_path / "store", tracks, frames)
+    seconds = store.spec.seconds(200)
+    picture = draw_spectrograms([Strip("hash of short", "short", 100.0), Strip("hash of long", "long", 0.0)], store)
+    short, long = ElementTree.fromstring(picture).findall(f"{SVG}image")
+    widths = [float(image.get("width")) for image in (short, long)]
+    assert widths[0] / widths[1] == pytest.approx(1 / 5, abs=0.01)
+    middle = [float(image.get("x")) + float(image.get("width")) / 2 for image in (short, long)]
+    assert middle[0] == pytest.approx(middle[1], abs=1)
+    labels = [float(label) for label in re.findall(r">(\d+)(?: s)?</text>", picture)][-2:]
+    assert all(100 - 3 * seconds <= label <= 100 + 4 * seconds for label in labels)

@@ -15,6 +15,7 @@ from genreflow.datasets.importing import require_folder
 from genreflow.datasets.layout import find_files
 from genreflow.datasets.options import IngestOptions, read_table
 from genreflow.datasets.spectrograms import spectrograms
+from genreflow.errors import ParameterError
 from genreflow.features.spec import FeatureSpec
 from genreflow.features.store import FeatureStore
 from genreflow.manifest.manifest import Manifest
@@ -52,6 +53,11 @@ def audit_directory(
         `path` does not exist, or holds nothing that can be audited.
     """
     path = Path(path)
+    if path.is_file() and path.suffix.lower() != ".npz":
+        raise ParameterError(
+            f"{path}: must be a folder of music, a folder of spectrograms, or an .npz of them; got another file. "
+            "`genreflow classify` takes single tracks."
+        )
     with tempfile.TemporaryDirectory(prefix="genreflow-audit-") as temporary:
         manifest, raw = _read_manifest(path, Path(temporary, "raw"), tracks_csv, n_jobs=n_jobs, progress=progress)
         if not (params.near_duplicates or use_features is not None or manifest.source == "spectrograms"):

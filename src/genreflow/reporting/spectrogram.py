@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ from genreflow.features.spec import FeatureSpec
 from genreflow.reporting.svg import AXIS, LEFT, RIGHT, WIDTH, round_values, svg, text
 
 _ROW, _LABEL = 84, 18
+_LONGER = 5  # pictures that are longer than this many times their shortest spectrogram show a part
 _MAX_LABEL = 48  # characters; of a longer label the end is kept, where names differ
 _COLUMNS, _BANDS = 320, 64
 _JPEG_QUALITY = 60
@@ -67,12 +69,15 @@ def draw_spectrograms(strips: Sequence[Strip], spectrograms: Spectrograms) -> st
     Returns
     -------
     svg : str
-        Time in seconds to the right, frequency in Hz upwards on the mel scale.
+        Time in seconds to the right, frequency in Hz upwards on the mel scale. Of tracks that are much longer than the
+        shortest one, only what is around it.
     """
     spec = spectrograms.spec
     frames = [np.concatenate(spectrograms.pieces(strip.key)) for strip in strips]
     spans = [(strip.start, strip.start + spec.seconds(len(part))) for strip, part in zip(strips, frames, strict=True)]
-    begin, end = min(start for start, _ in spans), max(stop for _, stop in spans)
+    begin, end = _visible(spans)
+    frames = [_crop(part, span, begin, end) for part, span in zip(frames, spans, strict=True)]
+    spans = [(max(start, begin), min(stop, end)) for start, stop in spans]
     scale = (WIDTH - LEFT - RIGHT) / (end - begin)
     height = len(strips) * (_LABEL + _ROW) + AXIS
     elements = []
@@ -88,6 +93,23 @@ def draw_spectrograms(strips: Sequence[Strip], spectrograms: Spectrograms) -> st
         elements += _frequency_axis(spec, top)
     elements += _time_axis(begin, end, scale, height - AXIS)
     return svg(elements, height)
+
+
+def _visible(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the time range to draw [s]: all of it, or an excerpt of a long track with its surroundings."""
+    begin, end = min(start for start, _ in spans), max(stop for _, stop in spans)
+    shortest = min(stop - start for start, stop in spans)
+    overlap = max(start for start, _ in spans), min(stop for _, stop in spans)
+    if end - begin <= _LONGER * shortest or overlap[0] >= overlap[1]:
+        return begin, end
+    margin = (_LONGER - 1) / 2 * shortest
+    return max(begin, overlap[0] - margin), min(end, overlap[1] + margin)
+
+
+def _crop(frames: np.ndarray, span: tuple[float, float], begin: float, end: float) -> np.ndarray:
+    """Return the frames [shape=(n, n_mels)] of a span of time [s] that lie between `begin` and `end`."""
+    rate = len(frames) / (span[1] - span[0])
+    return frames[max(0, math.floor((begin - span[0]) * rate)) : math.ceil((end - span[0]) * rate)]
 
 
 def _jpeg(frames: np.ndarray) -> str:
