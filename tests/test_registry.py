@@ -157,8 +157,8 @@ def test_a_version_is_described_by_its_accuracy_and_the_baselines(registry, bund
     version = registry.register(bundles[0], metrics=MEASURED)
     entry = registry.client.get_model_version(NAME, version)
     assert entry.description.startswith("70.0% of 60 test tracks (95 %: 60.0% to 80.0%). ")
-    assert "majority class 10.0%, SVM on summary statistics 75.0%" in entry.description
-    assert "does not beat: SVM on summary statistics." in entry.description
+    assert "majority class 10.0%, SVM 75.0%" in entry.description
+    assert "does not beat: SVM." in entry.description
     assert "3 genres" in entry.description
     assert "demo" not in entry.description
     assert set(entry.tags) == {"bundle_hash", "record"}, "the UI lists all tags of a version"
@@ -206,9 +206,10 @@ def test_the_experiment_names_the_champion_first(registry, bundles, tmp_path):
     first = registry.register(bundles[0], metrics=MEASURED)
     registry.promote(first, path)
     champion, study = description().split("\n\n")
-    assert champion.startswith(
-        f"Champion: [version {first}](#/models/{NAME}/versions/{first}), 70.0% of 60 test tracks"
-    )
+    run_id = registry.client.get_model_version(NAME, first).run_id
+    page = f"#/experiments/{experiment.experiment_id}/runs/{run_id}"
+    assert champion.startswith(f"Champion: [version {first}]({page}?")
+    assert "), 70.0% of 60 test tracks (95 %: 60.0% to 80.0%). Baselines: majority class 10.0%, SVM 75.0%." in champion
     assert study == "Latest study: best is trial 3"
     registry.promote(registry.register(bundles[1], metrics=MEASURED | {"test_track_accuracy": 0.9}), path)
     assert "90.0%" in description()

@@ -233,10 +233,9 @@ class Registry:
         entry = self.client.get_model_version(NAME, version)
         measured = read_track_accuracy(read_version(entry).metrics)
         experiment_id = ensure_experiment(self.client, self.root).experiment_id
-        page = f"[version {version}](#/models/{NAME}/versions/{version})"
-        facts = [f"{measured.headline}.", measured.comparison] if measured else []
-        text = " ".join([f"{page},", *facts, link_to_run(experiment_id, entry.run_id, "Model card and evaluation")])
-        describe_experiment(self.client, experiment_id, CHAMPION_PARAGRAPH, text)
+        link = link_to_run(experiment_id, entry.run_id, f"version {version}")
+        text = f"{link}, {measured.headline}. {measured.comparison}" if measured else link
+        describe_experiment(self.client, experiment_id, CHAMPION_PARAGRAPH, text.rstrip())
 
     def _find_champion(self, champion: Champion) -> str:
         if (version := self.find(champion.bundle_hash)) is None:

@@ -72,8 +72,8 @@ class TrackAccuracy:
         """The baselines in one sentence, and which are not beaten; empty if there are none."""
         if not self.baselines:
             return ""
-        listed = ", ".join(f"{baseline.name} {baseline.value:.1%}" for baseline in self.baselines)
-        failed = f" The model does not beat: {', '.join(self.not_beaten)}." if self.not_beaten else ""
+        listed = ", ".join(f"{_short(baseline.name)} {baseline.value:.1%}" for baseline in self.baselines)
+        failed = f" The model does not beat: {', '.join(map(_short, self.not_beaten))}." if self.not_beaten else ""
         return f"Baselines: {listed}.{failed}"
 
 
@@ -102,6 +102,11 @@ def read_track_accuracy(metrics: Mapping[str, Any]) -> TrackAccuracy | None:
             tuple(baseline for baseline in baselines if baseline is not None),
         )
     return None
+
+
+def _short(name: str) -> str:
+    """Return the name of a baseline without what it is trained on."""
+    return name.split(" on ")[0]
 
 
 def _read(metrics: Mapping[str, Any], name: str, key: str) -> Accuracy | None:
