@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from genreflow.bundle import Bundle, stamp
 from genreflow.cli import cli
 from genreflow.inference.predictor import Predictor
-from genreflow.registry.description import describe_version
 from genreflow.registry.gate import Evidence, decide
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.pointer import read_pointer, write_pointer
+from genreflow.registry.version_description import describe_version
 from genreflow.serving.schema import describe_model
 from genreflow.serving.settings import settings
 from genreflow.tracking.store import ensure_experiment, open_client

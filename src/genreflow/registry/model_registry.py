@@ -12,12 +12,12 @@ from mlflow.exceptions import MlflowException
 from genreflow.bundle import MODEL_NAME, Bundle, BundleError, stamp
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.files import temporary_path
-from genreflow.registry.description import DESCRIPTION, describe_version
 from genreflow.registry.flavour import find_bundle, keep_model, log_bundle
 from genreflow.registry.gate import GateReport
 from genreflow.registry.pointer import Champion, Pointer, read_pointer, write_pointer
 from genreflow.registry.track_accuracy import read_track_accuracy
 from genreflow.registry.version import GATED, HASH, RECORD, ROLLED_BACK, Version, read_version, write_record
+from genreflow.registry.version_description import DESCRIPTION, describe_version
 from genreflow.tracking.store import ensure_experiment, local_path, open_client, without_credentials
 from genreflow.tracking.summary import CHAMPION as CHAMPION_PARAGRAPH
 from genreflow.tracking.summary import add_metrics, describe_experiment, link_to_run
