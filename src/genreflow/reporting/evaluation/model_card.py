@@ -38,7 +38,6 @@ def write_model_card(path: Path, report: Report, bundle: Bundle) -> None:
     )
     environment.filters |= {"percent": lambda share: f"{100 * share:.1f} %", "text": escape}
     template = environment.from_string(resources.files(__package__).joinpath("model_card.md.j2").read_text("utf-8"))
-    embedder = getattr(bundle, "embedder", None)
     seconds, hop = (bundle.spec.seconds(frames) for frames in (bundle.segment_frames, bundle.segment_hop))
     write_text(
         path,
@@ -47,8 +46,7 @@ def write_model_card(path: Path, report: Report, bundle: Bundle) -> None:
             evaluation=report.evaluation,
             part=report.evaluation.part.replace("_", " "),
             bundle=bundle,
-            embedder=embedder,
-            pretraining=pretraining(embedder or {}),
+            pretraining=pretraining(bundle.embedder or {}),
             seconds=f"{seconds:.3g}",
             hop=f"{hop:.3g}",
             not_beaten=not_beaten(report.evaluation),
