@@ -130,7 +130,7 @@ def http() -> Iterator[str]:
 
 
 def _responses(responses: dict[str, Any]) -> Iterator[str]:
-    yield "\n| status | | codes |\n| --- | --- | --- |"
+    yield "\n| status | | code, for example |\n| --- | --- | --- |"
     for status, response in responses.items():
         examples = response["content"]["application/json"]["examples"]
         yield row(status, response["description"], "" if status == "200" else ", ".join(map(code, examples)))
