@@ -148,7 +148,7 @@ def run_worker(*, lead: bool) -> Iterator[CompletedStudy]:
             client,
             experiment.experiment_id,
             plan.name,
-            name=run_name(data.split.prefixed("study", sep=" "), plan.params.data.source),
+            name=run_name(data.split.prefixed(f"study {plan.params.data.source}", sep=" ")),
             params=_run_params(plan.params, plan.space),
             tags=tags,
             lead=lead,
