@@ -35,6 +35,7 @@ def write_toy_bundle(
     labels: tuple[str, str, str] = LABELS,
     leaking: bool = False,
     lineage: dict | None = None,
+    embedder: dict | None = None,
     keras_path: Path | None = None,
 ) -> Bundle:
     """Write a bundle whose logit k is proportional to the mean level of the k-th third of the mel bands."""
@@ -69,6 +70,7 @@ def write_toy_bundle(
         temperature=temperature,
         abstain_below=abstain_below,
         architecture="toy",
+        embedder=embedder,
         lineage={"manifest": "none"} | ({"leaking": True} if leaking else {}) | (lineage or {}),
     )
 

@@ -94,6 +94,7 @@ def test_the_model_endpoint_says_that_a_model_knows_the_demo_only(tmp_path, sour
     bundle = write_toy_bundle(tmp_path / "bundle", lineage={"source": source})
     notice = describe_model(Predictor(bundle.directory)).get("notice")
     assert notice == bundle.notice
+    assert "embedder" not in describe_model(Predictor(bundle.directory))
     assert (notice is not None and "3 composed styles of the demo only" in notice) is (source == "demo")
 
 

@@ -126,10 +126,16 @@ MARKUP_LABELS = ("<b onclick=alert(1)>r&b", "drone | `x`", "<img src=x onerror=a
 
 
 def test_names_of_genres_are_shown_as_text_and_a_model_of_the_demo_has_a_notice(visit, tmp_path, audio_files):
-    bundle = write_toy_bundle(tmp_path / "bundle", labels=MARKUP_LABELS, lineage={"source": "demo"})
+    bundle = write_toy_bundle(
+        tmp_path / "bundle",
+        labels=MARKUP_LABELS,
+        lineage={"source": "demo"},
+        embedder={"name": "MSD_musicnn", "licence": "ISC", "sha256": "ab", "parameters": 7},
+    )
     with served(environment={"GENREFLOW_BUNDLE": str(bundle.directory)}, watch=False) as service:
         page = visit(service)
         expect(page, "#model-notice").to_contain_text("the 3 composed styles of the demo only")
+        expect(page, "#model").to_contain_text("pretrained MSD_musicnn (licence: ISC)")
         for label in MARKUP_LABELS:
             sync_api.expect(page.locator("#genres li", has_text=label)).to_have_count(1)
         choose(page, audio_files / "two.flac")

@@ -134,6 +134,10 @@ class ModelInfo(IODescriptor):
     leaking: bool = Field(default=False, description=LEAKING)
     notice: str | None = Field(default=None, description="What its users must know; absent if there is nothing.")
     architecture: str
+    embedder: dict[str, Any] | None = Field(
+        default=None,
+        description="The pretrained network in the model, with its licence; absent if there is none.",
+    )
     labels: list[str]
     segment_seconds: float = Field(gt=0)
     sample_rate: int = Field(gt=0, description="Hz.")
@@ -150,6 +154,7 @@ def describe_model(predictor: "Predictor") -> dict[str, Any]:
         **predictor.model,
         **({"notice": bundle.notice} if bundle.notice else {}),
         "architecture": bundle.architecture,
+        **({"embedder": bundle.embedder} if bundle.embedder else {}),
         "labels": list(bundle.labels),
         "segment_seconds": round(bundle.spec.seconds(bundle.segment_frames), 3),
         "sample_rate": bundle.spec.sample_rate,

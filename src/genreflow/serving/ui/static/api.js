@@ -10,6 +10,7 @@ import { UserError, withActivity } from "./messages.js";
  * @property {string} name
  * @property {string | null} version
  * @property {string} architecture
+ * @property {{name: string, licence: string}} [embedder] The pretrained network in the model.
  * @property {string[]} labels
  * @property {number} segment_seconds
  * @property {number} sample_rate [Hz]

@@ -39,13 +39,14 @@ async function fetchModelInfo() {
 }
 
 /** @param {ModelInfo} model */
-function showModel({ name, version, architecture, segment_seconds, sample_rate, leaking, notice }) {
+function showModel({ name, version, architecture, segment_seconds, sample_rate, leaking, notice, embedder }) {
   const facts = [
     version ? `version ${version}` : "no version",
     architecture,
     formatCount(labels.length, "genre"),
     `${segment_seconds.toFixed(1)} s segments`,
     `${(sample_rate / 1000).toLocaleString("en")} kHz`,
+    ...(embedder ? [`pretrained ${embedder.name} (licence: ${embedder.licence})`] : []),
   ];
   byId("model").replaceChildren(
     element("strong", { text: name }),
