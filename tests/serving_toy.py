@@ -17,7 +17,8 @@ import soundfile as sf
 from onnx import TensorProto, helper, numpy_helper
 
 from conftest import ROOT
-from genreflow.bundle import Bundle, stamp, write_bundle
+from genreflow.bundle import Bundle, Familiarity, stamp, write_bundle
+from genreflow.features.logmel import LogMel
 from genreflow.features.spec import FeatureSpec, FilterBank
 
 SPEC = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=256, n_mels=30, fmin=0.0, fmax=4000.0, clip_seconds=6.0)
@@ -37,8 +38,13 @@ def write_toy_bundle(
     lineage: dict | None = None,
     embedder: dict | None = None,
     keras_path: Path | None = None,
+    refuse_above: float | None = None,
 ) -> Bundle:
-    """Write a bundle whose logit k is proportional to the mean level of the k-th third of the mel bands."""
+    """Write a bundle whose logit k is proportional to the mean level of the k-th third of the mel bands.
+
+    With `refuse_above` it has the mean levels of the three tones as prototypes, five times, so that a tone is as far
+    from the five nearest ones as from the nearest.
+    """
     bands, bins = SPEC.n_mels, 1 + SPEC.n_fft // 2
     centres = np.linspace(0, bins - 1, bands + 2)
     distance = np.abs(np.arange(bins) - centres[1:-1, None]) / (centres[1] - centres[0])
@@ -48,12 +54,15 @@ def write_toy_bundle(
     weights = np.kron(np.eye(3), np.ones((bands // 3, 1))).astype(np.float32) * 3
     graph = helper.make_graph(
         [
-            helper.make_node("ReduceMean", ["segments", "axes"], ["mean"], keepdims=0),
-            helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
+            helper.make_node("ReduceMean", ["segments", "axes"], ["embeddings"], keepdims=0),
+            helper.make_node("MatMul", ["embeddings", "weights"], ["logits"]),
         ],
         "toy",
         [helper.make_tensor_value_info("segments", TensorProto.FLOAT, ["n", SPEC.frames(SEGMENT_SECONDS), bands])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3]),
+            helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["n", bands]),
+        ],
         [numpy_helper.from_array(np.array([1]), "axes"), numpy_helper.from_array(weights, "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -69,10 +78,25 @@ def write_toy_bundle(
         segment_hop=SPEC.frames(SEGMENT_SECONDS / 2),
         temperature=temperature,
         abstain_below=abstain_below,
+        familiarity=None if refuse_above is None else familiarity(bank, refuse_above),
         architecture="toy",
         embedder=embedder,
         lineage={"manifest": "none"} | ({"leaking": True} if leaking else {}) | (lineage or {}),
     )
+
+
+def familiarity(bank: FilterBank, refuse_above: float) -> Familiarity:
+    """Return a reference whose prototypes are the mean levels of the three tones, each five times."""
+    logmel = LogMel(SPEC, bank)
+    levels = [np.concatenate(list(logmel.frames([tone(label, 6.0)[:, 0]]))).mean(axis=0) for label in TONES]
+    rows = np.array([level / np.linalg.norm(level) for level in levels])
+    prototypes = np.repeat(rows, 5, axis=0).astype(np.float16)
+    return Familiarity(prototypes=prototypes, refuse_above=refuse_above, tracks=20, share=0.05)
+
+
+def unfamiliar_tone(seconds: float) -> np.ndarray:
+    """Return a sine between the tones, in the bands of "bass" but far from its prototypes."""
+    return (0.3 * np.sin(2 * np.pi * 1200.0 * np.arange(round(seconds * 8000)) / 8000)).astype(np.float32)
 
 
 def tone(label: str, seconds: float, *, rate: int = 8000, channels: int = 1) -> np.ndarray:
@@ -96,7 +120,7 @@ def write_toy_project(folder: Path) -> Path:
     hashes = {"train_tracks": ["ab", "cd"], "valid_tracks": ["ef"]}
     keras_path = folder / "fitted.keras"
     keras_path.write_text("not for the bento")
-    write_toy_bundle(folder / "plain", abstain_below=0.4, lineage=hashes, keras_path=keras_path)
+    write_toy_bundle(folder / "plain", abstain_below=0.4, lineage=hashes, keras_path=keras_path, refuse_above=0.6)
     stamp(folder / "plain", folder / "models" / "champion", version="3", metrics={"accuracy": 0.75})
     beside = ("data/raw/a.wav", "mlruns/0/meta.yaml", "src/genreflow/__pycache__/a.pyc")
     for name in (".venv/bin/python", *beside):

@@ -6,10 +6,13 @@ import pytest
 from architectures import ON_SEGMENTS
 from genreflow.baselines.classifiers import C_VALUES, Features, fit_and_predict, linear_probe, support_vector_machine
 from genreflow.baselines.summary_statistics import summary_statistics
-from genreflow.baselines.untrained import mean_over_segments, penultimate_model
+from genreflow.inference.tracks import TrackPredictions
 from genreflow.models import MODELS, build_model
-from genreflow.stages.evaluate import compare_with_baselines, notes_on_baselines
+from genreflow.models.penultimate import penultimate_model
+from genreflow.stages.evaluate import compare_with_baselines, count_abstentions, notes_on_baselines
 from genreflow.training.segment_set import SegmentSet
+from genreflow.training.track_means import mean_over_segments
+from serving_toy import write_toy_bundle
 from training_toy import make_model, make_segments
 
 
@@ -58,7 +61,7 @@ def test_a_single_genre_in_training_is_predicted_everywhere():
 def test_features_of_an_untrained_network_are_means_over_segments():
     segments = make_segments(6, 1)
     model = penultimate_model(make_model())
-    features = mean_over_segments(model, segments)
+    features = mean_over_segments(model.predict_on_batch, segments)
     assert features.shape == (6, model.output.shape[-1])
     own = segments.segments(np.flatnonzero(segments.track == 3))
     np.testing.assert_allclose(features[3], model.predict_on_batch(own).mean(axis=0), rtol=1e-4, atol=1e-6)
@@ -97,3 +100,15 @@ def test_a_model_is_compared_with_baselines_on_the_same_tracks():
     assert better[2] < 0.1
     notes = notes_on_baselines(list(rows.values()), "test")
     assert [name for name in baselines if any(f" {name}:" in note for note in notes)] == ["equal", "better"]
+
+
+def test_tracks_without_a_genre_are_counted_by_reason(tmp_path):
+    bundle = write_toy_bundle(tmp_path / "bundle", abstain_below=0.5, refuse_above=0.3)
+    by_track = np.array([[0.9, 0.1, 0], [0.4, 0.3, 0.3], [0.2, 0.8, 0], [0.4, 0.3, 0.3], [0, 0.4, 0.6]])
+    predicted = TrackPredictions(by_track, np.arange(5), by_track, [0.1, 0.2, 0.31, 0.9, 0.3])
+    labels = np.array([0, 0, 1, 0, 1])
+    expected = {"abstained": 3, "unfamiliar": 2, "answered_accuracy": 0.5}
+    assert count_abstentions(bundle, predicted, labels) == expected
+    none = write_toy_bundle(tmp_path / "all", abstain_below=1.0)
+    predicted = TrackPredictions(by_track, np.arange(5), by_track, [None] * 5)
+    assert count_abstentions(none, predicted, labels) == {"abstained": 5, "unfamiliar": 0, "answered_accuracy": None}

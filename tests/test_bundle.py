@@ -9,12 +9,17 @@ import time
 import numpy as np
 import pytest
 
-from genreflow import bundle as bundle_module
-from genreflow.bundle import Bundle, BundleError, stamp, write_bundle
+from genreflow.bundle import Bundle, BundleError, Familiarity, stamp, write_bundle
+from genreflow.bundle.metadata import write_metadata
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
 
 SPEC = FeatureSpec(n_fft=512, hop_length=256, n_mels=16, clip_seconds=5.0)
+
+
+def reference(seed=3, **changes):
+    rows = np.random.default_rng(seed).random((6, 4)).astype(np.float16)
+    return Familiarity(**{"prototypes": rows, "refuse_above": 0.25, "tracks": 40, "share": 0.05} | changes)
 
 
 def write(directory, **changes):
@@ -57,6 +62,9 @@ def test_the_hash_depends_on_model_and_training_tracks_but_neither_on_the_run_no
     assert Bundle.load(tmp_path / "another_run").content_hash != Bundle.load(tmp_path / "first").content_hash
     changes = [
         {"onnx": b"another model"},
+        {"familiarity": reference()},
+        {"familiarity": reference(seed=4)},
+        {"familiarity": reference(refuse_above=0.3)},
         {"bank": FilterBank(mel=np.ones((16, 257), np.float32), window=np.ones(512, np.float32))},
         {"labels": ["hip hop", "blues", "jazz"]},
         {"temperature": 1.25},
@@ -75,6 +83,9 @@ def test_the_hash_of_the_weights_stands_for_the_onnx_file(tmp_path):
     first, again = hashed("first", b"an export", "ab"), hashed("again", b"another export", "ab")
     assert again.hash == first.hash
     assert again.content_hash != first.content_hash
+    with_reference = [hashed(f"seed {n}", b"an export", "ab", familiarity=reference(seed=n)) for n in (3, 4)]
+    assert with_reference[0].hash == with_reference[1].hash, "prototypes follow from weights and training tracks"
+    assert with_reference[0].hash != first.hash
     changed = [
         hashed("weights", b"an export", "cd"),
         hashed("labels", b"an export", "ab", labels=["hip hop", "blues", "jazz"]),
@@ -96,6 +107,33 @@ def test_a_stamp_is_a_copy_with_the_same_hash(tmp_path):
     assert stamped.onnx_path.stat().st_ino != plain.onnx_path.stat().st_ino
     again = stamp(tmp_path / "stamped", tmp_path / "stamped", version="8", metrics={})
     assert (again.version, again.hash) == ("8", plain.hash)
+
+
+def test_a_reference_is_stored_with_its_prototypes(tmp_path):
+    written = reference()
+    read = stamp(write(tmp_path / "plain", familiarity=written).directory, tmp_path / "b", version="1", metrics={})
+    assert read.familiarity.to_dict() == {"refuse_above": 0.25, "tracks": 40, "share": 0.05}
+    np.testing.assert_array_equal(read.familiarity.prototypes, written.prototypes)
+    assert read.familiarity.prototypes.dtype == np.float16
+    assert write(tmp_path / "without").familiarity is None
+    assert not (tmp_path / "without" / "prototypes.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"refuse_above": 2.5}, "refuse_above"),
+        ({"refuse_above": math.nan}, "refuse_above"),
+        ({"share": 1.5}, "share"),
+        ({"tracks": -1}, "tracks"),
+        ({"prototypes": np.zeros((0, 4), np.float16)}, "prototypes"),
+        ({"prototypes": np.ones((2, 4), np.float32)}, "prototypes"),
+        ({"prototypes": np.full((2, 4), np.inf, np.float16)}, "prototypes"),
+    ],
+)
+def test_an_invalid_reference_is_refused(changes, named):
+    with pytest.raises(ParameterError, match=named):
+        reference(**changes)
 
 
 def test_a_keras_file_that_the_bundle_does_not_list_is_refused(tmp_path):
@@ -131,6 +169,9 @@ def test_a_bundle_is_replaced_atomically(tmp_path):
         (lambda d: (d / "model.onnx").unlink(), "model.onnx"),
         (lambda d: (d / "model.onnx").write_bytes(b"truncated"), "model.onnx"),
         (lambda d: (d / "filters.npz").write_bytes(b"truncated"), "filters.npz"),
+        (lambda d: (d / "prototypes.npy").unlink(), "prototypes.npy"),
+        (lambda d: (d / "prototypes.npy").write_bytes(b"truncated"), "prototypes.npy"),
+        (lambda d: edit(d, familiarity={"refuse_above": 0.5}), "tracks"),
         (lambda d: edit(d, format=1), "format"),
         (lambda d: edit(d, format=99), "format"),
         (lambda d: (d / "bundle.json").write_text("[" * 100_000), "bundle.json"),
@@ -141,7 +182,7 @@ def test_a_bundle_is_replaced_atomically(tmp_path):
     ],
 )
 def test_the_error_names_the_damaged_file_or_field(tmp_path, damage, named):
-    write(tmp_path / "bundle")
+    write(tmp_path / "bundle", familiarity=reference())
     damage(tmp_path / "bundle")
     with pytest.raises(GenreflowError, match=re.escape(named)):
         Bundle.load(tmp_path / "bundle")
@@ -151,14 +192,15 @@ def edit(directory, **changes):
     """Change fields of ``bundle.json``, with a checksum that is right."""
     metadata = json.loads((directory / "bundle.json").read_text()) | changes
     del metadata["checksum"]
-    bundle_module._write_metadata(directory, metadata)
+    write_metadata(directory, metadata)
 
 
-@pytest.mark.parametrize("name", ["bundle.json", "model.onnx", "filters.npz", "model.keras"])
+@pytest.mark.parametrize("name", ["bundle.json", "model.onnx", "filters.npz", "model.keras", "prototypes.npy"])
 def test_a_flipped_bit_in_any_file_is_refused(tmp_path, name):
     """Every 13th bit of ``bundle.json``, random ones of the others."""
     (tmp_path / "some.keras").write_bytes(bytes(range(256)) * 4)
-    write(tmp_path / "plain", keras_path=tmp_path / "some.keras", temperature=1e-5, labels=["hip hop", "rock", "日本"])
+    changes = {"temperature": 1e-5, "labels": ["hip hop", "rock", "日本"], "familiarity": reference()}
+    write(tmp_path / "plain", keras_path=tmp_path / "some.keras", **changes)
     directory = stamp(tmp_path / "plain", tmp_path / "bundle", version="7", metrics={"accuracy": 0.1}).directory
     content = (directory / name).read_bytes()
     bits = (

@@ -8,8 +8,8 @@ import pytest
 
 from architectures import TYPICAL_ELSE_SLOW
 from genreflow.errors import GenreflowError
-from genreflow.export.export_bundle import weights_hash
-from genreflow.export.keras_to_onnx import check_parity, export_onnx, onnx_logits
+from genreflow.export.export_model import export_with_embeddings, weights_hash
+from genreflow.export.keras_to_onnx import check_parity, export_onnx, onnx_outputs
 from genreflow.models import build_model
 
 SHAPE = (52, 40)
@@ -36,15 +36,17 @@ def model(request, segments):
 
 def test_the_exported_model_gives_the_same_logits(model, segments, tmp_path):
     path = tmp_path / "model.onnx"
-    export_onnx(model, path)
-    assert check_parity(model, path, segments) < 1e-4
-    assert check_parity(model, path, segments[:1]) < 1e-4
+    both = export_with_embeddings(model, path)
+    assert check_parity(both, path, segments) < 1e-4
+    assert check_parity(both, path, segments[:1]) < 1e-4
     assert [item.name for item in tmp_path.iterdir()] == ["model.onnx"]
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (model_input,), (model_output,) = session.get_inputs(), session.get_outputs()
+    (model_input,), (model_output, embeddings) = session.get_inputs(), session.get_outputs()
     assert (model_input.name, model_input.shape, model_input.type) == ("segments", ["batch", *SHAPE], "tensor(float)")
     assert (model_output.name, model_output.shape, model_output.type) == ("logits", ["batch", 6], "tensor(float)")
+    size = both.outputs[1].shape[1]
+    assert (embeddings.name, embeddings.shape, embeddings.type) == ("embeddings", ["batch", size], "tensor(float)")
     proto = onnx.load(path)
     assert {node.op_type for node in proto.graph.node}.isdisjoint({"BatchNormalization", "Dropout"})
     assert [opset.domain for opset in proto.opset_import] == [""]  # standard operators, for any runtime
@@ -71,6 +73,16 @@ def test_different_logits_are_refused(segments, tmp_path):
         check_parity(model, path, segments)
 
 
+def test_different_embeddings_are_refused(segments, tmp_path):
+    model = make_fitted_model("parallel_cnn", segments)
+    path = tmp_path / "model.onnx"
+    both = export_with_embeddings(model, path)
+    scaled = keras.Model(both.input, [both.outputs[0], both.outputs[1] * 1.001])
+    with pytest.raises(GenreflowError, match="embeddings"):
+        check_parity(scaled, path, segments)
+    assert check_parity(scaled, path, segments, tolerance=0.01) < 1e-4
+
+
 def test_the_tolerance_grows_with_the_logits(segments, tmp_path):
     """Logits in the hundred thousands, as of a fit that diverged, have no digits for 1e-4."""
     model = make_fitted_model("parallel_cnn", segments)
@@ -87,8 +99,8 @@ def test_the_tolerance_grows_with_the_logits(segments, tmp_path):
 def test_logits_do_not_depend_on_the_batch(segments, tmp_path):
     model = make_fitted_model("cnn_rnn", segments)
     export_onnx(model, tmp_path / "model.onnx")
-    single = np.concatenate([onnx_logits(tmp_path / "model.onnx", segments[i : i + 1]) for i in range(3)])
-    np.testing.assert_allclose(single, onnx_logits(tmp_path / "model.onnx", segments)[:3], atol=1e-5)
+    single = np.concatenate([onnx_outputs(tmp_path / "model.onnx", segments[i : i + 1])[0] for i in range(3)])
+    np.testing.assert_allclose(single, onnx_outputs(tmp_path / "model.onnx", segments)[0][:3], atol=1e-5)
 
 
 def test_the_hash_of_the_weights_depends_on_every_weight_and_on_nothing_else(segments):

@@ -82,7 +82,9 @@ def test_all_formats_hold_the_same_results_in_the_given_order(songs, bundle, tmp
 
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    columns = ["file", "genre", "confidence", "duration", "short", "error", "message", "leaking"]
+    columns = [
+        "file", "genre", "reason", "confidence", "unfamiliarity", "duration", "short", "error", "message", "leaking"
+    ]  # fmt: skip
     assert list(rows[0]) == [*columns, *(f"p_{label}" for label in LABELS)]
     assert [row["leaking"] for row in rows] == ["False", "", "False", "False"]
     assert [row["genre"] for row in rows] == ["whistle", "", "drone", "bass"]
@@ -105,8 +107,23 @@ def test_abstentions_are_counted_separately(songs, tmp_path):
     assert (summary.classified, summary.abstained) == (0, 1)
     with (tmp_path / "out.csv").open(newline="") as file:
         [row] = csv.DictReader(file)
-    assert row["genre"] == ""
+    assert (row["genre"], row["reason"], row["unfamiliarity"]) == ("", "uncertain", "")
     assert max(float(row[f"p_{label}"]) for label in LABELS) == float(row["confidence"])
+
+
+def test_unfamiliar_files_have_the_reason_and_the_distance(songs, tmp_path):
+    write_toy_bundle(tmp_path / "strict", refuse_above=0.0)
+    for suffix in ("csv", "parquet"):
+        summary = classify_files(
+            [songs / "whistle.ogg"], tmp_path / "strict", output=tmp_path / f"out.{suffix}", progress=False
+        )
+        assert (summary.classified, summary.abstained) == (0, 1)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["genre"], row["reason"]) == ("", "unfamiliar")
+    [parquet] = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert (parquet["genre"], parquet["reason"]) == (None, "unfamiliar")
+    assert 0 < parquet["unfamiliarity"] == float(row["unfamiliarity"]) < 0.1
 
 
 def test_a_leaking_model_is_marked_in_every_row(songs, tmp_path):

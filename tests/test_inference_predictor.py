@@ -7,13 +7,15 @@ import sys
 import tracemalloc
 
 import numpy as np
+import onnx
 import pytest
 import soundfile as sf
 
 from encoded import encode
-from genreflow.bundle import Bundle, stamp, write_bundle
+from genreflow.bundle import Bundle, Familiarity, stamp, write_bundle
 from genreflow.errors import AudioError, GenreflowError
 from genreflow.features.logmel import LogMel, logmel_pieces
+from genreflow.features.segments import segment_starts
 from genreflow.inference.predictor import Predictor
 from serving_toy import LABELS, SPEC, TONES, tone, write_tone, write_toy_bundle
 
@@ -84,6 +86,49 @@ def test_the_temperature_changes_the_confidence_and_the_threshold_abstains(tmp_p
     assert hot.segments[0].genre == "bass"
 
 
+def test_the_reason_for_an_abstention(tmp_path):
+    """Of two tones at once the embedding is far from those of single tones, and the confidence is 0.69."""
+    sf.write(tmp_path / "both.wav", tone("bass", 5.0) + tone("whistle", 5.0), SPEC.sample_rate)
+    write_tone(tmp_path / "bass.wav", "bass")
+    found = {}
+    for name, bounds in {
+        "neither": {"refuse_above": 2.0, "abstain_below": 0.5},
+        "uncertain": {"refuse_above": 2.0, "abstain_below": 0.8},
+        "unfamiliar": {"refuse_above": 0.2, "abstain_below": 0.5},
+        "both": {"refuse_above": 0.2, "abstain_below": 0.8},
+        "without": {"refuse_above": None, "abstain_below": 0.8},
+    }.items():
+        predictor = Predictor(write_toy_bundle(tmp_path / name, **bounds).directory)
+        known, unknown = (predictor.classify(tmp_path / file) for file in ("bass.wav", "both.wav"))
+        assert (known.genre, known.reason) == ("bass", None)
+        assert (unknown.genre is None) == (unknown.reason is not None)
+        found[name] = unknown.reason
+        if name != "without":
+            assert known.unfamiliarity < 0.01 < 0.2 < unknown.unfamiliarity < 0.5
+        else:
+            assert (known.unfamiliarity, unknown.unfamiliarity) == (None, None)
+    assert found.pop("neither") is None
+    assert found == {name: name for name in ("uncertain", "unfamiliar")} | {
+        "both": "unfamiliar",
+        "without": "uncertain",
+    }
+
+
+def test_the_unfamiliarity_is_that_of_the_mean_embedding_of_all_segments(tmp_path):
+    """More segments than one batch of the model has."""
+    predictor = Predictor(write_toy_bundle(tmp_path / "bundle", refuse_above=1.0).directory)
+    medley = np.concatenate([tone("bass", 15.0), tone("whistle", 3.0)])
+    sf.write(tmp_path / "medley.wav", medley, SPEC.sample_rate)
+    logmel, bundle = LogMel(SPEC, predictor.bundle.bank), predictor.bundle
+    frames = np.concatenate(logmel_pieces(tmp_path / "medley.wav", logmel)) / 255
+    starts = segment_starts(len(frames), bundle.segment_frames, bundle.segment_hop)
+    mean = np.mean([frames[start : start + bundle.segment_frames].mean(axis=0) for start in starts], axis=0)
+    expected = bundle.familiarity.unfamiliarity(mean[None])[0]
+    prediction = predictor.classify(tmp_path / "medley.wav")
+    assert len(prediction.segments) == len(starts) > 8
+    assert prediction.unfamiliarity == pytest.approx(expected, abs=1e-5)
+
+
 def test_a_file_object_gives_the_same_prediction_as_its_path(predictor, tmp_path):
     path = write_tone(tmp_path / "a.flac", "drone", 9.0, rate=44100)
     assert predictor.classify(io.BytesIO(path.read_bytes())) == predictor.classify(path)
@@ -92,7 +137,9 @@ def test_a_file_object_gives_the_same_prediction_as_its_path(predictor, tmp_path
 def test_the_dictionary_is_json_with_the_documented_keys(predictor, tmp_path):
     result = predictor.classify(write_tone(tmp_path / "a.wav", "bass", 3.0)).to_dict(predictor.model)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    assert list(result) == ["genre", "confidence", "probabilities", "segments", "duration", "short", "model"]
+    decision = ["genre", "reason", "confidence", "unfamiliarity"]
+    assert list(result) == [*decision, "probabilities", "segments", "duration", "short", "model"]
+    assert (result["reason"], result["unfamiliarity"]) == (None, None), "this bundle has no prototypes"
     assert list(result["segments"][0]) == ["start", "end", "genre", "confidence"]
     assert result["model"] == {"name": "genre-classifier", "version": None}
 
@@ -131,9 +178,9 @@ def test_training_and_service_compute_the_same_features_from_paths_and_uploads(p
 
     def record(segments):
         given.append(segments.copy())
-        return np.zeros((len(segments), 3), np.float32)
+        return np.zeros((len(segments), 3), np.float32), None
 
-    monkeypatch.setattr(predictor, "logits", record)
+    monkeypatch.setattr(predictor, "run", record)
     count = len(predictor.classify(io.BytesIO(path.read_bytes())).segments)
     monkeypatch.undo()
     hop = predictor.bundle.segment_hop
@@ -178,7 +225,7 @@ def test_memory_hardly_depends_on_the_duration(predictor, tmp_path):
     assert hour < minutes + 3_000_000
 
 
-def test_a_model_that_does_not_match_its_labels_is_refused(predictor, tmp_path):
+def test_a_model_that_does_not_match_its_labels_or_prototypes_is_refused(predictor, tmp_path):
     source = predictor.bundle
     common = {
         "spec": source.spec,
@@ -193,6 +240,18 @@ def test_a_model_that_does_not_match_its_labels_is_refused(predictor, tmp_path):
     write_bundle(tmp_path / "four", onnx=source.onnx_path, labels=["a", "b", "c", "d"], **common)
     with pytest.raises(GenreflowError, match="labels"):
         Predictor(tmp_path / "four")
+    other_size = Familiarity(prototypes=np.ones((5, 7), np.float16), refuse_above=0.5, tracks=9, share=0.0)
+    write_bundle(tmp_path / "size", onnx=source.onnx_path, labels=LABELS, familiarity=other_size, **common)
+    with pytest.raises(GenreflowError, match="prototypes"):
+        Predictor(tmp_path / "size")
+    proto = onnx.load(source.onnx_path)
+    del proto.graph.output[1]
+    one_output = proto.SerializeToString()
+    write_bundle(tmp_path / "one_output", onnx=one_output, labels=LABELS, familiarity=other_size, **common)
+    with pytest.raises(GenreflowError, match="got no embeddings"):
+        Predictor(tmp_path / "one_output")
+    write_bundle(tmp_path / "plain", onnx=one_output, labels=LABELS, **common)
+    assert Predictor(tmp_path / "plain").bundle.familiarity is None
     write_bundle(tmp_path / "broken", onnx=b"no model", labels=["a", "b", "c"], **common)
     with pytest.raises(GenreflowError, match="ONNX Runtime"):
         Predictor(tmp_path / "broken")

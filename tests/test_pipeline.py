@@ -138,7 +138,7 @@ def test_the_status_of_the_project(project):
 RERUNS = {
     "audio": ("ingest", "train"),
     "audit": ("audit", "ingest"),
-    "bundle.py": ("train", "split"),
+    "bundle/bundle.py": ("train", "split"),
     "costs": ("tune", "train"),
     "datasets": ("ingest", "split"),
     "evaluation": ("evaluate", "split"),

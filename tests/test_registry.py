@@ -374,7 +374,7 @@ def test_a_registered_bundle_is_a_python_function_model(registry, bundles, tmp_p
     files = [str(write_tone(tmp_path / f"{label}.wav", label)) for label in ("whistle", "bass")]
     predictions = model.predict(files)
     assert predictions["genre"].tolist() == ["whistle", "bass"]
-    assert list(predictions.columns) == ["genre", "confidence", "bass", "drone", "whistle"]
+    assert list(predictions.columns) == ["genre", "reason", "confidence", "unfamiliarity", "bass", "drone", "whistle"]
     pd.testing.assert_frame_equal(model.predict(pd.DataFrame({"path": files})), predictions)
 
 

@@ -69,7 +69,9 @@ def record() -> dict:
         "leaking": False,
         "notes": ["test: the model does not beat the baseline"],
         "baselines": [{"baseline": "SVM on summary statistics", "model_accuracy": 0.5, **baseline}],
-        "abstained": 1,
+        "abstained": 2,
+        "unfamiliar": 1,
+        "answered_accuracy": 0.5,
         "track": metrics,
         "segment": metrics,
     }
@@ -193,7 +195,15 @@ def test_the_page_shows_metrics_baselines_mistakes_and_lineage(report, tmp_path)
         write_page(tmp_path / name, report, params, Spectrograms(), raw)
     page = (tmp_path / "page.html").read_text()
     assert (tmp_path / "again.html").read_text() == page
-    for text in ("50.0 %", "SVM on", "It is better.", "does not beat the baseline", "0123abc", "uses of this test"):
+    for text in (
+        "50.0 %",
+        "SVM on",
+        "It is better.",
+        "does not beat the baseline",
+        "0123abc",
+        "uses of this test",
+        "1 unlike",
+    ):
         assert text in page
     assert "<b>roll" not in page  # names of genres are names of folders
     assert not re.search(r'(src|href)="(http|//)', page)

@@ -10,13 +10,13 @@ import soundfile as sf
 from prometheus_client.parser import text_string_to_metric_families
 
 from genreflow.costs.service_process import served
-from serving_toy import tone, write_tone, write_toy_bundle
+from serving_toy import tone, unfamiliar_tone, write_tone, write_toy_bundle
 
 
 @pytest.fixture(scope="module")
 def environment(bento_home, tmp_path_factory):
     """The environment of a service whose model often abstains."""
-    bundle = write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle", abstain_below=0.9).directory
+    bundle = write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle", abstain_below=0.9, refuse_above=0.6).directory
     return {"BENTOML_HOME": bento_home, "GENREFLOW_BUNDLE": str(bundle), "GENREFLOW_MAX_MINUTES": "1"}
 
 
@@ -42,16 +42,18 @@ def samples(client) -> dict:
 def test_predictions_failures_and_errors_are_recorded(client, tmp_path):
     before = samples(client)
     sounds = {name: write_tone(tmp_path / f"{name}.wav", name, 4.0) for name in ("bass", "drone")}
-    # Two tones at once, on which the model abstains.
+    sf.write(tmp_path / "strange.wav", unfamiliar_tone(4.0), 8000)
+    # Two tones at once, on which the model is uncertain.
     sf.write(tmp_path / "both.wav", 0.5 * (tone("bass", 4.0) + tone("whistle", 4.0)), 8000)
     sf.write(tmp_path / "silent.wav", np.zeros(8000), 8000)
     sf.write(tmp_path / "long.flac", np.zeros(8000 * 90, np.int16), 8000)
     (tmp_path / "words.mp3").write_text("words")
     predictions = [
         client.post("/classify", files={"audio": path.open("rb")}).json()
-        for path in (sounds["bass"], sounds["bass"], sounds["drone"], tmp_path / "both.wav")
+        for path in (sounds["bass"], sounds["bass"], sounds["drone"], tmp_path / "both.wav", tmp_path / "strange.wav")
     ]
-    assert [prediction["genre"] for prediction in predictions] == ["bass", "bass", "drone", None]
+    assert [prediction["genre"] for prediction in predictions] == ["bass", "bass", "drone", None, None]
+    assert [prediction["reason"] for prediction in predictions] == [None, None, None, "uncertain", "unfamiliar"]
     for name in ("silent.wav", "long.flac", "words.mp3", "words.mp3"):
         client.post("/classify", files={"audio": (tmp_path / name).open("rb")})
     files = [("audios", path.open("rb")) for path in (sounds["drone"], tmp_path / "words.mp3")]
@@ -65,7 +67,8 @@ def test_predictions_failures_and_errors_are_recorded(client, tmp_path):
     expected = {
         ("genreflow_predictions_total", "bass"): 2,
         ("genreflow_predictions_total", "drone"): 2,
-        ("genreflow_abstentions_total",): 1,
+        ("genreflow_abstentions_total", "uncertain"): 1,
+        ("genreflow_abstentions_total", "unfamiliar"): 1,
         ("genreflow_failures_total", "undecodable"): 3,
         ("genreflow_failures_total", "unusable"): 1,
         ("genreflow_failures_total", "too_long"): 1,
@@ -74,10 +77,10 @@ def test_predictions_failures_and_errors_are_recorded(client, tmp_path):
         ("genreflow_refused_requests_total", "too_long"): 1,
         ("genreflow_refused_requests_total", "malformed_request"): 1,
         ("genreflow_refused_requests_total", "not_found"): 1,
-        ("genreflow_confidence_count",): 5,
+        ("genreflow_confidence_count",): 6,
         ("genreflow_confidence_sum",): pytest.approx(sum(confidences)),
-        ("genreflow_audio_seconds_count",): 5,
-        ("genreflow_audio_seconds_sum",): pytest.approx(20.0, abs=0.1),
+        ("genreflow_audio_seconds_count",): 6,
+        ("genreflow_audio_seconds_sum",): pytest.approx(24.0, abs=0.1),
     }
     assert {name: value for name, value in increases.items() if "bucket" not in name[0]} == expected
     for edge in (0.5, 0.9, 1.0):

@@ -113,6 +113,7 @@ def test_the_model_is_described_without_the_hashes_of_its_tracks(client, toy_pro
     bundle = Predictor(toy_project / "models" / "champion").bundle
     assert (info["name"], info["version"], info["metrics"]) == ("genre-classifier", "3", {"accuracy": 0.75})
     assert info["labels"] == list(LABELS)
+    assert info["familiarity"] == {"refuse_above": 0.6, "tracks": 20, "share": 0.05}
     assert info["hash"] == bundle.hash
     assert {"train_tracks", "valid_tracks"} < set(bundle.lineage)
     assert info["lineage"] == {"manifest": "none"}
@@ -146,7 +147,9 @@ def test_the_openapi_has_the_routes_and_their_fields(client):
     reference = docs["paths"]["/classify"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
     schema = docs["components"]["schemas"][reference.rpartition("/")[2]]
     assert {"type": "null"} in schema["properties"]["genre"]["anyOf"]
-    assert {"genre", "confidence", "probabilities", "segments", "duration", "model"} <= set(schema["properties"])
+    assert {"genre", "reason", "confidence", "unfamiliarity", "probabilities", "segments", "duration", "model"} <= set(
+        schema["properties"]
+    )
     assert "/model" in docs["paths"]
 
 
@@ -255,7 +258,7 @@ def files_below(directory):
 
 def test_the_bento_holds_the_source_and_the_bundle(bento, toy_project):
     held = {name for name in files_below(bento) if "__pycache__" not in name}  # the service writes them
-    bundle = {f"src/models/champion/{name}" for name in ("model.onnx", "bundle.json", "filters.npz")}
+    bundle = {f"src/models/champion/{name}" for name in ("model.onnx", "bundle.json", "filters.npz", "prototypes.npy")}
     package = toy_project / "src" / "genreflow"
     source = {f"src/genreflow/{name}" for name in files_below(package) if "__pycache__" not in name}
     assert {"src/genreflow/serving/ui/static/index.html", "src/genreflow/serving/service.py"} <= source

@@ -21,7 +21,7 @@ from chromium import expect, horizontal_overflow, is_dark, launch, needs_chromiu
 from conftest import ROOT
 from genreflow.costs.service_process import served
 from genreflow.inference.predictor import Predictor
-from serving_toy import LABELS, tone, write_tone, write_toy_bundle
+from serving_toy import LABELS, tone, unfamiliar_tone, write_tone, write_toy_bundle
 
 pytestmark = needs_chromium
 
@@ -39,7 +39,7 @@ def service(bento_home):
 @pytest.fixture(scope="module")
 def restrictive_service(bento_home, tmp_path_factory):
     """A service that requires a token, accepts six seconds of audio, and whose model always abstains."""
-    bundle = write_toy_bundle(tmp_path_factory.mktemp("restrictive"), abstain_below=1.0)
+    bundle = write_toy_bundle(tmp_path_factory.mktemp("restrictive"), abstain_below=1.0, refuse_above=0.6)
     settings = {"BUNDLE": str(bundle.directory), "TOKEN": TOKEN, "MAX_MINUTES": "0.1", "MAX_MEGABYTES": "1"}
     with served("genre-classifier:latest", environment=environment_of(bento_home, settings), watch=False) as service:
         yield service
@@ -68,6 +68,7 @@ def audio_files(tmp_path_factory):
     write_tone(folder / "drone.mp3", "drone", 5.0, rate=44100, channels=2)
     write_tone(folder / "whistle.ogg", "whistle", 4.0, rate=48000)
     write_tone(folder / "long.wav", "drone", 8.0)
+    sf.write(folder / "strange.wav", unfamiliar_tone(5.0), 8000)
     write_tone(folder / "microphone.wav", "whistle", 3.0, rate=48000)
     for name in (FORMULA, MARKUP):
         write_tone(folder / name, "bass", 3.0)
@@ -257,6 +258,11 @@ def test_an_abstaining_model_behind_a_token(visit, restrictive_service, audio_fi
     choose(page, audio_files / "drone.mp3")
     expect(page, "#predicted-genre").to_have_text("Uncertain")
     expect(page, "#prediction-notes").to_contain_text("drone")
+    choose(page, audio_files / "strange.wav")
+    expect(page, "#predicted-genre").to_have_text("Unfamiliar")
+    expect(page, "#prediction-notes").to_contain_text("unlike the music this model was trained on")
+    expect(page, "#track-rows tr:last-child td:nth-child(2)").to_have_text("Unfamiliar")
+    expect(page, "#progress-text").to_have_text("2 files: 1 unfamiliar, 1 uncertain")
     choose(page, audio_files / "long.wav")
     expect_error(page, "too_long", "long.wav is 0:08 long", "0:06")
     expect(page, "#status").to_be_empty()
@@ -486,7 +492,7 @@ def test_several_files_as_table_and_csv(visit, service, audio_files):
     assert download.value.suggested_filename == "genres.csv"
     text = download.value.path().read_bytes().decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text)))
-    columns = ["file", "genre", "confidence", "duration", "short", "error", "message"]
+    columns = ["file", "genre", "reason", "confidence", "unfamiliarity", "duration", "short", "error", "message"]
     assert list(rows[0]) == columns + [f"p_{label}" for label in LABELS]
     # Spreadsheets must not evaluate a file name as a formula.
     assert [row["file"] for row in rows] == [*names[:2], f"'{FORMULA}", *names[3:]]

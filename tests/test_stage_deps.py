@@ -158,5 +158,5 @@ def file_of(module: str) -> str:
 
 def test_paths():
     assert path_of("genreflow.audio.decode") == "src/genreflow/audio"
-    assert path_of("genreflow.bundle") == "src/genreflow/bundle.py"
+    assert path_of("genreflow.files") == "src/genreflow/files.py"
     assert path_of("genreflow.stages.inputs") == "src/genreflow/stages/inputs.py"

@@ -169,7 +169,7 @@ def test_the_assignment_depends_on_the_seed_and_not_on_the_process():
 
 
 def test_predictions_use_the_masked_segments_only(tmp_path):
-    predictor = Predictor(write_toy_bundle(tmp_path / "bundle").directory)
+    predictor = Predictor(write_toy_bundle(tmp_path / "bundle", refuse_above=1.0).directory)
     bundle = predictor.bundle
     rng = np.random.default_rng(0)
     frames = bundle.segment_frames + 5 * bundle.segment_hop
@@ -182,6 +182,10 @@ def test_predictions_use_the_masked_segments_only(tmp_path):
     mask = np.concatenate([parts.mask("train", key, 6) for key in ("x", "y")])
     np.testing.assert_array_equal(masked.by_segment, all_segments.by_segment[mask])
     np.testing.assert_array_equal(masked.track_index, all_segments.track_index[mask])
+    assert masked.unfamiliarity != all_segments.unfamiliarity
+    segments = np.stack([tracks["y"][n * bundle.segment_hop :][: bundle.segment_frames] / 255 for n in range(6)])
+    embeddings = segments[mask[6:]].mean(axis=1)  # of the toy model
+    assert masked.unfamiliarity[1] == pytest.approx(predictor.unfamiliarity(embeddings), abs=1e-5)
     np.testing.assert_allclose(masked.by_track[1], all_segments.by_segment[6:][mask[6:]].mean(axis=0))
 
 

@@ -24,6 +24,7 @@ from genreflow.training.embedding_set import EmbeddingSet
 from genreflow.training.fit import predict_logits
 from genreflow.training.options import SPECTROGRAM_AUGMENTATION, FitOptions
 from genreflow.training.segment_set import SegmentSet
+from genreflow.training.track_means import mean_over_segments
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.search_space import SearchSpace
 
@@ -148,7 +149,9 @@ def test_a_fitted_head_is_exported_with_its_embedder(tmp_path):
     def load(chosen, track_cap=None):
         rows = [np.concatenate(store.pieces(keys[i])) for i in chosen]
         tracks = np.repeat(np.arange(len(chosen)), [len(own) for own in rows])
-        return EmbeddingSet(np.concatenate(rows), np.array(chosen)[tracks] % 3, tracks, track_cap=track_cap)
+        labels = np.array(chosen)[tracks] % 3
+        groups = np.array([f"artist {i % 9}" for i in chosen])
+        return EmbeddingSet(np.concatenate(rows), labels, tracks, track_cap=track_cap, track_groups=groups)
 
     valid = list(range(12, 18))
     valid_segments = SegmentSet(
@@ -159,13 +162,17 @@ def test_a_fitted_head_is_exported_with_its_embedder(tmp_path):
     model, result = fit_configuration(data, "embedder", {"dropout": 0.0}, options)
     assert result.best["val_track_accuracy"] == 1
     bundle, facts = calibrate_and_export(
-        model, data, tmp_path / "bundle", spec=PATCH_SPEC, bank=bank, abstain_below=0.0, lineage={}
+        model, data, tmp_path / "bundle", spec=PATCH_SPEC, bank=bank, abstain_below=0.0, refuse_above=None, lineage={}
     )
     assert facts["onnx_difference"] < 1e-4
     assert (bundle.segment_frames, bundle.segment_hop, bundle.architecture) == (187, 188, "embedder")
     assert (bundle.embedder["name"], bundle.embedder["licence"]) == ("toy", "MIT")
     assert bundle.embedder["parameters"] >= 96 * SIZE
+    assert (bundle.familiarity.tracks, bundle.familiarity.prototypes.shape) == (18, (18, SIZE))
     predicted = predict_tracks(Predictor(tmp_path / "bundle"), features, [keys[i] for i in valid])
     assert predicted.by_track.argmax(axis=1).tolist() == [i % 3 for i in valid]
+    own = bundle.familiarity.unfamiliarity(mean_over_segments(lambda rows: rows, data.valid))
+    np.testing.assert_allclose(predicted.unfamiliarity, own, atol=1e-5)
+    assert 0 < max(predicted.unfamiliarity) <= bundle.familiarity.refuse_above
     logits = predict_logits(model, data.valid)
     np.testing.assert_array_equal(predicted.by_segment.argmax(axis=1), logits.argmax(axis=1))

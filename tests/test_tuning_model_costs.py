@@ -45,7 +45,7 @@ def costs_of(model, data, **asked):
 
 
 def test_counting_parameters_needs_no_export(data, monkeypatch):
-    monkeypatch.delattr(model_costs, "export_with_embedder")
+    monkeypatch.delattr(model_costs, "export_with_embeddings")
     model = small(data)
     assert costs_of(model, data) == {"parameters": model.count_params()}
 
@@ -57,7 +57,7 @@ def test_the_measured_bundle_holds_this_model(data, monkeypatch):
     def also(function):
         def call(directory):
             predictor = Predictor(directory)
-            measured_on.append((predictor.bundle, predictor.logits(segments)))
+            measured_on.append((predictor.bundle, predictor.run(segments)[0]))
             return function(directory)
 
         return call

@@ -127,7 +127,7 @@ def _print_predictions(files: list[Path], bundle: Path, *, jobs: int | None, as_
         elif "error" in result:
             click.echo(one_line(result["error"]["message"]), err=True)
         else:
-            line = f"{result['genre'] or 'not sure':<16} {result['confidence']:6.1%}  {result['file']}"
+            line = f"{result['genre'] or result['reason']:<16} {result['confidence']:6.1%}  {result['file']}"
             click.echo(one_line(line))
     return failed
 
@@ -151,7 +151,7 @@ def _write_table(
     else:
         resumed = f", {summary.resumed} of them in an earlier call" if summary.resumed else ""
         click.echo(
-            f"{output}: {summary.classified} classified, {summary.abstained} not sure, {summary.failed} failed "
+            f"{output}: {summary.classified} classified, {summary.abstained} without a genre, {summary.failed} failed "
             f"in {summary.seconds:.1f} s{resumed}"
         )
     return summary.failed

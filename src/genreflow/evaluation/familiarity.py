@@ -59,7 +59,7 @@ def unfamiliarity(embeddings: np.ndarray, prototypes: np.ndarray, *, nearest: in
     ----------
     embeddings : np.ndarray [shape=(n_tracks, size)]
     prototypes : np.ndarray [shape=(n, size)], n > 0
-        From `fit_prototypes`.
+        From `fit_prototypes`: finite, of length 1.
     nearest : int > 0
         Number of prototypes; all if there are fewer.
 
@@ -75,11 +75,13 @@ def unfamiliarity(embeddings: np.ndarray, prototypes: np.ndarray, *, nearest: in
     """
     if nearest < 1:
         raise ParameterError(f"nearest must be >= 1; got {nearest}.")
-    unit, reference = _unit("embeddings", embeddings), _unit("prototypes", prototypes)
-    if unit.shape[1] != reference.shape[1] or not len(reference):
+    unit, reference = _unit("embeddings", embeddings), np.asarray(prototypes)
+    if reference.ndim != 2 or unit.shape[1] != reference.shape[1] or not len(reference):
         raise ParameterError(f"prototypes must have shape (n > 0, {unit.shape[1]}); got {reference.shape}.")
-    distances = np.sort(1 - unit @ reference.T, axis=1)[:, :nearest]
-    return np.clip(distances.mean(axis=1), 0.0, 2.0)
+    precision = np.result_type(reference, np.float32)
+    cosines = unit.astype(precision) @ reference.astype(precision, copy=False).T
+    distances = np.sort(1 - cosines, axis=1)[:, :nearest]
+    return np.clip(distances.mean(axis=1, dtype=np.float64), 0.0, 2.0)
 
 
 def refusal_threshold(unfamiliarities: np.ndarray, *, share: float = 0.05) -> float:

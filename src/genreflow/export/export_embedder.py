@@ -15,7 +15,7 @@ from genreflow.embedding.embedder import Embedder
 from genreflow.embedding.musicnn import PATCH, build_musicnn
 from genreflow.errors import GenreflowError
 from genreflow.export.embedder_graph import save_embedder
-from genreflow.export.keras_to_onnx import export_onnx
+from genreflow.export.keras_to_onnx import EMBEDDINGS, export_onnx
 from genreflow.features.spec import FeatureSpec
 from genreflow.files import atomic_file, temporary_path
 
@@ -55,7 +55,7 @@ def export_embedder(
     parts = {value: network.output[value] for value in ("penultimate", "max", "mean")}
     model = keras.Model(network.input, keras.layers.Concatenate(name="embeddings")(list(parts.values())))
     with atomic_file(path) as written, temporary_path(path) as exported:
-        export_onnx(model, exported, names=("patches", "embeddings"))
+        export_onnx(model, exported, input_name="patches", output_names=[EMBEDDINGS])
         proto = with_conversion(onnx.load(exported), spec)
         description = {
             "name": name,

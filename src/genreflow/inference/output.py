@@ -12,6 +12,9 @@ from genreflow.files import atomic_file, csv_writer, json_line, remove_leftovers
 # Rows per row group of a Parquet file.
 ROW_GROUP = 1000
 
+# Columns with values of the same names in a result.
+COLUMNS = ("file", "genre", "reason", "confidence", "unfamiliarity", "duration", "short")
+
 Write = Callable[[dict[str, Any]], None]
 
 
@@ -40,8 +43,9 @@ def open_output(output: Path, *, labels: tuple[str, ...]) -> Iterator[Write]:
     Parameters
     ----------
     output : Path
-        ``.csv`` and ``.parquet`` have the columns file, genre, confidence, duration [s], short, error, message,
-        leaking (the model was trained with a split that has train/test leakage) and ``p_<genre>`` for each genre.
+        ``.csv`` and ``.parquet`` have the columns file, genre, reason, confidence, unfamiliarity, duration [s], short,
+        error, message, leaking (the model was trained with a split that has train/test leakage) and ``p_<genre>`` for
+        each genre.
         ``.jsonl`` has the results as they are. Bytes of file names that are not UTF-8 are written as ``\xNN``.
     labels : tuple of str
 
@@ -71,7 +75,7 @@ def with_utf8_names(result: dict[str, Any]) -> dict[str, Any]:
 
 def flatten(result: dict[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
     """Return a result as one row without nesting; missing values are None."""
-    row = {name: result.get(name) for name in ("file", "genre", "confidence", "duration", "short")}
+    row = {name: result.get(name) for name in COLUMNS}
     error = result.get("error", {})
     row |= {"error": error.get("code"), "message": error.get("message"), "leaking": None}
     if "model" in result:
@@ -101,7 +105,8 @@ def _open_jsonl(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
 @contextmanager
 def _open_parquet(path: Path, labels: tuple[str, ...]) -> Iterator[Write]:
     pa, pq = _import_pyarrow(path)
-    types = {"confidence": pa.float64(), "duration": pa.float64(), "short": pa.bool_(), "leaking": pa.bool_()}
+    numbers = dict.fromkeys(("confidence", "unfamiliarity", "duration"), pa.float64())
+    types = {**numbers, "short": pa.bool_(), "leaking": pa.bool_()}
     schema = pa.schema(
         [
             (name, pa.float64() if name.startswith("p_") else types.get(name, pa.string()))

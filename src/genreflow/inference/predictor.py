@@ -1,80 +1,27 @@
 """From an audio file to a prediction: the service, the command line and the evaluation share this code."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import onnxruntime
 
 from genreflow.audio.decode import decode_mono
 from genreflow.audio.input_file import source_name
 from genreflow.audio.levels import Levels
-from genreflow.bundle import Bundle
 from genreflow.errors import AudioError, GenreflowError
 from genreflow.evaluation.calibration import softmax
 from genreflow.features.logmel import LogMel
 from genreflow.features.segments import iter_segments
+from genreflow.inference.onnx_session import load_with_session
+from genreflow.inference.prediction import Prediction, Segment, abstention_reason
 
 # Segments per run of the model. Larger batches are no faster on one core and take more memory. Models from LARGE_BYTES
 # on are as fast with smaller ones (`vgg_large` takes 60 MiB less with two threads, musicnn 40 MiB less with one).
 BATCH, LARGE_BATCH, LARGE_BYTES = 8, 4, 20_000_000
-# How often a bundle is read that is replaced again and again.
-LOAD_ATTEMPTS = 5
 # Largest peak that counts as silence: -80 dBFS, above the dither of 16 bits.
 SILENCE_PEAK = 1e-4
-
-
-@dataclass(frozen=True)
-class Segment:
-    """The prediction for one segment of a track.
-
-    Parameters
-    ----------
-    start, end : float >= 0 [s]
-    genre : str
-        The most probable genre.
-    confidence : float in [0, 1]
-        Its probability.
-    """
-
-    start: float
-    end: float
-    genre: str
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for one track.
-
-    Parameters
-    ----------
-    genre : str or None
-        The most probable genre; None if the classifier abstains.
-    confidence : float in [0, 1]
-        The highest probability, also if the classifier abstains.
-    probabilities : dict of str to float in [0, 1]
-        Probability of each genre, in descending order; they sum to 1. The mean over the segments.
-    segments : list of Segment
-        In temporal order. They overlap if the hop is shorter than a segment.
-    duration : float > 0 [s]
-    short : bool
-        Whether the track is shorter than a segment and was padded with silence.
-    """
-
-    genre: str | None
-    confidence: float
-    probabilities: dict[str, float]
-    segments: list[Segment]
-    duration: float
-    short: bool
-
-    def to_dict(self, model: dict[str, Any]) -> dict[str, Any]:
-        """Return the prediction ready for JSON, with the model that made it (`Predictor.model`)."""
-        return asdict(self) | {"model": model}
 
 
 class Predictor:
@@ -97,8 +44,8 @@ class Predictor:
     Raises
     ------
     GenreflowError
-        The bundle is missing or damaged, ONNX Runtime cannot run its model, or the output of the model does not match
-        the labels.
+        The bundle is missing or damaged, ONNX Runtime cannot run its model, or the outputs of the model do not match
+        the labels and prototypes.
 
     Examples
     --------
@@ -107,7 +54,7 @@ class Predictor:
     """
 
     def __init__(self, directory: Path | str, *, threads: int = 1) -> None:
-        self.bundle, self._session = _load(Path(directory), threads)
+        self.bundle, self._session = load_with_session(Path(directory), threads)
         self.model: dict[str, Any] = {"name": self.bundle.name, "version": self.bundle.version}
         if self.bundle.leaking:
             self.model["leaking"] = True
@@ -115,15 +62,25 @@ class Predictor:
         large = self.bundle.embedder is not None or self.bundle.onnx_path.stat().st_size >= LARGE_BYTES
         self._batch = LARGE_BATCH if large else BATCH
         self._input = self._session.get_inputs()[0].name
-        silence = np.zeros((1, self.bundle.segment_frames, self.bundle.spec.n_mels), np.float32)
-        expected, found = (1, len(self.bundle.labels)), self.logits(silence).shape
+        self._outputs = ["logits"] if self.bundle.familiarity is None else ["logits", "embeddings"]
+        self._check_outputs()
+
+    def _check_outputs(self) -> None:
+        bundle, path = self.bundle, self.bundle.onnx_path
+        if missing := set(self._outputs) - {output.name for output in self._session.get_outputs()}:
+            raise GenreflowError(f"{path}: must have the outputs {', '.join(self._outputs)}; got no {min(missing)}.")
+        logits, embeddings = self.run(np.zeros((1, bundle.segment_frames, bundle.spec.n_mels), np.float32))
+        found = [logits.shape, *([] if embeddings is None else [embeddings.shape])]
+        expected = [(1, len(bundle.labels))]
+        if bundle.familiarity is not None:
+            expected.append((1, bundle.familiarity.prototypes.shape[1]))
         if found != expected:
             raise GenreflowError(
-                f"{self.bundle.onnx_path}: the logits of one segment must have shape {expected}, one for each of the "
-                f"bundle's labels; got {found}."
+                f"{path}: the outputs {', '.join(self._outputs)} of one segment must have the sizes of the bundle's "
+                f"labels and prototypes, {expected}; got {found}."
             )
 
-    def logits(self, segments: np.ndarray) -> np.ndarray:
+    def run(self, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Run the model.
 
         Parameters
@@ -132,9 +89,29 @@ class Predictor:
 
         Returns
         -------
-        np.ndarray [shape=(n, n_classes), dtype=float32]
+        logits : np.ndarray [shape=(n, n_classes), dtype=float32]
+        embeddings : np.ndarray [shape=(n, size), dtype=float32] or None
+            None if the bundle has no prototypes to compare them with.
         """
-        return self._session.run(None, {self._input: segments})[0]
+        logits, *embeddings = self._session.run(self._outputs, {self._input: segments})
+        return logits, embeddings[0] if embeddings else None
+
+    def unfamiliarity(self, embeddings: np.ndarray | None) -> float | None:
+        """Compute how unlike the training music a track is.
+
+        Parameters
+        ----------
+        embeddings : np.ndarray [shape=(n, size)] or None
+            Those of `run` for the segments of the track, or their mean.
+
+        Returns
+        -------
+        float in [0, 2] or None
+            See `genreflow.evaluation.familiarity.unfamiliarity`; None if the bundle has no prototypes.
+        """
+        if self.bundle.familiarity is None or embeddings is None:
+            return None
+        return float(self.bundle.familiarity.unfamiliarity(embeddings.mean(axis=0, dtype=np.float64)[None])[0])
 
     def classify(
         self, source: Path | str | BinaryIO, *, name: str | None = None, max_seconds: float | None = None
@@ -163,20 +140,19 @@ class Predictor:
         """
         spec, length = self.bundle.spec, self.bundle.segment_frames
 
-        def predict(blocks: Iterator[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray], int, bool]:
-            starts, probabilities, short = [], [], False
-            counter = _Counter()
-            frames = self._logmel.frames(counter.count(blocks))
+        def predict(blocks: Iterator[np.ndarray]) -> _Outputs:
+            outputs = _Outputs()
+            frames = self._logmel.frames(outputs.count(blocks))
             for start, segments, is_short in iter_segments(
                 frames, length=length, hop=self.bundle.segment_hop, batch=self._batch
             ):
-                starts.append(start)
-                probabilities.append(softmax(self.logits(segments), self.bundle.temperature))
-                short |= is_short
-            return starts, probabilities, counter.samples, short
+                logits, embeddings = self.run(segments)
+                outputs.add(start, softmax(logits, self.bundle.temperature), embeddings)
+                outputs.short |= is_short
+            return outputs
 
         name = name or source_name(source)
-        (starts, probabilities, samples, short), levels = decode_mono(
+        outputs, levels = decode_mono(
             source,
             predict,
             sample_rate=spec.sample_rate,
@@ -185,15 +161,17 @@ class Predictor:
             name=name,
         )
         _require_sound(levels, name)
-        by_segment = np.concatenate(probabilities)
-        duration = samples / spec.sample_rate
-        return self._summarise(np.concatenate(starts), by_segment, duration=duration, short=short)
+        return self._summarise(outputs)
 
-    def _summarise(self, starts: np.ndarray, by_segment: np.ndarray, *, duration: float, short: bool) -> Prediction:
+    def _summarise(self, outputs: "_Outputs") -> Prediction:
         labels, spec = self.bundle.labels, self.bundle.spec
+        starts, by_segment = np.concatenate(outputs.starts), np.concatenate(outputs.probabilities)
+        duration = outputs.samples / spec.sample_rate
         mean = by_segment.mean(axis=0, dtype=np.float64)
         order = np.argsort(-mean, kind="stable")
         confidence = float(mean[order[0]])
+        unfamiliarity = self.unfamiliarity(outputs.mean_embedding)
+        reason = abstention_reason(self.bundle, confidence, unfamiliarity)
         best = by_segment.argmax(axis=1)
         segments = [
             Segment(
@@ -205,25 +183,46 @@ class Predictor:
             for row, (start, index) in enumerate(zip(starts.tolist(), best.tolist(), strict=True))
         ]
         return Prediction(
-            genre=labels[order[0]] if confidence >= self.bundle.abstain_below else None,
+            genre=labels[order[0]] if reason is None else None,
+            reason=reason,
             confidence=confidence,
+            unfamiliarity=unfamiliarity,
             probabilities={labels[index]: float(mean[index]) for index in order},
             segments=segments,
             duration=round(duration, 3),
-            short=short,
+            short=outputs.short,
         )
 
 
-class _Counter:
-    """Counts the samples of a stream of blocks."""
+@dataclass
+class _Outputs:
+    """What the model says of the segments of a track, which are added batch by batch."""
 
-    def __init__(self) -> None:
-        self.samples = 0
+    starts: list[np.ndarray] = field(default_factory=list)
+    probabilities: list[np.ndarray] = field(default_factory=list)
+    samples: int = 0
+    short: bool = False
+    _embedding: np.ndarray | None = None  # sum over the segments: those of an hour would take megabytes
+    _segments: int = 0
 
     def count(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Count the samples of a stream of blocks."""
         for block in blocks:
             self.samples += len(block)
             yield block
+
+    def add(self, starts: np.ndarray, probabilities: np.ndarray, embeddings: np.ndarray | None) -> None:
+        self.starts.append(starts)
+        self.probabilities.append(probabilities)
+        self._segments += len(probabilities)
+        if embeddings is not None:
+            total = embeddings.sum(axis=0, dtype=np.float64)
+            self._embedding = total if self._embedding is None else self._embedding + total
+
+    @property
+    def mean_embedding(self) -> np.ndarray | None:
+        """Mean over the segments [shape=(1, size)]."""
+        return None if self._embedding is None else self._embedding[None] / self._segments
 
 
 def _require_sound(levels: Levels, name: str) -> None:
@@ -235,56 +234,3 @@ def _require_sound(levels: Levels, name: str) -> None:
     else:
         return
     raise AudioError("unusable", f"{name}: must contain sound; got {found}.")
-
-
-@cache
-def _register_arena() -> None:
-    """Register one memory arena for all sessions of the process, which grows by the sizes that are requested."""
-    info = onnxruntime.OrtMemoryInfo(
-        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-    )
-    as_requested = onnxruntime.OrtArenaCfg(0, 1, -1, -1)  # no limit, growth as requested, default chunk sizes
-    onnxruntime.create_and_register_allocator(info, as_requested)
-
-
-def _load(directory: Path, threads: int) -> tuple[Bundle, onnxruntime.InferenceSession]:
-    """Load bundle and model; both again if the directory was replaced meanwhile, as the stage `package` does."""
-    for _ in range(LOAD_ATTEMPTS):
-        before = _identity(directory)
-        try:
-            bundle = Bundle.load(directory)
-            session = _open_session(bundle.onnx_path, threads)
-        except GenreflowError:
-            if _identity(directory) == before:
-                raise
-        else:
-            if _identity(directory) == before:
-                return bundle, session
-    raise GenreflowError(f"{directory}: must not change while it is loaded; got another bundle {LOAD_ATTEMPTS} times.")
-
-
-def _identity(directory: Path) -> tuple[int, ...] | None:
-    """Return what is another one when the directory is replaced, or a file in it."""
-    try:
-        found = directory.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_ctime_ns
-
-
-def _open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # A shared arena makes a large model a seventh faster than the system's allocator. The arena of a session would
-    # double its size each time it grows, and memory patterns would keep more beside it.
-    _register_arena()
-    options.add_session_config_entry("session.use_env_allocators", "1")
-    options.enable_mem_pattern = False
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no public base class
-        message = " ".join(str(error).split()).rstrip(".")
-        raise GenreflowError(f"{path}: must be a model that ONNX Runtime can run; got {message}.") from error

@@ -22,11 +22,14 @@ class TrackPredictions:
         The track of each segment: a row of `by_track`.
     by_track : np.ndarray [shape=(n_tracks, n_classes), dtype=float64], in [0, 1]
         Mean of the probabilities of a track's segments.
+    unfamiliarity : list of float in [0, 2] or None, length n_tracks
+        See `genreflow.inference.prediction.Prediction`.
     """
 
     by_segment: np.ndarray
     track_index: np.ndarray
     by_track: np.ndarray
+    unfamiliarity: list[float | None]
 
 
 def predict_tracks(
@@ -59,18 +62,26 @@ def predict_tracks(
     KeyError
         A key is not in the store.
     """
-    rows = [softmax(np.concatenate(list(_logits(predictor, store, key))), predictor.bundle.temperature) for key in keys]
-    if segment_mask is not None:
-        rows = [row[segment_mask(key, len(row))] for key, row in zip(keys, rows, strict=True)]
+    rows, unfamiliarity = [], []
+    for key in keys:
+        logits, embeddings = zip(*_outputs(predictor, store, key), strict=True)
+        probabilities = softmax(np.concatenate(logits), predictor.bundle.temperature)
+        values = None if embeddings[0] is None else np.concatenate(embeddings)
+        if segment_mask is not None:
+            used = segment_mask(key, len(probabilities))
+            probabilities, values = probabilities[used], None if values is None else values[used]
+        rows.append(probabilities)
+        unfamiliarity.append(predictor.unfamiliarity(values))
     return TrackPredictions(
         by_segment=np.concatenate(rows),
         track_index=np.repeat(np.arange(len(rows)), [len(row) for row in rows]),
         by_track=np.stack([row.mean(axis=0) for row in rows]),
+        unfamiliarity=unfamiliarity,
     )
 
 
-def _logits(predictor: Predictor, store: FeatureStore, key: str) -> Iterator[np.ndarray]:
+def _outputs(predictor: Predictor, store: FeatureStore, key: str) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     bundle = predictor.bundle
     for piece in store.pieces(key):  # no segment spans two pieces
         for _, segments, _ in iter_segments([piece], length=bundle.segment_frames, hop=bundle.segment_hop):
-            yield predictor.logits(segments)
+            yield predictor.run(segments)

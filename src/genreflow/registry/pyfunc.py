@@ -9,10 +9,18 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from genreflow.inference.predictor import Predictor
 
+FIELDS = ("genre", "reason", "confidence", "unfamiliarity")
 # Without a name for its input, a model also accepts a plain list of paths.
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string)]),
-    outputs=Schema([ColSpec(DataType.string, "genre", required=False), ColSpec(DataType.double, "confidence")]),
+    outputs=Schema(
+        [
+            ColSpec(DataType.string, "genre", required=False),
+            ColSpec(DataType.string, "reason", required=False),
+            ColSpec(DataType.double, "confidence"),
+            ColSpec(DataType.double, "unfamiliarity", required=False),
+        ]
+    ),
 )
 
 
@@ -38,8 +46,9 @@ class GenreClassifier:
         Returns
         -------
         pd.DataFrame
-            One row for each file: ``genre`` (None if the model abstains), ``confidence`` in [0, 1], and the
-            probability of each genre in [0, 1], in a column named after it.
+            One row for each file: ``genre`` (None if the model abstains), ``reason`` and ``unfamiliarity`` as in
+            `genreflow.inference.prediction.Prediction`, ``confidence`` in [0, 1], and the probability of each genre in
+            [0, 1], in a column named after it.
 
         Raises
         ------
@@ -51,11 +60,11 @@ class GenreClassifier:
         labels = self.predictor.bundle.labels
         return pd.DataFrame(
             [
-                {"genre": answer.genre, "confidence": answer.confidence}
+                {name: getattr(answer, name) for name in FIELDS}
                 | {label: answer.probabilities[label] for label in labels}
                 for answer in answers
             ],
-            columns=["genre", "confidence", *labels],
+            columns=[*FIELDS, *labels],
         )
 
 

@@ -14,7 +14,7 @@ from genreflow.errors import GenreflowError
 from genreflow.serving.worker import ending_service_on_error, start_errors
 
 if TYPE_CHECKING:  # BentoML's supervisor, which imports this too, needs no predictor
-    from genreflow.inference.predictor import Prediction
+    from genreflow.inference.prediction import Prediction
 
 # Files of one process in which prometheus_client stores its metrics and BentoML's, and their size [B]: about four times
 # of what they hold when every route has had every response.
@@ -42,7 +42,7 @@ with ending_service_on_error(), start_errors():
     reserve_files()  # before the first metric
 
 PREDICTIONS = Counter("genreflow_predictions_total", "Classified tracks, by genre.", ["genre"])
-ABSTENTIONS = Counter("genreflow_abstentions_total", "Tracks on which the model abstained.")
+ABSTENTIONS = Counter("genreflow_abstentions_total", "Tracks that got no genre, by reason.", ["reason"])
 CONFIDENCE = Histogram(
     "genreflow_confidence",
     "Highest probability of a track.",
@@ -60,7 +60,7 @@ ERRORS = Counter("genreflow_refused_requests_total", "Requests answered with an 
 def count_prediction(prediction: "Prediction") -> None:
     """Count one classified track."""
     if prediction.genre is None:
-        ABSTENTIONS.inc()
+        ABSTENTIONS.labels(prediction.reason).inc()
     else:
         PREDICTIONS.labels(prediction.genre).inc()
     CONFIDENCE.observe(prediction.confidence)

@@ -19,7 +19,9 @@ _REF = "#/components/schemas/{model}"
 _MODEL = {"name": MODEL_NAME, "version": "3"}
 _CLASSIFICATION = {
     "genre": "jazz",
+    "reason": None,
     "confidence": 0.71,
+    "unfamiliarity": 0.12,
     "probabilities": {"jazz": 0.71, "blues": 0.2, "rock": 0.09},
     "segments": [
         {"start": 0.0, "end": 3.0, "genre": "jazz", "confidence": 0.66},
@@ -29,11 +31,13 @@ _CLASSIFICATION = {
     "short": False,
     "model": _MODEL,
 }
-_ABSTENTION = _CLASSIFICATION | {
+_UNCERTAIN = _CLASSIFICATION | {
     "genre": None,
+    "reason": "uncertain",
     "confidence": 0.36,
     "probabilities": {"rock": 0.36, "jazz": 0.33, "blues": 0.31},
 }
+_UNFAMILIAR = _CLASSIFICATION | {"genre": None, "reason": "unfamiliar", "unfamiliarity": 0.64}
 _UNDECODABLE = (
     "undecodable",
     f"song.mp3: must be audio such as {describe_formats()}; got a file that cannot be decoded.",
@@ -51,6 +55,7 @@ _MODEL_INFO = {
     "segment_seconds": 3.0,
     "sample_rate": 22050,
     "abstain_below": 0.4,
+    "familiarity": {"refuse_above": 0.37, "tracks": 200, "share": 0.05},
     "metrics": {"test_track_accuracy": 0.81},
     "lineage": {"git": "0f3c2d1"},
     "hash": "5b1f0c",
@@ -109,7 +114,7 @@ def describe(service: bentoml.Service[Any], settings: Settings) -> dict[str, Any
     operations = {
         "classify": _operation(
             Classification,
-            {"genre": _CLASSIFICATION, "abstention": _ABSTENTION},
+            {"genre": _CLASSIFICATION, "uncertain": _UNCERTAIN, "unfamiliar": _UNFAMILIAR},
             errors=tuple(_ERRORS),
             form=_form("classify", "audio", _FILE),
         ),

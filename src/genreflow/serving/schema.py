@@ -1,6 +1,6 @@
 """Inputs and outputs of the routes, as BentoML's IO descriptors; `genreflow.serving.openapi` documents them."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from bentoml import IODescriptor
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -100,7 +100,17 @@ class ModelVersion(BaseModel):
 
 class _ClassificationFields(BaseModel):
     genre: str | None = Field(description="Null if the model abstains.")
+    reason: Literal["unfamiliar", "uncertain"] | None = Field(
+        description="Why the model abstains: the audio is unlike the music that it was trained on, or no genre is "
+        "probable enough. Null if there is a genre."
+    )
     confidence: float = Field(ge=0, le=1, description="The highest probability.")
+    unfamiliarity: float | None = Field(
+        ge=0,
+        le=2,
+        description="Distance from the music that the model was trained on: 0 is equal to it, 1 has nothing in common "
+        "with it. Above `familiarity.refuse_above` of /model, the audio is unfamiliar. Null if it is not measured.",
+    )
     probabilities: dict[str, float] = Field(description="Of every genre, in descending order.")
     segments: list[SegmentClassification]
     duration: float = Field(ge=0, description="Seconds.")
@@ -126,6 +136,12 @@ class BatchClassification(IODescriptor):
     results: list[FileClassification | FileError] = Field(description="In the order sent.")
 
 
+class FamiliarityInfo(BaseModel):
+    refuse_above: float = Field(ge=0, le=2, description="Audio with a larger unfamiliarity gets no genre.")
+    tracks: int = Field(ge=0, description="Known tracks, by other artists, that this threshold was compared with.")
+    share: float = Field(ge=0, le=1, description="Share of these tracks that are refused.")
+
+
 class ModelInfo(IODescriptor):
     """Response of ``/model``."""
 
@@ -142,6 +158,7 @@ class ModelInfo(IODescriptor):
     segment_seconds: float = Field(gt=0)
     sample_rate: int = Field(gt=0, description="Hz.")
     abstain_below: float = Field(ge=0, le=1)
+    familiarity: FamiliarityInfo | None
     metrics: dict[str, Any]
     lineage: dict[str, Any]
     hash: str
@@ -159,6 +176,7 @@ def describe_model(predictor: "Predictor") -> dict[str, Any]:
         "segment_seconds": round(bundle.spec.seconds(bundle.segment_frames), 3),
         "sample_rate": bundle.spec.sample_rate,
         "abstain_below": bundle.abstain_below,
+        "familiarity": None if bundle.familiarity is None else bundle.familiarity.to_dict(),
         "metrics": bundle.metrics,
         "lineage": {name: value for name, value in bundle.lineage.items() if name not in TRACK_LISTS},
         "hash": bundle.hash,

@@ -1,4 +1,12 @@
-"""Baselines on the same split as the model: their predictions of the held-out tracks."""
+"""Baselines on the same split as the model: their predictions of the held-out tracks.
+
+What a linear classifier reaches on the penultimate values of a network with its initial weights is due to the
+architecture and its input. Only what a trained network adds to it is due to training (Pons and Serra 2019).
+
+References
+----------
+Pons, Serra: Randomly Weighted CNNs for (Music) Audio Classification. ICASSP 2019.
+"""
 
 import logging
 from collections.abc import Callable
@@ -57,9 +65,10 @@ def predict_baselines(segments: SegmentParams, data: Data, best: BestTrial) -> d
     import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
     from genreflow.baselines.classifiers import Features, fit_and_predict, linear_probe, support_vector_machine
     from genreflow.baselines.summary_statistics import summary_statistics
-    from genreflow.baselines.untrained import mean_over_segments, penultimate_model
+    from genreflow.models.penultimate import penultimate_model
     from genreflow.training.configuration import build_configuration
     from genreflow.training.data import load_segment_set, load_training_data
+    from genreflow.training.track_means import mean_over_segments
 
     training = load_training_data(data.store, data.manifest, data.split, segments)
     part = data.split.evaluation_part
@@ -69,7 +78,7 @@ def predict_baselines(segments: SegmentParams, data: Data, best: BestTrial) -> d
     baselines: dict[str, tuple[Callable[[SegmentSet], np.ndarray], Callable[[float], ClassifierMixin]]] = {
         "SVM on summary statistics": (summary_statistics, support_vector_machine),
         f"linear probe on {untrained_architecture} with initial weights": (
-            partial(mean_over_segments, untrained),
+            partial(mean_over_segments, untrained.predict_on_batch),
             linear_probe,
         ),
     }

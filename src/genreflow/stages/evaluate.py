@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genreflow.bundle import BundleError
+from genreflow.bundle import Bundle, BundleError
 from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.evaluation.intervals import accuracy_interval
 from genreflow.evaluation.metrics import evaluate
 from genreflow.evaluation.paired import probability_better
 from genreflow.files import write_csv, write_json
+from genreflow.inference.prediction import abstention_reason
 from genreflow.inference.predictor import Predictor
-from genreflow.inference.tracks import predict_tracks
+from genreflow.inference.tracks import TrackPredictions, predict_tracks
 from genreflow.stages import BASELINES, CANDIDATE, CONFUSION, EVALUATION, MANIFEST, METRICS, PREDICTIONS
 from genreflow.stages.inputs import Data
 from genreflow.stages.stage_results import Baselines, read_result
@@ -125,7 +126,7 @@ def evaluate_bundle(predictor: Predictor, data: Data, baselines: Mapping[str, Ma
         "notes": [*split.notes, *notes_on_baselines(compared, split.prefixed(part, sep=" "))],
         "majority_accuracy": float(np.mean(labels == most_frequent)),
         "baselines": compared,
-        "abstained": int((predicted.by_track.max(axis=1) < bundle.abstain_below).sum()),
+        **count_abstentions(bundle, predicted, labels),
         "track": evaluate(predicted.by_track, labels, genres=genres, clusters=clusters),
         "segment": evaluate(
             predicted.by_segment, labels[predicted.track_index], genres=genres, clusters=predicted.track_index
@@ -142,6 +143,32 @@ def evaluate_bundle(predictor: Predictor, data: Data, baselines: Mapping[str, Ma
         for track, probabilities in zip(tracks, predicted.by_track, strict=True)
     ]
     return Evaluation(report, predictions)
+
+
+def count_abstentions(bundle: Bundle, predicted: TrackPredictions, labels: np.ndarray) -> dict[str, int | float | None]:
+    """Count the tracks that get no genre, and compute the accuracy on the others.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    predicted : TrackPredictions
+    labels : np.ndarray [shape=(n_tracks,), dtype=int]
+
+    Returns
+    -------
+    dict
+        ``abstained``, the number of tracks without a genre, ``unfamiliar``, the number of those that are refused as
+        unfamiliar, and ``answered_accuracy`` in [0, 1] on the other tracks; None if there are none.
+    """
+    rows = zip(predicted.by_track.max(axis=1).tolist(), predicted.unfamiliarity, strict=True)
+    reasons = [abstention_reason(bundle, *row) for row in rows]
+    answered = np.array([reason is None for reason in reasons])
+    correct = predicted.by_track.argmax(axis=1) == labels
+    return {
+        "abstained": int((~answered).sum()),
+        "unfamiliar": reasons.count("unfamiliar"),
+        "answered_accuracy": float(correct[answered].mean()) if answered.any() else None,
+    }
 
 
 def compare_with_baselines(
@@ -203,6 +230,12 @@ def log_evaluation(evaluation: Evaluation) -> None:
         f"(95 % interval {by_track['accuracy_low']:.1%} to {by_track['accuracy_high']:.1%}), "
         f"{report['segment']['accuracy']:.1%} on segments"
     )
+    if report["abstained"]:
+        answered = report["answered_accuracy"]
+        logger.info(
+            f"{part}: {report['abstained']} tracks get no genre, {report['unfamiliar']} of them as unfamiliar"
+            + ("" if answered is None else f"; accuracy {answered:.1%} on the others")
+        )
     for row in report["baselines"]:
         logger.info(
             f"{part}: baseline {row['baseline']}, accuracy {row['accuracy']:.1%} (95 % interval "

@@ -85,6 +85,7 @@ def train(params: Params, data: Data, best: BestTrial) -> "FitResult":
             spec=data.store.spec,
             bank=bank,
             abstain_below=params.bundle.abstain_below,
+            refuse_above=params.bundle.refuse_above,
             lineage={**tags, **lineage(params, data, configuration), "mlflow_run": run.run_id},
         )
         run.log_metrics({f"best_{metric}": value for metric, value in result.best.items()} | facts)
@@ -92,7 +93,8 @@ def train(params: Params, data: Data, best: BestTrial) -> "FitResult":
         f"{best.architecture}, {model.count_params():,} parameters: track accuracy "
         f"{result.best['val_track_accuracy']:.3f} on {data.split.prefixed('validation', sep=' ')} after "
         f"{result.best_epoch + 1} epochs; temperature {facts['temperature']:.2f}, abstains below "
-        f"{facts['abstain_below']:.2f}"
+        f"{facts['abstain_below']:.2f}, refuses what is unfamiliar above {facts['refuse_above']:.4f} "
+        f"({segments.valid.n_tracks} validation tracks)"
     )
     return result
 

@@ -8,11 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from genreflow.bundle import Bundle
+from genreflow.bundle import WEIGHTS, Bundle, write_bundle
 from genreflow.evaluation.calibration import abstention_threshold, fit_temperature, softmax, track_probabilities
-from genreflow.export.export_bundle import export_bundle
+from genreflow.export.export_model import export_model
 from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.files import temporary_path
 from genreflow.training.data import TrainingData
+from genreflow.training.familiarity_reference import make_familiarity
 from genreflow.training.fit import predict_logits
 from genreflow.training.labelled_segments import TrainableSegments
 
@@ -66,6 +68,7 @@ def calibrate_and_export(
     spec: FeatureSpec,
     bank: FilterBank,
     abstain_below: float | None,
+    refuse_above: float | None,
     lineage: Mapping[str, Any],
 ) -> tuple[Bundle, dict[str, float]]:
     """Calibrate a fitted model on the validation tracks, export it, and write its bundle.
@@ -81,14 +84,16 @@ def calibrate_and_export(
         Of `spec`.
     abstain_below : float in [0, 1] or None
         See `calibrate`.
+    refuse_above : float in [0, 2] or None
+        See `make_familiarity`.
     lineage : mapping
-        Written to ``bundle.json``.
+        Written to ``bundle.json``, with the hash of the weights.
 
     Returns
     -------
     bundle : Bundle
     metrics : dict
-        ``temperature``, ``abstain_below`` and ``onnx_difference``, the largest difference of a logit.
+        ``temperature``, ``abstain_below``, ``refuse_above`` and ``onnx_difference``, the largest difference of a logit.
 
     Raises
     ------
@@ -96,24 +101,31 @@ def calibrate_and_export(
         The exported model and the Keras model differ.
     """
     calibration = calibrate(model, data.valid, abstain_below=abstain_below)
+    familiarity = make_familiarity(model, data, refuse_above=refuse_above)
     n = data.valid_segments.n_segments
     evenly_spaced = np.linspace(0, n - 1, min(PARITY_SEGMENTS, n)).astype(int)
-    bundle, difference = export_bundle(
-        model,
-        directory,
-        segments=data.valid_segments.segments(evenly_spaced),
-        labels=data.genres,
-        spec=spec,
-        bank=bank,
-        segment_frames=data.length,
-        segment_hop=data.hop,
-        temperature=calibration.temperature,
-        abstain_below=calibration.abstain_below,
-        lineage=lineage,
-        embedder=data.embedder,
-    )
+    with temporary_path(directory) as folder:
+        folder.mkdir()
+        exported = export_model(model, folder, data.valid_segments.segments(evenly_spaced), embedder=data.embedder)
+        bundle = write_bundle(
+            directory,
+            onnx=exported.onnx_path,
+            keras_path=exported.keras_path,
+            labels=data.genres,
+            spec=spec,
+            bank=bank,
+            segment_frames=data.length,
+            segment_hop=data.hop,
+            temperature=calibration.temperature,
+            abstain_below=calibration.abstain_below,
+            familiarity=familiarity,
+            architecture=exported.architecture,
+            embedder=data.embedder.description if data.embedder else None,
+            lineage={**lineage, WEIGHTS: exported.weights_hash},
+        )
     return bundle, {
         "temperature": calibration.temperature,
         "abstain_below": calibration.abstain_below,
-        "onnx_difference": difference,
+        "refuse_above": familiarity.refuse_above,
+        "onnx_difference": exported.difference,
     }

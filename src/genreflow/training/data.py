@@ -208,7 +208,14 @@ def load_embedding_set(
         labels += [label] * len(own)
         track_index += [index] * len(own)
     _require(track_index, split, part)
-    return EmbeddingSet(np.concatenate(rows), np.array(labels), _without_gaps(track_index), track_cap=track_cap)
+    ids = split.parts[part]
+    return EmbeddingSet(
+        np.concatenate(rows),
+        np.array(labels),
+        _without_gaps(track_index),
+        track_cap=track_cap,
+        track_groups=np.array([split.groups[ids[index]] for index in np.unique(track_index)]),
+    )
 
 
 def _tracks(store: RowStore, manifest: Manifest, split: Split, part: Part) -> Iterator[tuple[str, int, int]]:

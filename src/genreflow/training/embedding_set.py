@@ -23,6 +23,8 @@ class EmbeddingSet(LabelledSegments):
     values : np.ndarray [shape=(n_segments, size), dtype=float16 or float32]
     label, track, track_cap
         As in `LabelledSegments`.
+    track_groups : np.ndarray [shape=(n_tracks,)] or None
+        Group of each track, see `genreflow.splits.split.Split`; None: each is one of its own.
 
     Raises
     ------
@@ -31,10 +33,17 @@ class EmbeddingSet(LabelledSegments):
     """
 
     def __init__(
-        self, values: np.ndarray, label: np.ndarray, track: np.ndarray, *, track_cap: float | None = None
+        self,
+        values: np.ndarray,
+        label: np.ndarray,
+        track: np.ndarray,
+        *,
+        track_cap: float | None = None,
+        track_groups: np.ndarray | None = None,
     ) -> None:
         super().__init__(np.asarray(label, "int64"), np.asarray(track, "int64"), track_cap=track_cap)
         self._values = values
+        self.track_groups = np.arange(self.n_tracks) if track_groups is None else track_groups
 
     @property
     def segment_shape(self) -> tuple[int]:

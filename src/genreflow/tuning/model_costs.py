@@ -8,7 +8,7 @@ import keras
 from genreflow.bundle import write_bundle
 from genreflow.costs.latency import latency_ms
 from genreflow.costs.memory import memory_mib
-from genreflow.export.keras_to_onnx import export_with_embedder
+from genreflow.export.export_model import export_with_embeddings
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.training.data import TrainingData
 
@@ -51,7 +51,7 @@ def measure_costs(
         return costs
     with tempfile.TemporaryDirectory(prefix="genreflow-") as folder:
         directory, onnx_path = Path(folder, "bundle"), Path(folder, "model.onnx")
-        export_with_embedder(model, onnx_path, embedder.path if embedder else None)
+        export_with_embeddings(model, onnx_path, embedder.path if embedder else None)
         write_bundle(
             directory,
             onnx=onnx_path,

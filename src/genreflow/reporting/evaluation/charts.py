@@ -69,17 +69,17 @@ def reliability_diagram(predictions: list[Prediction]) -> str:
     return svg(elements, _HEIGHT)
 
 
-def coverage_curve(predictions: list[Prediction], abstained: int) -> str:
-    """Draw the accuracy on the most confident tracks against their share; a line marks where the model abstains."""
+def coverage_curve(predictions: list[Prediction], uncertain: int) -> str:
+    """Draw the accuracy on the most confident tracks against their share; a line marks where the model is uncertain."""
     elements = _square_axes("share of the tracks, the most confident first", "accuracy")
     coverage, accuracy = accuracy_by_coverage(predictions)
     elements.append(
         f'<path class="line0" d="{_polyline([(_x(c), _y(a)) for c, a in zip(coverage, accuracy, strict=True)])}"/>'
     )
-    if abstained:
-        share = 1 - abstained / len(predictions)
+    if uncertain:
+        share = 1 - uncertain / len(predictions)
         elements.append(f'<path class="ideal" d="M{_x(share):.1f} {_y(0)}V{_y(1)}"/>')
-        elements.append(text(_x(share) - 4, _y(0) - 6, "the model abstains to the right", "end"))
+        elements.append(text(_x(share) - 4, _y(0) - 6, "uncertain to the right", "end"))
     return svg(elements, _HEIGHT)
 
 

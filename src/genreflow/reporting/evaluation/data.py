@@ -87,6 +87,8 @@ class Evaluation:
     notes: list[str]
     baselines: list[Baseline]
     abstained: int
+    unfamiliar: int
+    answered_accuracy: Share | None
     track: Metrics
     segment: Metrics
 

@@ -94,7 +94,7 @@ def write_page(path: Path, report: Report, params: ReportParams, spectrograms: S
     plots = {
         "Accuracy beside the baselines": accuracy_bars(evaluation),
         "Calibration": reliability_diagram(report.predictions),
-        "Accuracy against coverage": coverage_curve(report.predictions, evaluation.abstained),
+        "Accuracy against coverage": coverage_curve(report.predictions, evaluation.abstained - evaluation.unfamiliar),
         "Accuracy while training": learning_curves(report.curves, _ACCURACIES, share=True),
         "Loss while training": learning_curves(report.curves, _LOSSES, share=False),
     }

@@ -21,7 +21,9 @@ import { UserError, withActivity } from "./messages.js";
  *
  * @typedef {object} Prediction
  * @property {string | null} genre Null if the model abstains.
+ * @property {"unfamiliar" | "uncertain" | null} reason Why the model abstains; null if there is a genre.
  * @property {number} confidence The highest probability.
+ * @property {number | null} unfamiliarity In [0, 2]; null if the model has no measure.
  * @property {Record<string, number>} probabilities By genre, highest first.
  * @property {Segment[]} segments They overlap.
  * @property {number} duration [s]

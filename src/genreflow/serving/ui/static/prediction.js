@@ -12,6 +12,14 @@ const MAX_BARS = 8; // further genres are in a closed <details>
 const mostLikely = ({ probabilities }) => Object.keys(probabilities)[0];
 
 /**
+ * What stands in place of a genre where there is none.
+ *
+ * @param {Prediction} prediction
+ * @returns {string}
+ */
+export const describeReason = ({ reason }) => (reason === "unfamiliar" ? "Unfamiliar" : "Uncertain");
+
+/**
  * A prediction as a sentence, for screen readers.
  *
  * @param {string} name Of the track.
@@ -21,6 +29,7 @@ const mostLikely = ({ probabilities }) => Object.keys(probabilities)[0];
 export function describePrediction(name, prediction) {
   const percent = formatPercent(prediction.confidence);
   if (prediction.genre !== null) return `${name}: ${prediction.genre}, ${percent}.`;
+  if (prediction.reason === "unfamiliar") return `${name}: unfamiliar, unlike the music this model was trained on.`;
   return `${name}: uncertain, most likely ${mostLikely(prediction)}, ${percent}.`;
 }
 
@@ -38,16 +47,18 @@ export function showPrediction(prediction) {
 }
 
 function showGenre(prediction) {
-  const { genre, confidence, short, model } = prediction;
+  const { genre, reason, confidence, short, model } = prediction;
   const heading = byId("predicted-genre");
   heading.classList.toggle("uncertain", genre === null);
   heading.replaceChildren(
     ...(genre === null ? [] : [swatch(genre)]),
-    element("span", { class: "genre", text: genre ?? "Uncertain" }),
+    element("span", { class: "genre", text: genre ?? describeReason(prediction) }),
     ...(genre === null ? [] : [element("span", { class: "confidence", text: formatPercent(confidence) })]),
   );
   const notes = [];
-  if (genre === null) {
+  if (reason === "unfamiliar") {
+    notes.push("This audio is unlike the music this model was trained on, so the genres below mean little.");
+  } else if (reason === "uncertain") {
     const candidate = `${mostLikely(prediction)} (${formatPercent(confidence)})`;
     notes.push(`The model is not confident enough to choose a genre. The most likely one is ${candidate}.`);
   }

@@ -3,13 +3,14 @@
 import { byId, element, linkButton } from "./dom.js";
 import { formatCount, formatPercent, formatTime } from "./format.js";
 import { swatch } from "./genres.js";
+import { describeReason } from "./prediction.js";
 
 /** @import {Track} from "./track-queue.js" */
 
 const isPending = ({ state }) => state === "waiting" || state === "working";
 
 /**
- * How many tracks were classified, are uncertain, or failed.
+ * How many tracks were classified, are unfamiliar or uncertain, or failed.
  *
  * @param {Track[]} tracks
  * @returns {string}
@@ -17,7 +18,8 @@ const isPending = ({ state }) => state === "waiting" || state === "working";
 export function summarize(tracks) {
   const counts = {
     classified: tracks.filter(({ prediction }) => prediction && prediction.genre !== null).length,
-    uncertain: tracks.filter(({ prediction }) => prediction?.genre === null).length,
+    unfamiliar: tracks.filter(({ prediction }) => prediction?.reason === "unfamiliar").length,
+    uncertain: tracks.filter(({ prediction }) => prediction?.reason === "uncertain").length,
     failed: tracks.filter(({ state }) => state === "failed").length,
   };
   const parts = Object.entries(counts).filter(([, count]) => count).map(([outcome, count]) => `${count} ${outcome}`);
@@ -97,9 +99,10 @@ export class TrackList {
   }
 }
 
-function predictionCells({ genre, confidence, duration }) {
+function predictionCells(prediction) {
+  const { genre, confidence, duration } = prediction;
   const genreNodes = genre === null
-    ? [element("span", { class: "uncertain", text: "Uncertain" })]
+    ? [element("span", { class: "uncertain", text: describeReason(prediction) })]
     : [swatch(genre), element("span", { text: genre })];
   return [
     element("td", { children: genreNodes }),
@@ -116,12 +119,14 @@ function predictionCells({ genre, confidence, duration }) {
  * @returns {string}
  */
 export function toCsv(tracks, labels) {
-  const columns = ["file", "genre", "confidence", "duration", "short", "error", "message"];
+  const columns = ["file", "genre", "reason", "confidence", "unfamiliarity", "duration", "short", "error", "message"];
   const header = [...columns, ...labels.map((label) => `p_${label}`)];
   const rows = tracks.map(({ name, prediction, error }) => [
     name,
     prediction?.genre,
+    prediction?.reason,
     prediction?.confidence,
+    prediction?.unfamiliarity,
     prediction?.duration,
     prediction?.short,
     error?.code,

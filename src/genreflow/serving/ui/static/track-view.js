@@ -3,7 +3,7 @@
 import { byId } from "./dom.js";
 import { formatTime } from "./format.js";
 import { Player } from "./player.js";
-import { hidePrediction, markRegion, showPrediction, showRegions } from "./prediction.js";
+import { describeReason, hidePrediction, markRegion, showPrediction, showRegions } from "./prediction.js";
 import { GenreBar, mergeSegments } from "./timeline.js";
 
 /** @import {DecodedAudio} from "./audio.js" */
@@ -52,7 +52,7 @@ export class TrackView {
     showRegions(regions, this.#decoded ? (seconds) => this.#player.seek(seconds) : null);
     if (this.#decoded) this.#player.showRegions(regions);
     else this.#genreBar.show(regions, this.#duration);
-    document.title = `${prediction.genre ?? "Uncertain"} – ${name} – genreflow`;
+    document.title = `${prediction.genre ?? describeReason(prediction)} – ${name} – genreflow`;
   }
 
   /** Scroll to the track and move the focus there. */

@@ -1,0 +1,8 @@
+"""The bundle: a directory with a trained model and everything that is needed to apply it to audio."""
+
+from genreflow.bundle.bundle import MODEL_NAME, WEIGHTS, Bundle
+from genreflow.bundle.metadata import BundleError
+from genreflow.bundle.prototypes import Familiarity
+from genreflow.bundle.write import stamp, write_bundle
+
+__all__ = ["MODEL_NAME", "WEIGHTS", "Bundle", "BundleError", "Familiarity", "stamp", "write_bundle"]

@@ -1,0 +1,116 @@
+"""Write bundles: a new one, or a copy with another version."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from genreflow.bundle.bundle import FILTER_BANK_FILE, KERAS_FILE, MODEL_NAME, ONNX_FILE, Bundle
+from genreflow.bundle.metadata import write_metadata
+from genreflow.bundle.prototypes import PROTOTYPES_FILE, Familiarity
+from genreflow.features.spec import FeatureSpec, FilterBank
+from genreflow.files import atomic_directory, sha256
+
+
+def write_bundle(
+    directory: Path | str,
+    *,
+    onnx: Path | bytes,
+    keras_path: Path | None = None,
+    labels: list[str] | tuple[str, ...],
+    spec: FeatureSpec,
+    bank: FilterBank,
+    segment_frames: int,
+    segment_hop: int,
+    temperature: float,
+    abstain_below: float,
+    familiarity: Familiarity | None = None,
+    architecture: str,
+    name: str = MODEL_NAME,
+    embedder: dict[str, Any] | None = None,
+    lineage: dict[str, Any],
+) -> Bundle:
+    """Write a bundle atomically, instead of a previous one.
+
+    Parameters
+    ----------
+    directory : Path
+    onnx : Path or bytes
+        The model: input float32 (n, segment_frames, n_mels) in [0, 1], output ``logits`` float32 (n, n_classes) and,
+        where `familiarity` is given, ``embeddings`` float32 (n, size).
+    keras_path : Path, optional
+        The same model as a ``.keras`` file, without its embedder.
+    labels, spec, bank, segment_frames, segment_hop, temperature, abstain_below, familiarity
+        As in `Bundle`.
+    architecture, name, embedder, lineage
+        As in `Bundle`.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    ParameterError
+        As `Bundle`; nothing is written then.
+    """
+    with atomic_directory(Path(directory)) as temporary:
+        if isinstance(onnx, bytes):
+            (temporary / ONNX_FILE).write_bytes(onnx)
+        else:
+            shutil.copyfile(onnx, temporary / ONNX_FILE)
+        if keras_path is not None:
+            shutil.copyfile(keras_path, temporary / KERAS_FILE)
+        bank.save(temporary / FILTER_BANK_FILE)
+        if familiarity is not None:
+            familiarity.save(temporary / PROTOTYPES_FILE)
+        bundle = Bundle(
+            directory=temporary,
+            name=name,
+            architecture=architecture,
+            labels=tuple(labels),
+            spec=spec,
+            bank=bank,
+            segment_frames=int(segment_frames),
+            segment_hop=int(segment_hop),
+            temperature=float(temperature),
+            abstain_below=float(abstain_below),
+            familiarity=familiarity,
+            embedder=embedder,
+            lineage=lineage,
+            version=None,
+            metrics={},
+            files={path.name: sha256(path) for path in sorted(temporary.iterdir())},
+        )
+        write_metadata(temporary, bundle.to_metadata())
+    return Bundle.load(directory)
+
+
+def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metrics: dict[str, Any]) -> Bundle:
+    """Copy a bundle, and set version and metrics of the copy; its `hash` stays the same.
+
+    Parameters
+    ----------
+    source_dir : Path
+    target_dir : Path
+        May be `source_dir`.
+    version : str
+    metrics : dict
+
+    Returns
+    -------
+    Bundle
+        The copy.
+
+    Raises
+    ------
+    GenreflowError
+        As `Bundle.load`.
+    """
+    source = Bundle.load(source_dir)
+    with atomic_directory(Path(target_dir)) as temporary:
+        for file in source.files:
+            if (source.directory / file).exists():
+                # copyfile, not copy: files that DVC linked from its cache are read-only, the copies must not be.
+                shutil.copyfile(source.directory / file, temporary / file)
+        write_metadata(temporary, source.to_metadata() | {"version": str(version), "metrics": metrics})
+    return Bundle.load(target_dir)
