@@ -1,7 +1,7 @@
 """What the tests of the documentation read from its pages: blocks of code, edits of files, links."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,14 +56,14 @@ def commands(page: Path) -> list[str]:
     return [block.text for block in blocks(page) if block.language == "bash" and not block.not_run]
 
 
-def edits(page: Path) -> Iterator[tuple[str, str]]:
-    """Yield the files that a page writes or changes, with their new text."""
+def edits(page: Path, read: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """Yield the files that a page writes or changes, with their new text; `read` returns the present one."""
     changed: dict[str, str] = {}
     for block in blocks(page):
         if not block.title:
             continue
         if block.language == "diff":
-            before = changed.get(block.title) or (ROOT / block.title).read_text("utf-8")
+            before = changed.get(block.title) or read(block.title)
             changed[block.title] = apply(before, block.text)
         else:
             changed[block.title] = block.text

@@ -147,11 +147,12 @@ def test_the_commands_of_a_page(page, shell):
 @pytest.mark.parametrize("name", EXTENSIONS)
 def test_an_extension_works_as_the_page_says(name, shell, home):
     project, page = shell.project, DOCS / f"how-to/{name}.md"
-    for path, text in edits(page):
-        if path == "params.yaml":  # the project has values of its own
-            values = yaml.safe_load((project.folder / path).read_text())
-            added = {k: v for k, v in yaml.safe_load(text)["features"].items() if k not in values["features"]}
-            project.set(features=added)
+    start = project.git("rev-list", "--max-parents=0", "HEAD").strip()  # params.yaml has its comments there
+    for path, text in edits(page, lambda path: project.git("show", f"{start}:{path}")):
+        if path == "params.yaml":
+            values = yaml.safe_load((project.folder / path).read_text())["features"]
+            new = yaml.safe_load(text)["features"]
+            project.set(features={name: value for name, value in new.items() if name not in values})
         else:
             (project.folder / path).write_text(text, encoding="utf-8")
     if prepare := {"add-source": write_list, "add-audit-check": write_mix}.get(name):
