@@ -8,7 +8,6 @@ import pytest
 from embedder_toy import write_network
 from genreflow.bundle import Bundle
 from genreflow.embedding.checkpoint import DISTRIBUTION
-from genreflow.embedding.conversion import PATCH_SPEC
 from pipeline import Project, quick_project
 
 try:
@@ -18,7 +17,6 @@ except PackageNotFoundError:
     INSTALLED = False
 
 pytestmark = pytest.mark.slow
-FEATURES = {name: value for name, value in PATCH_SPEC.to_dict().items() if value is not None}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +24,6 @@ def project(tmp_path_factory) -> Project:
     project = quick_project(tmp_path_factory.mktemp("embedder"))
     network = write_network(project.folder.parent / "toy.onnx")
     project.set(
-        features=FEATURES,
         tune={"architectures": ["embedder"], "trials": 3, "learning_rate": [0.01, 0.1], "epochs": 10},
         train={"epochs": 20},
         embedding={"file": str(network), "licence": "CC BY 4.0"},
@@ -58,7 +55,7 @@ def test_a_music_file_is_classified_with_the_embedder(project):
 
 def test_without_fitting_features_a_default_study_goes_on_without_musicnn(tmp_path):
     project = quick_project(tmp_path)
-    project.set(features={**FEATURES, "n_mels": 64}, tune={"architectures": None})
+    project.set(features={"n_mels": 64}, tune={"architectures": None})
     output = project.repro("tune")
     assert "features.n_mels must be 96 for an embedder; got 64. The study will go on without musicnn." in output
     trials = json.loads((project.folder / "reports/trials.json").read_text())["trials"]
@@ -70,7 +67,7 @@ def test_without_fitting_features_a_default_study_goes_on_without_musicnn(tmp_pa
 @pytest.mark.skipif(not INSTALLED, reason="the pretrained weights are not installed: make weights")
 def test_music_is_classified_with_musicnn(tmp_path):
     project = quick_project(tmp_path)
-    project.set(features=FEATURES, tune={"architectures": ["musicnn"], "trials": 3})
+    project.set(tune={"architectures": ["musicnn"], "trials": 3})
     project.repro("evaluate")
     bundle = Bundle.load(project.folder / "models/candidate")
     assert (bundle.embedder["name"], bundle.embedder["licence"]) == ("MSD_musicnn", "ISC")

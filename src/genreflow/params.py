@@ -13,11 +13,12 @@ from genreflow.datasets.params import DataParams
 from genreflow.embedding.params import EmbeddingParams
 from genreflow.errors import ParameterError
 from genreflow.export.params import BundleParams
+from genreflow.features.params import FeatureParams
 from genreflow.features.spec import FeatureSpec
 from genreflow.files import atomic_file
 from genreflow.frozen import FrozenModel
 from genreflow.models import MODELS
-from genreflow.models.default_architectures import searched_architectures
+from genreflow.models.default_architectures import default_spec, searched_architectures
 from genreflow.registry.params import GateParams
 from genreflow.reporting.params import ReportParams
 from genreflow.splits.params import SplitParams
@@ -68,7 +69,7 @@ class Params(FrozenModel):
     data: DataParams
     audit: AuditParams
     split: SplitParams
-    features: FeatureSpec
+    features: FeatureParams
     segments: SegmentParams
     embedding: EmbeddingParams = EmbeddingParams()
     tune: TuneParams
@@ -78,23 +79,43 @@ class Params(FrozenModel):
     report: ReportParams = ReportParams()
     compute: ComputeParams = ComputeParams()
 
-    @model_validator(mode="after")
-    def _coefficients_fit_the_bands(self) -> Self:
-        coefficients, bands = self.segments.coefficients, self.features.n_mels
-        if coefficients is not None and coefficients > bands:
-            raise ValueError(f"segments.coefficients must be <= features.n_mels ({bands}); got {coefficients}")
-        return self
-
     @property
-    def _architectures(self) -> tuple[str, ...]:
+    def architectures(self) -> tuple[str, ...]:
+        """The architectures that the study searches."""
         return searched_architectures(
             self.tune.architectures, source=self.data.source, own_embedder=self.embedding.file is not None
         )
 
+    @property
+    def feature_spec(self) -> FeatureSpec:
+        """The feature spec, but for what imported spectrograms have.
+
+        Raises
+        ------
+        ParameterError
+            Its values do not match each other.
+        """
+        return self.features.resolve(default_spec(self.architectures, source=self.data.source))
+
+    @model_validator(mode="after")
+    def _features_match(self) -> Self:
+        try:
+            _ = self.feature_spec
+        except ParameterError as error:
+            raise ValueError(str(error).removesuffix(".")) from None
+        return self
+
+    @model_validator(mode="after")
+    def _coefficients_fit_the_bands(self) -> Self:
+        coefficients, bands = self.segments.coefficients, self.feature_spec.n_mels
+        if coefficients is not None and coefficients > bands:
+            raise ValueError(f"segments.coefficients must be <= features.n_mels ({bands}); got {coefficients}")
+        return self
+
     @model_validator(mode="after")
     def _fixed_architectures_are_searched(self) -> Self:
-        if others := set(self.tune.fixed) - set(self._architectures):
-            known = ", ".join(self._architectures)
+        if others := set(self.tune.fixed) - set(self.architectures):
+            known = ", ".join(self.architectures)
             raise ValueError(f"tune.fixed must name architectures of tune.architectures ({known}); got {min(others)}")
         return self
 
@@ -103,7 +124,7 @@ class Params(FrozenModel):
         image = self.segments.image
         if image is None:
             return self
-        for name in self._architectures:
+        for name in self.architectures:
             min_image = MODELS[name].min_image
             if image[0] < min_image[0] or image[1] < min_image[1]:
                 raise ValueError(

@@ -14,26 +14,6 @@ from genreflow.features.update import StoreReport, update
 from genreflow.manifest.manifest import Manifest
 
 
-def resolve_spec(features: FeatureSpec, manifest: Manifest) -> FeatureSpec:
-    """Return the feature spec of a collection.
-
-    Parameters
-    ----------
-    features : FeatureSpec
-        `features` of params.yaml.
-    manifest : Manifest
-        Its `spec_hints` are what imported spectrograms show of their spec.
-
-    Returns
-    -------
-    FeatureSpec
-        With these hints. Imported spectrograms with another number of bands than `features` cannot have been computed
-        with it: librosa's defaults are assumed of them, which most published ones have.
-    """
-    imported = manifest.spec_hints.get("n_mels", features.n_mels) != features.n_mels
-    return (FeatureSpec() if imported else features).replace(**manifest.spec_hints)
-
-
 def update_features(
     directory: str | os.PathLike,
     manifest: Manifest,
@@ -56,7 +36,7 @@ def update_features(
     raw_dir : Path
         Folder that the paths of the tracks are relative to.
     spec : FeatureSpec
-        See `resolve_spec`.
+        Includes the manifest's `spec_hints`.
     bank : FilterBank
         Filter bank of `spec`.
     """

@@ -1,7 +1,9 @@
-"""Which architectures a study searches by default, and which of them it can search."""
+"""Which architectures a study searches by default, and the features that they need."""
 
 from collections.abc import Sequence
 
+from genreflow.embedding.conversion import PATCH_SPEC
+from genreflow.features.spec import FeatureSpec
 from genreflow.models.build import MODELS
 
 # Sources without recorded music, or without audio.
@@ -28,6 +30,20 @@ def searched_architectures(names: Sequence[str] | None, *, source: str, own_embe
     if source in _WITHOUT_MUSIC:
         return "efficient", "parallel_cnn"
     return "embedder" if own_embedder else "musicnn", "efficient"
+
+
+def default_spec(names: Sequence[str], *, source: str) -> FeatureSpec:
+    """Return the feature spec that suits the searched architectures.
+
+    Parameters
+    ----------
+    names : sequence of str
+        From `searched_architectures`.
+    source : str
+        The source of the manifest. Spectrograms are assumed to have librosa's defaults.
+    """
+    on_embeddings = len(without_embeddings(names)) < len(names)
+    return PATCH_SPEC if on_embeddings and source != "spectrograms" else FeatureSpec()
 
 
 def without_embeddings(names: Sequence[str]) -> tuple[str, ...]:

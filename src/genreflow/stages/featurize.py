@@ -3,12 +3,13 @@
 import logging
 import os
 
-from genreflow.datasets.featurize import resolve_spec, update_features
+from genreflow.datasets.featurize import update_features
 from genreflow.datasets.filterbank import load_or_make_filter_bank
 from genreflow.errors import GenreflowError, counted
 from genreflow.features.kept import KeptStates
 from genreflow.files import one_line
 from genreflow.manifest.manifest import Manifest
+from genreflow.models.default_architectures import default_spec, searched_architectures
 from genreflow.params import load_params
 from genreflow.stages import FEATURES, FILTERS, KEPT_FEATURES, MANIFEST, RAW
 from genreflow.stages.dvc_cache import distrust_cached, remade
@@ -19,13 +20,10 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     params = load_params()
     manifest = Manifest.load(MANIFEST)
-    spec = resolve_spec(params.features, manifest)
-    if spec.n_mels != params.features.n_mels:
-        logger.warning(
-            f"The spectrograms have {spec.n_mels} bands, not those of features.n_mels: {spec.sample_rate} Hz, n_fft "
-            f"{spec.n_fft}, hop_length {spec.hop_length} and fmax {spec.fmax:g} are assumed of them. The model can "
-            "serve audio only if that is right; otherwise set features to what they were computed with."
-        )
+    names = searched_architectures(
+        params.tune.architectures, source=manifest.source, own_embedder=params.embedding.file is not None
+    )
+    spec = params.features.resolve(default_spec(names, source=manifest.source)).replace(**manifest.spec_hints)
     bank = load_or_make_filter_bank(spec, FEATURES / FILTERS)
     # Dask's own environment variable.
     scheduler = params.compute.scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
