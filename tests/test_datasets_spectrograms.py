@@ -9,7 +9,6 @@ from PIL import Image
 
 from genreflow.audit.manifest import audit_manifest
 from genreflow.audit.params import AuditParams
-from genreflow.datasets.featurize import resolve_spec
 from genreflow.datasets.params import DataParams
 from genreflow.datasets.sources import ingest
 from genreflow.datasets.spectrograms import spectrogram_pieces
@@ -52,13 +51,6 @@ def run(tmp_path):
         }
 
     return run
-
-
-@pytest.mark.parametrize(("n_mels", "base"), [(6, OTHER_SPEC), (7, FeatureSpec())])
-def test_features_describe_spectrograms_with_the_same_number_of_bands_only(run, tmp_path, n_mels, base):
-    manifest, _ = run(write_npz(tmp_path / "in/set.npz"))
-    hints = {"n_mels": 6, "level_reference": "minmax", "frames_kept": 9}
-    assert resolve_spec(OTHER_SPEC.replace(n_mels=n_mels), manifest) == base.replace(**hints)
 
 
 def test_npz_with_uint8(run, tmp_path):

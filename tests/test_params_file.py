@@ -12,16 +12,8 @@ from genreflow.features.spec import FeatureSpec
 from genreflow.params import Params
 
 # Parameters whose shipped value is not the model's default, and why.
-_FEATURES = "the spec of the pretrained embedder; the defaults are librosa's, which imported spectrograms have"
 OVERRIDES: dict[str, str] = {
     "data.tracks": "dvc.yaml depends on this file, which may be empty; the default, no table, is for use without DVC",
-    **dict.fromkeys(
-        (
-            f"features.{name}"
-            for name in ("sample_rate", "n_fft", "hop_length", "n_mels", "fmax", "top_db", "level_reference")
-        ),
-        _FEATURES,
-    ),
     "tune.search": "by default only architecture and learning rate are searched; the demo searches more",
 }
 
@@ -83,8 +75,16 @@ def test_values_are_the_defaults_of_the_models(content):
     assert set(changed) == set(OVERRIDES), changed
 
 
-def test_features_are_those_of_the_pretrained_embedder(content):
-    assert FeatureSpec(**content["features"]) == PATCH_SPEC
+@pytest.mark.parametrize("architecture", ["musicnn", "efficient"])
+def test_comments_state_the_features_that_architectures_need(content, comments, architecture):
+    spec = Params.model_validate(content | {"tune": {"architectures": [architecture]}}).feature_spec
+    assert spec == (PATCH_SPEC if architecture == "musicnn" else FeatureSpec())
+    left = [name for name, value in content["features"].items() if value is None and name != "frames_kept"]
+    assert len(left) == 7
+    for name in left:
+        value = getattr(spec, name)
+        before = "null: " if architecture == "musicnn" else "else "
+        assert before + (value if isinstance(value, str) else f"{value:g}") in comments[f"features.{name}"]
 
 
 @pytest.mark.parametrize("name", parameters())

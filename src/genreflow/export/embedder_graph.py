@@ -111,6 +111,7 @@ def merge_head(embedder: Path, head: Path, path: Path) -> None:
         raise GenreflowError(f"{head}: must have one input and one output; got {got}.")
     if (size := inputs[0].type.tensor_type.shape.dim[-1].dim_value) != opened.size:
         raise GenreflowError(f"{head}: must take {opened.size} values; got an input of {size}.")
+    first = compose.add_prefix(first, "embedder/", rename_inputs=False)
     values = first.graph.output[0].name
     _add_penultimate(first, values, *opened.columns["penultimate"])
     try:
