@@ -11,7 +11,9 @@ import soundfile
 import yaml
 from click.testing import CliRunner
 
+from embedder_toy import write_network
 from genreflow.cli import cli
+from genreflow.embedding.conversion import PATCH_SPEC
 from genreflow.label_errors.confident_learning import class_thresholds
 from genreflow.label_errors.judge import MAX_RELATIVE_PROBABILITY, judge_labels
 from genreflow.label_errors.label_report import LabelReport, format_label_report
@@ -169,20 +171,27 @@ def music(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_stages_list_and_show_a_track_in_the_folder_of_another_genre(music, tmp_path, monkeypatch):
+@pytest.mark.parametrize("with_embedder", [False, True])
+def test_the_stages_list_and_show_a_track_in_the_folder_of_another_genre(music, with_embedder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logging.getLogger("genreflow"), "handlers", [])
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["data"].update(source="folder", path=str(music), tracks=None)
     params["compute"]["n_jobs"] = 1
+    params["tune"]["architectures"] = ["efficient"]
+    if with_embedder:
+        params["features"].update(PATCH_SPEC.to_dict())
+        params["embedding"].update(file=str(write_network(tmp_path / "toy.onnx")), licence="MIT")
+        params["tune"]["architectures"] = ["embedder"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    for stage in ("ingest", "featurize", "audit", "label-errors", "audit-report"):
+    for stage in ("ingest", "featurize", "embed", "audit", "label-errors", "audit-report"):
         main(stage)
     report = json.loads(LABEL_ERRORS.read_text())
     assert [(row["track"], row["label"], row["suggested"]) for row in report["label_errors"]] == [
         (WRONG, "treble", "bass")
     ]
     assert report["judged"] == report["tracks"] == 13
+    assert report["features"].startswith("embeddings (toy" if with_embedder else "summary statistics")
     page = AUDIT_PAGE.read_text()
     section = page[page.index('<section id="label-errors">') :]
     assert section.index(WRONG) < section.index("<b>bass</b>") < section.index("data:audio/mpeg;base64,")

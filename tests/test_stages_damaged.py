@@ -53,7 +53,7 @@ def made(tmp_path_factory) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for stage in ("ingest", "featurize", "audit", "label-errors", "split"):
+        for stage in ("ingest", "featurize", "embed", "audit", "label-errors", "split"):
             main(stage)
         test = json.loads(SPLIT.read_text())["test"]
         results = {

@@ -50,8 +50,9 @@ def audit(
         nonlocal found
         if labels:
             from genreflow.label_errors.find import find_label_errors
+            from genreflow.label_errors.track_features import summary_features
 
-            found = find_label_errors(manifest, audit, store)
+            found = find_label_errors(manifest, audit, summary_features(store))
         if page is not None:
             from genreflow.reporting.audit.page import LabelErrors, write_page
 

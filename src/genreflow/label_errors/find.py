@@ -7,21 +7,17 @@ that split, study and metrics are made anew. A label should be corrected because
 labels follow a classifier are easier for classifiers of its kind.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from genreflow.audit.faults import Audit
-from genreflow.baselines.summary_statistics import track_statistics
-from genreflow.features.store import FeatureStore
 from genreflow.label_errors.judge import judge_labels
 from genreflow.label_errors.label_report import LabelReport
+from genreflow.label_errors.track_features import TrackFeatures
 from genreflow.manifest.groups import merged_groups
 from genreflow.manifest.manifest import Manifest
-from genreflow.manifest.track import Track
 
 
-def find_label_errors(manifest: Manifest, audit: Audit, store: FeatureStore) -> LabelReport:
+def find_label_errors(manifest: Manifest, audit: Audit, features: TrackFeatures) -> LabelReport:
     """List the tracks of a collection that probably have a wrong label.
 
     Tracks that the audit leaves out are not judged, and artists who share a recording count as one.
@@ -31,32 +27,18 @@ def find_label_errors(manifest: Manifest, audit: Audit, store: FeatureStore) -> 
     manifest : Manifest
     audit : Audit
         Of `manifest`.
-    store : FeatureStore
-        Base log-mel of the tracks.
+    features : TrackFeatures
 
     Returns
     -------
     LabelReport
     """
     left_out = audit.left_out
-    tracks = [track for track in manifest.tracks if track.id not in left_out and (track.hash or "") in store]
-    features, x = track_features(tracks, store)
+    tracks = [track for track in manifest.tracks if track.id not in left_out and (track.hash or "") in features.store]
     return judge_labels(
         tracks,
-        x,
+        np.array([features.compute(track.hash or "") for track in tracks]),
         merged_groups(manifest.tracks, audit.clusters),
-        features=features,
+        features=features.name,
         groups_known=manifest.groups_known,
     )
-
-
-def track_features(tracks: Sequence[Track], store: FeatureStore) -> tuple[str, np.ndarray]:
-    """Return the features by which tracks are judged.
-
-    Returns
-    -------
-    name : str
-    x : np.ndarray [shape=(n_tracks, n_features)]
-    """
-    rows = [track_statistics(store.pieces(track.hash or "")) for track in tracks]
-    return "summary statistics of the log-mel", np.array(rows)

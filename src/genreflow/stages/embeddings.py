@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 from genreflow.embedding.embedder import Embedder
 from genreflow.embedding.store import EmbeddingStore
 from genreflow.errors import ParameterError
+from genreflow.features.store import FeatureStore
 from genreflow.files import read_json
 from genreflow.stages import EMBEDDER, EMBEDDINGS, UNAVAILABLE
 from genreflow.stages.inputs import Data
@@ -23,8 +24,13 @@ class Embeddings:
     embedder: Embedder
 
     @classmethod
-    def load(cls, data: Data) -> Self:
+    def load(cls, features: FeatureStore) -> Self:
         """Read and verify what the stage `embed` wrote.
+
+        Parameters
+        ----------
+        features : FeatureStore
+            What the embeddings must have been computed from.
 
         Raises
         ------
@@ -34,8 +40,8 @@ class Embeddings:
         if reason := why_unavailable():
             raise ParameterError(reason)
         store = EmbeddingStore.open(EMBEDDINGS)
-        missing = next((key for key in data.store if key not in store), None)
-        if store.spec.feature_key != data.store.spec.key or missing:
+        missing = next((key for key in features if key not in store), None)
+        if store.spec.feature_key != features.spec.key or missing:
             raise ParameterError(
                 f"{EMBEDDINGS}: must hold the embeddings of all tracks with features; got those of other features. Run "
                 "`dvc repro embed`."

@@ -27,4 +27,4 @@ def searched(params: Params, data: Data) -> tuple[Sequence[str], Embeddings | No
     if (reason := why_unavailable()) and others:
         logger.warning("%s The study goes on without %s.", reason, ", ".join(set(names) - set(others)))
         return others, None
-    return names, Embeddings.load(data)
+    return names, Embeddings.load(data.store)

@@ -47,7 +47,7 @@ def train(params: Params, data: Data, best: BestTrial) -> "FitResult":
     """
     segmentation, options = best.segment_params(params.segments), best.fit_options(params.train)
     bank = data.load_filter_bank()
-    embeddings = Embeddings.load(data) if MODELS[best.architecture].embedding else None
+    embeddings = Embeddings.load(data.store) if MODELS[best.architecture].embedding else None
     import_keras()  # here, since it takes ten seconds: the parameters and the data have been validated
     from genreflow.tracking.lineage import lineage_tags
     from genreflow.tracking.runs import run_name, start_run
