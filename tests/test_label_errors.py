@@ -99,6 +99,14 @@ def test_a_genre_of_few_artists_is_not_judged(artists):
     assert "zydeco" in note
 
 
+def test_a_genre_of_few_artists_is_not_suggested():
+    tracks = [*make_tracks(), *make_tracks(2, 4, ("zydeco",))]
+    mislabelled = {track.id: "jazz" for track in tracks if track.group == "zydeco 1"}
+    report = judge(relabelled(tracks, mislabelled), make_features(tracks))
+    assert report.genres["zydeco"].judged == 0
+    assert "zydeco" not in {row.suggested for row in report.label_errors}
+
+
 def test_a_foreign_artist_in_a_genre_of_one_artist_is_judged_alone():
     tracks = [*make_tracks(), *make_tracks(1, 5, ("zydeco",))]
     report = judge(relabelled(tracks, {"jazz/0/0": "zydeco"}), make_features(tracks))
@@ -133,11 +141,11 @@ def test_no_tracks_at_all():
 
 
 def test_probabilities_are_of_all_genres_also_where_a_fold_lacks_one():
-    labels = np.array([0] * 6 + [1] * 6 + [2])
+    labels = np.array([1] * 6 + [2] * 6 + [0])
     groups = [f"{label} {n % 3}" for n, label in enumerate(labels)]
     found = predict_out_of_fold(np.random.default_rng(0).normal(size=(13, 3)), labels, groups, n_genres=3)
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
-    assert found.probabilities[-1, 2] == 0
+    assert found.probabilities[-1, 0] == 0
     assert found.judged.tolist() == [True] * 12 + [False]
 
 
