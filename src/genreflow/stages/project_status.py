@@ -31,7 +31,7 @@ REPORTS = {
     EVALUATION_PAGE: "the model beside baselines, its mistakes to listen to",
     MODEL_CARD: "what the model is for, and how good it is",
     STUDY / "study.html": "all trials of the study",
-    AUDIT_PAGE: "faults and duplicates of the tracks",
+    AUDIT_PAGE: "faults, duplicates and doubtful labels of the tracks",
 }
 
 
