@@ -93,8 +93,7 @@ def train(params: Params, data: Data, best: BestTrial) -> "FitResult":
         f"{best.architecture}, {model.count_params():,} parameters: track accuracy "
         f"{result.best['val_track_accuracy']:.3f} on {data.split.prefixed('validation', sep=' ')} after "
         f"{result.best_epoch + 1} epochs; temperature {facts['temperature']:.2f}, abstains below "
-        f"{facts['abstain_below']:.2f}, refuses what is unfamiliar above {facts['refuse_above']:.4f} "
-        f"({segments.valid.n_tracks} validation tracks)"
+        f"{facts['abstain_below']:.2f}, refuses what is unfamiliar above {facts['refuse_above']:.4f}"
     )
     return result
 
