@@ -100,6 +100,12 @@ def test_heads_that_cannot_be_built_are_refused(changes, message):
         build_model("musicnn", **given)
 
 
+def test_a_head_keeps_the_weights_of_the_last_epoch_by_default():
+    assert FitOptions().resolve("musicnn").keep == FitOptions().resolve("embedder").keep == "last"
+    assert FitOptions().resolve("efficient").keep == "best"
+    assert FitOptions(keep="best").resolve("musicnn").keep == "best"
+
+
 def test_a_study_searches_what_has_an_effect_on_embeddings():
     tune = TuneParams(
         architectures=("musicnn", "efficient"),

@@ -95,6 +95,8 @@ class Architecture:
     min_image : tuple of two int > 0
         Fewest time steps and bands that the pooling layers leave something of.
     protocol : TrainingProtocol
+    keep : {"best", "last"}
+        Default of `genreflow.training.options.FitOptions.keep`.
     bfloat16 : bool
         Whether training was measured to be faster with products in bfloat16, on a processor with instructions for them.
     """
@@ -114,6 +116,7 @@ class Architecture:
     space: Mapping[str, Dimension] = field(default_factory=dict)
     min_image: tuple[int, int] = (1, 1)
     protocol: TrainingProtocol = field(default_factory=TrainingProtocol)
+    keep: Literal["best", "last"] = "best"
     bfloat16: bool = False
 
     @property

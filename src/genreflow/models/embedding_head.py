@@ -80,6 +80,8 @@ def build(values: "KerasTensor", *, classes: int, hidden: int, dropout: float) -
     return layers.Dense(classes, name="logits")(x)
 
 
+# The weights of the last epoch are kept: on a small validation part, the best epoch is a matter of chance
+# (docs/experiments.md).
 _HEAD: dict[str, Dimension] = {
     "hidden": Choice(values=(0, 64, 128, 256), default=0),
     "dropout": Float(low=0.0, high=0.7, default=0.3),
@@ -95,6 +97,7 @@ ARCHITECTURES = (
         space={"values": Choice(values=tuple(MUSICNN_COLUMNS), default="both"), **_HEAD},
         learning_rate=Float(low=1e-4, high=1e-2, default=1e-3, log=True),
         optimiser="adam",
+        keep="last",
         protocol=TrainingProtocol(seconds=3.0, hop_seconds=3.0, genres=10, by="track"),
     ),
     Architecture(
@@ -106,6 +109,7 @@ ARCHITECTURES = (
         space=_HEAD,
         learning_rate=Float(low=1e-4, high=1e-2, default=1e-3, log=True),
         optimiser="adam",
+        keep="last",
         protocol=TrainingProtocol(seconds=3.0, hop_seconds=3.0, genres=10, by="track"),
     ),
 )

@@ -88,7 +88,7 @@ def fit(
     """
     options = options.resolve(model.name)
     batches = _compile(model, train, options)
-    validation = _Validation(valid, keep=options.keep, patience=options.patience, on_epoch=on_epoch)
+    validation = _Validation(valid, keep=options.keep or "best", patience=options.patience, on_epoch=on_epoch)
     try:
         with unroll_recurrent_layers(model), bfloat16_products(options.precision == "bfloat16"):
             run_training_loop(

@@ -81,10 +81,10 @@ class FitOptions(FrozenModel):
         default="auto",
         description="of products while fitting; auto: bfloat16 where the processor and the architecture gain by it",
     )
-    keep: Keep = Field(
-        default="best",
+    keep: Keep | None = Field(
+        default=None,
         description="which weights are kept; best: those of the epoch with the best validation track accuracy; last: "
-        "those of the last epoch, where a cosine schedule has converged",
+        "those of the last epoch, where a cosine schedule has converged; null: the architecture's default",
     )
     patience: int = Field(
         default=10,
@@ -122,7 +122,7 @@ class FitOptions(FrozenModel):
     seed: int = Field(default=1, ge=0, le=2**32 - 1, description="of initial weights, shuffling, augmentation, dropout")
 
     def resolve(self, architecture: str) -> Self:
-        """Fill in what is left to the architecture: learning rate, optimiser and precision.
+        """Fill in what is left to the architecture: learning rate, optimiser, weights that are kept, and precision.
 
         Parameters
         ----------
@@ -139,6 +139,8 @@ class FitOptions(FrozenModel):
             update["learning_rate"] = row.learning_rate.default
         if row is not None and self.optimiser is None:
             update["optimiser"] = row.optimiser
+        if self.keep is None:
+            update["keep"] = "best" if row is None else row.keep
         if self.precision == "auto":
             gains = row is not None and row.bfloat16 and cpu_has_bfloat16_tiles()
             update["precision"] = "bfloat16" if gains else "float32"
