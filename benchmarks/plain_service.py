@@ -13,12 +13,24 @@ import librosa
 import numpy as np
 
 from genreflow.bundle import Bundle
+from genreflow.embedding.checkpoint import read_weights
+from genreflow.embedding.conversion import to_patches
+from genreflow.embedding.musicnn import build_musicnn
+from genreflow.embedding.zero_filters import prune
+
+
+def musicnn(name: str) -> keras.Model:
+    """Return musicnn in Keras, pruned, with the values that a classifier behind it takes."""
+    network = build_musicnn(prune(read_weights(name)))
+    values = [network.output[part] for part in ("penultimate", "max", "mean")]
+    return keras.Model(network.input, keras.layers.Concatenate()(values))
 
 
 def make_app(directory: Path) -> flask.Flask:
     bundle = Bundle.load(directory)
     spec, length, hop = bundle.spec, bundle.segment_frames, bundle.segment_hop
     model = keras.models.load_model(bundle.keras_path)
+    network = musicnn(bundle.embedder["name"]) if bundle.embedder else None
     app = flask.Flask("plain")
 
     @app.get("/readyz")
@@ -40,6 +52,8 @@ def make_app(directory: Path) -> flask.Flask:
         levels = librosa.power_to_db(mel, ref=np.max, top_db=spec.top_db).T / spec.top_db + 1
         starts = range(0, max(1, len(levels) - length + 1), hop)
         segments = np.stack([levels[start : start + length] for start in starts]).astype("float32")
+        if network is not None:
+            segments = network.predict(to_patches(segments, spec), verbose=0)
         logits = model.predict(segments, verbose=0) / bundle.temperature
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         track = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)

@@ -31,11 +31,11 @@ _CONTAINER_VARIABLE = "BENTOML_CONTAINERIZED"
 
 
 @cache
-def load_predictor(directory: str) -> "Predictor":
+def load_predictor(directory: str, threads: int) -> "Predictor":
     """Return the predictor of a bundle, the same one for each call."""
     from genreflow.inference.predictor import Predictor
 
-    return Predictor(directory)
+    return Predictor(directory, threads=threads)
 
 
 class GuardedService(bentoml.Service[T]):
@@ -62,7 +62,7 @@ class GuardedService(bentoml.Service[T]):
         limits = settings()
         app = super().to_asgi(is_main)
         with ending_service_on_error(), start_errors():  # BentoML would log a traceback of the class's constructor
-            load_predictor(limits.bundle)
+            load_predictor(limits.bundle, limits.threads)
         replace_timeout_middleware(app)
         document = describe(self, limits)
 

@@ -46,7 +46,7 @@ class GenreClassifier:
     def __init__(self) -> None:
         raise_open_file_limit()
         self.settings = settings()
-        self.predictor = load_predictor(self.settings.bundle)
+        self.predictor = load_predictor(self.settings.bundle, self.settings.threads)
 
     @bentoml.api(input_spec=ClassifyInput, output_spec=Classification)
     def classify(self, audio: UploadFile) -> Response:

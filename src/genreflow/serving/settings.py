@@ -7,10 +7,13 @@ from functools import cache
 from pydantic import Field, ValidationError, field_validator
 
 from genreflow.constraints import expected
+from genreflow.cores import usable_cores
 from genreflow.errors import ParameterError
 from genreflow.frozen import FrozenModel
 
 PREFIX = "GENREFLOW_"
+# Cores that one request can use well: a pretrained network takes half the time with two; more hardly help.
+MAX_THREADS = 4
 HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*")
 
 
@@ -50,6 +53,11 @@ class Settings(FrozenModel):
         if not all(HOST_NAME.fullmatch(name.strip()) for name in names.split(",") if name.strip()):
             raise ValueError("must be host names without a scheme or port, separated by commas")
         return names
+
+    @property
+    def threads(self) -> int:
+        """Cores that the model of one request uses: those that the worker processes leave, at most `MAX_THREADS`."""
+        return min(MAX_THREADS, max(1, usable_cores() // self.processes))
 
     @property
     def max_bytes(self) -> int:
