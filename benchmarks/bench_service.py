@@ -160,11 +160,15 @@ def bare_loop(bundle: Path, clip: bytes, threads: int, seconds: float) -> float:
     return throughput(lambda: predictor.classify(io.BytesIO(clip)), threads, seconds)
 
 
+def environment_of(options: argparse.Namespace) -> dict[str, str]:
+    """Return the settings of the service."""
+    processes = {"GENREFLOW_PROCESSES": str(options.processes)} if options.processes else {}
+    return {"GENREFLOW_BUNDLE": str(options.bundle.resolve()), **processes}
+
+
 def measure_once(source: Path, options: argparse.Namespace) -> dict[str, float]:
     """Measure the version whose package is in the directory `source`, served by this version's `served`."""
-    environment = {"GENREFLOW_BUNDLE": str(options.bundle.resolve()), "PYTHONPATH": str(source)}
-    if options.processes:
-        environment["GENREFLOW_PROCESSES"] = str(options.processes)
+    environment = {**environment_of(options), "PYTHONPATH": str(source)}
     clip = make_clip(22050, 30)
     with served(environment=environment, watch=False) as service:
         p50 = statistics.median(latencies(service.port, "wav", clip, options.requests))
@@ -227,7 +231,7 @@ def measure_empty_service() -> list[tuple[str, str]]:
 def measure_services(options: argparse.Namespace, clips: dict[str, bytes]) -> list[tuple[str, str]]:
     """Measure latency and throughput of the service, the plain service and the bare loop."""
     bundle = options.bundle.resolve()
-    with served(environment={"GENREFLOW_BUNDLE": str(bundle)}, watch=False) as service:
+    with served(environment=environment_of(options), watch=False) as service:
         rows = [("ready after", f"{service.ready_seconds:.2f} s")]
         ours = {suffix: latencies(service.port, suffix, data, options.requests) for suffix, data in clips.items()}
         rate = load(service.port, clips["wav"], options.clients, options.seconds)
@@ -263,7 +267,7 @@ def measure_services(options: argparse.Namespace, clips: dict[str, bytes]) -> li
 
 
 def measure_memory(options: argparse.Namespace, clip: bytes) -> list[tuple[str, str]]:
-    with served(environment={"GENREFLOW_BUNDLE": str(options.bundle.resolve())}) as service:
+    with served(environment=environment_of(options)) as service:
         rows = [("memory when ready", " + ".join(f"{x:.0f}" for x in service.memory().values()))]
         load(service.port, clip, options.clients, options.seconds)
         rows.append(("memory after the load", " + ".join(f"{x:.0f}" for x in service.memory().values())))
@@ -278,7 +282,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--against", type=Path, help="another checkout of this repository")
     parser.add_argument("--turns", type=int, default=5, help="measurements of each version, with --against")
-    parser.add_argument("--processes", type=int, help="GENREFLOW_PROCESSES, with --against")
+    parser.add_argument("--processes", type=int, help="GENREFLOW_PROCESSES, by default that of the service")
     options = parser.parse_args()
     if options.against:
         compare(options)
