@@ -90,7 +90,8 @@ def test_every_architecture_has_penultimate_values(name):
 def test_a_model_is_compared_with_baselines_on_the_same_tracks():
     correct = np.array([True] * 8 + [False] * 2)
     baselines = {"worse": [True] * 4 + [False] * 6, "equal": [False] * 2 + [True] * 8, "better": [True] * 10}
-    rows = {row["baseline"]: row for row in compare_with_baselines(correct, baselines, None)}
+    given = {name: np.array(own) for name, own in baselines.items()}
+    rows = {row["baseline"]: row for row in compare_with_baselines(correct, given, None)}
     assert [rows[name]["accuracy"] for name in baselines] == [0.4, 0.8, 1.0]
     assert all(row["model_accuracy"] == 0.8 for row in rows.values())
     assert all(row["accuracy_low"] < row["accuracy"] <= row["accuracy_high"] for row in rows.values())

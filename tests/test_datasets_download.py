@@ -290,6 +290,14 @@ def test_link_to_outside_of_the_folder_is_refused(tmp_path, links, kind):
     assert [file.name for file in tmp_path.iterdir()] == ["set.tar.gz"]
 
 
+@pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
+def test_pipes_and_devices_in_tar_files_are_refused(tmp_path, kind):
+    archive = make_archive(tmp_path / "set.tar.gz", {"set/1": b"one"}, links={"set/x.wav": ""}, kind=kind)
+    with pytest.raises(ParameterError, match="must be an intact archive"):
+        unpack(archive, tmp_path / "out", progress=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["set.tar.gz"]
+
+
 def test_link_inside_of_the_folder_is_unpacked(tmp_path):
     archive = make_archive(tmp_path / "set.tar.gz", {"set/x/1": b"one"}, links={"set/y": "x/1", "set/x/z": "../x/1"})
     unpack(archive, tmp_path / "out", member="set", progress=False)

@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tqdm import tqdm
 
@@ -14,6 +15,8 @@ from genreflow.datasets.download import check_disk_space
 from genreflow.errors import ParameterError
 from genreflow.files import is_resource_error, temporary_path
 
+# Python before 3.11.4, which Debian 12 has, knows no filters; the checks here do not depend on them.
+_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 _CHUNK = 1 << 18  # bytes
 
 
@@ -101,7 +104,9 @@ def _untar(archive: Path, folder: Path, kept: str | None, progress: bool) -> Non
             if member.islnk() or member.issym():
                 _check_link(member, kept or ".")
                 links.add(PurePosixPath(member.name))
-            content.extract(member, folder, filter="data")  # refuses devices
+            if not (member.isreg() or member.isdir() or member.islnk() or member.issym()):
+                raise tarfile.ReadError(f"the member {member.name!r}, a device")
+            content.extract(member, folder, set_attrs=False, **_FILTER)
         stream = content.fileobj
         while stream is not None and stream.read(_CHUNK):  # to the end of the compressed stream, where its CRC is
             pass
