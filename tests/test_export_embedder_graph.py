@@ -11,9 +11,10 @@ from genreflow.bundle import write_bundle
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.embedding.conversion import PATCH_SPEC, to_patches
 from genreflow.embedding.embedder import Embedder
+from genreflow.embedding.reference_values import reference_values
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.evaluation.calibration import softmax
-from genreflow.export.embedder_graph import import_embedder, merge_head
+from genreflow.export.embedder_graph import import_embedder, merge_head, save_embedder
 from genreflow.features.logmel import LogMel
 from genreflow.features.segments import segment_starts
 from genreflow.inference.predictor import Predictor
@@ -157,6 +158,21 @@ def test_a_classifier_is_merged_behind_an_embedder(tmp_path, segments, version, 
         logits, embeddings = session.run(None, {"segments": batch})
         np.testing.assert_allclose(logits, expected(batch) @ HEAD, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(embeddings, expected(batch), rtol=1e-4, atol=1e-4)
+
+
+def test_maxima_and_penultimate_values_tell_what_is_unfamiliar(tmp_path, segments):
+    net, whole, path = tmp_path / "net.onnx", tmp_path / "whole.onnx", tmp_path / "model.onnx"
+    import_embedder(network(net), whole, licence="", spec=PATCH_SPEC)
+    embedder = tmp_path / "embedder.onnx"
+    save_embedder(onnx.load(whole), embedder, {"columns": {"penultimate": [0, 2], "max": [2, 4], "mean": [4, 5]}})
+    merge_head(embedder, write_head(tmp_path / "head.onnx"), path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (embeddings,) = session.run(["embeddings"], {"segments": segments})
+    np.testing.assert_allclose(np.linalg.norm(embeddings[:, :2], axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(embeddings[:, 2:], axis=1), 3, rtol=1e-5)
+    values = expected(segments)
+    np.testing.assert_allclose(embeddings, reference_values(values, Embedder(embedder).columns), rtol=1e-4, atol=1e-5)
+    assert (reference_values(np.zeros((1, 5)), Embedder(embedder).columns) == 0).all()
 
 
 def test_a_bundle_with_an_embedder_classifies_audio(tmp_path, bank):

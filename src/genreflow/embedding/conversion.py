@@ -10,7 +10,7 @@ is shifted to a common peak first.
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,8 +101,12 @@ def with_conversion(network: "onnx.ModelProto", spec: FeatureSpec) -> "onnx.Mode
 
     slope, offset = _exponent(spec)
     constants = {"slope": slope, "offset": offset, "one": 1.0, "per_decade": 1 / math.log(10)}
+    # ONNX made the axes of ReduceMax an input in version 18.
+    as_input = max(opset.version for opset in network.opset_import if not opset.domain) >= 18
+    axes: list[str] = ["axes"] if as_input else []
+    attributes: dict[str, Any] = {} if as_input else {"axes": [1, 2]}
     nodes = [
-        _peak_node(max(opset.version for opset in network.opset_import if not opset.domain)),
+        helper.make_node("ReduceMax", ["segments", *axes], ["peak"], keepdims=1, **attributes),
         helper.make_node("Sub", ["segments", "peak"], ["shifted"]),
         helper.make_node("Mul", ["shifted", "slope"], ["decibels"]),
         helper.make_node("Add", ["decibels", "offset"], ["exponent"]),
@@ -123,7 +127,7 @@ def with_conversion(network: "onnx.ModelProto", spec: FeatureSpec) -> "onnx.Mode
         [helper.make_tensor_value_info("patches", types.elem_type, shape)],
         [
             *(numpy_helper.from_array(np.array(value, np.float32), name) for name, value in constants.items()),
-            numpy_helper.from_array(np.array([1, 2]), "axes"),
+            *(numpy_helper.from_array(np.array([1, 2]), name) for name in axes),
         ],
     )
     conversion = helper.make_model(graph, opset_imports=network.opset_import, ir_version=network.ir_version)
@@ -140,12 +144,3 @@ def _exponent(spec: FeatureSpec) -> tuple[float, float]:
     check_patch_spec(spec)
     per_decibel = math.log(10) / 10
     return per_decibel * spec.top_db, per_decibel * PEAK_DB + math.log(_COMPRESSION)
-
-
-def _peak_node(opset: int) -> "onnx.NodeProto":
-    """Return the largest value of each segment; ONNX made the axes of this operator an input in version 18."""
-    from onnx import helper
-
-    if opset < 18:
-        return helper.make_node("ReduceMax", ["segments"], ["peak"], axes=[1, 2], keepdims=1)
-    return helper.make_node("ReduceMax", ["segments", "axes"], ["peak"], keepdims=1)

@@ -13,6 +13,7 @@ from onnx import compose, helper, numpy_helper, utils, version_converter
 from genreflow.embedding.conversion import check_patch_spec, with_conversion
 from genreflow.embedding.embedder import Embedder
 from genreflow.embedding.musicnn import PATCH
+from genreflow.embedding.reference_values import used
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.features.spec import FeatureSpec
 from genreflow.files import atomic_file, sha256
@@ -95,8 +96,8 @@ def merge_head(embedder: Path, head: Path, path: Path) -> None:
         ONNX network with one input [shape=(batch, size)], all values of the embedder, and one output [shape=(batch,
         classes)].
     path : Path
-        Written atomically, with the input ``segments`` and the outputs ``logits`` and ``embeddings``, which are the
-        penultimate values of the embedder.
+        Written atomically, with the input ``segments`` and the outputs ``logits`` and ``embeddings``, the
+        `genreflow.embedding.reference_values.reference_values` of the segments.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def merge_head(embedder: Path, head: Path, path: Path) -> None:
         raise GenreflowError(f"{head}: must take {opened.size} values; got an input of {size}.")
     first = compose.add_prefix(first, "embedder/", rename_inputs=False)
     values = first.graph.output[0].name
-    _add_penultimate(first, values, *opened.columns["penultimate"])
+    _add_reference_values(first, values, opened.columns)
     try:
         first, last = _same_version(first, last)
         last = compose.add_prefix(last, "head/")
@@ -129,13 +130,33 @@ def merge_head(embedder: Path, head: Path, path: Path) -> None:
         onnx.save(proto, written)
 
 
-def _add_penultimate(proto: onnx.ModelProto, values: str, first: int, last: int) -> None:
-    """Add the output ``embeddings``: some columns of the values of an embedder."""
-    bounds = {"embeddings_first": first, "embeddings_last": last, "embeddings_axis": 1}
-    proto.graph.node.append(helper.make_node("Slice", [values, *bounds], ["embeddings"]))
-    proto.graph.initializer.extend(numpy_helper.from_array(np.array([n]), name) for name, n in bounds.items())
-    value = helper.make_tensor_value_info("embeddings", onnx.TensorProto.FLOAT, ["batch", last - first])
+def _add_reference_values(proto: onnx.ModelProto, values: str, columns: Mapping[str, tuple[int, int]]) -> None:
+    """Add the output ``embeddings``: `reference_values` of the values of an embedder."""
+    chosen = used(columns)
+    if len(chosen) == 1:
+        _add_slice(proto, values, columns["penultimate"], "embeddings")
+    else:
+        for name, weight in chosen:
+            _add_slice(proto, values, columns[name], f"{name}_values")
+            proto.graph.initializer.append(numpy_helper.from_array(np.array(weight, np.float32), f"{name}_weight"))
+            proto.graph.node.extend(
+                [
+                    helper.make_node("LpNormalization", [f"{name}_values"], [f"{name}_unit"], axis=1, p=2),
+                    helper.make_node("Mul", [f"{name}_unit", f"{name}_weight"], [f"{name}_weighted"]),
+                ]
+            )
+        weighted = [f"{name}_weighted" for name, _ in chosen]
+        proto.graph.node.append(helper.make_node("Concat", weighted, ["embeddings"], axis=1))
+    size = sum(columns[name][1] - columns[name][0] for name, _ in chosen)
+    value = helper.make_tensor_value_info("embeddings", onnx.TensorProto.FLOAT, ["batch", size])
     proto.graph.output.append(value)
+
+
+def _add_slice(proto: onnx.ModelProto, values: str, columns: tuple[int, int], output: str) -> None:
+    """Add some columns of a tensor."""
+    bounds = {f"{output}_first": columns[0], f"{output}_last": columns[1], f"{output}_axis": 1}
+    proto.graph.initializer.extend(numpy_helper.from_array(np.array([n]), name) for name, n in bounds.items())
+    proto.graph.node.append(helper.make_node("Slice", [values, *bounds], [output]))
 
 
 def _load(path: Path) -> onnx.ModelProto:

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 
 from genreflow.embedding.embedder import Embedder
+from genreflow.embedding.reference_values import reference_values
 from genreflow.errors import GenreflowError
 from genreflow.export.onnx_recurrent import convert_recurrent_layer, replace_outputs, supported_recurrent_layers
 from genreflow.files import atomic_file, temporary_path
@@ -187,7 +188,7 @@ def check_parity(
     segments : np.ndarray [shape=(n, frames, n_mels), range=[0, 1]]
         Real segments: noise does not exercise the activations that occur in use.
     embedder : Embedder or None
-        What computes the values that the model takes, of which the penultimate ones are the embeddings; None: the model
+        What computes the values that the model takes, from which the embeddings are computed; None: the model
         takes segments.
     tolerance : float > 0
         Largest allowed difference of a logit, plus `RELATIVE_TOLERANCE` of the largest logit: those of a model whose
@@ -225,5 +226,5 @@ def _expected_outputs(model: keras.Model, segments: np.ndarray, embedder: Embedd
     by_batch = [outputs if isinstance(outputs, list) else [outputs] for outputs in by_batch]
     outputs = [np.concatenate(parts) for parts in zip(*by_batch, strict=True)]
     if embedder is not None:
-        outputs.append(inputs[:, slice(*embedder.columns["penultimate"])])
+        outputs.append(reference_values(inputs, embedder.columns))
     return dict(zip((LOGITS, EMBEDDINGS), outputs, strict=False))

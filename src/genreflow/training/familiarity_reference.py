@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genreflow.bundle import Familiarity
+from genreflow.embedding.reference_values import reference_values
 from genreflow.errors import ParameterError
 from genreflow.evaluation.familiarity import fit_prototypes, refusal_threshold, unfamiliarity
 from genreflow.models.penultimate import penultimate_model
@@ -46,7 +48,7 @@ def make_familiarity(model: "keras.Model", data: TrainingData, *, refuse_above: 
         From `genreflow.models.build_model`.
     data : TrainingData
         What the model was fitted to and validated on. Where that are embeddings, the reference is made of their
-        penultimate values by `familiarity_out_of_fold`, from the tracks of both parts; otherwise of those of the model
+        `reference_values` by `familiarity_out_of_fold`, from the tracks of both parts; otherwise of those of the model
         by `familiarity_from_held_out`.
     refuse_above : float in [0, 2] or None
         As in `familiarity_from_held_out`.
@@ -62,9 +64,9 @@ def make_familiarity(model: "keras.Model", data: TrainingData, *, refuse_above: 
             for segments in (data.train, data.valid)
         )
         return familiarity_from_held_out(train, valid, refuse_above=refuse_above)
-    columns = slice(*data.embedder.columns["penultimate"])
+    columns = data.embedder.columns
     parts = (data.train, data.valid)
-    values = np.concatenate([mean_over_segments(lambda rows: rows[:, columns], part) for part in parts])
+    values = np.concatenate([mean_over_segments(partial(reference_values, columns=columns), part) for part in parts])
     labels, groups = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("track_labels", "track_groups")
     )
