@@ -28,7 +28,7 @@ from genreflow.costs.service_process import served
 from genreflow.errors import GenreflowError
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params
-from genreflow.reporting.audit.page import write_page as write_audit_page
+from genreflow.reporting.audit.page import write_page
 from genreflow.splits.split import Split
 from genreflow.stages import AUDIT_PAGE, CHAMPION, EVALUATION_PAGE, MANIFEST, RAW, SPLIT, STUDY
 
@@ -178,7 +178,7 @@ def main() -> None:
         folder = Path(temporary)
         write_mix(folder / "demo mix.wav")
         write_faulty_folder(folder / "music")
-        audit_directory(folder / "music", AuditParams(), draw=partial(write_audit_page, folder / "audit.html"))
+        audit_directory(folder / "music", AuditParams(), use_features=partial(write_page, folder / "audit.html"))
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name, path in {**PAGES, "audit": folder / "audit.html"}.items():
             page = open_page(browser, path.resolve().as_uri())

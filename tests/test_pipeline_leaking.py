@@ -48,7 +48,8 @@ def test_the_split_report_measures_the_leakage(project):
 def test_every_line_table_and_report_is_marked(project):
     assert lines(project, "leaking test: ")
     assert not lines(project, "test: ")
-    measured = [line for line in project.printed.splitlines() if "accuracy" in line]
+    # The search for label errors has artist-disjoint folds of its own, whatever the split is.
+    measured = [line for line in project.printed.splitlines() if "accuracy" in line and "out-of-fold" not in line]
     assert len(measured) > 4
     assert all("leaking" in line for line in measured)
     assert list(load(project, "metrics.json")) == ["leaking_test"]
