@@ -37,7 +37,12 @@ def main() -> None:
     except GenreflowError as error:
         if not others:
             raise
-        logger.warning("%s The study will go on without %s.", error, ", ".join(set(names) - set(others)))
+        # DVC sees a change of parameters, not that weights were installed.
+        logger.warning(
+            "%s The study will go on without %s. Once weights are installed: dvc repro --force --single-item embed",
+            error,
+            ", ".join(set(names) - set(others)),
+        )
         write_unavailable(str(error))
         return
     features.verify()
