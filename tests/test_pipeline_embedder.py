@@ -8,6 +8,8 @@ import pytest
 from embedder_toy import write_network
 from genreflow.bundle import Bundle
 from genreflow.embedding.checkpoint import DISTRIBUTION
+from genreflow.embedding.embedder import Embedder
+from genreflow.features.store import FeatureStore
 from pipeline import Project, quick_project
 
 try:
@@ -78,3 +80,7 @@ def test_music_is_classified_with_musicnn(tmp_path):
     project.run("dvc", "repro", "--force", "--single-item", "embed")
     assert embedder.read_bytes() == before
     assert "Stage 'tune' didn't change" in project.repro("tune")
+    project.set(features={"top_db": 90.0})  # the conversion in front of the network depends on it
+    project.repro("embed")
+    assert Embedder(embedder).feature_key == FeatureStore.open(project.folder / "data/features").spec.key
+    assert embedder.read_bytes() != before

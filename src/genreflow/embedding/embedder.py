@@ -33,6 +33,8 @@ class Embedder:
         First and last column of each choice of values. musicnn has ``penultimate`` (what its last layer takes), ``max``
         and ``mean`` (maximum and mean over time of all layers before) and ``both`` of these; another network has
         ``penultimate`` only.
+    feature_key : str
+        Of the feature spec whose conversion the file contains; empty if it does not say.
     length : int > 0 [frames]
         Of a segment.
     size : int > 0
@@ -60,6 +62,7 @@ class Embedder:
             self.columns: dict[str, tuple[int, int]] = {
                 name: (first, last) for name, (first, last) in description.pop("columns").items()
             }
+            self.feature_key: str = description.pop("feature_key", "")
             self.description: dict[str, Any] = description
             source = self._session.get_inputs()[0]
             self._input, (_, self.length, _) = source.name, source.shape

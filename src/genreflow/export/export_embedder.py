@@ -62,6 +62,7 @@ def export_embedder(
             "licence": LICENCE,
             "copyright": COPYRIGHT,
             "sha256": weights_sha256(weights),
+            "feature_key": spec.key,
             "columns": _columns(parts),
         }
         save_embedder(proto, written, description)

@@ -90,7 +90,9 @@ def write_embedder(path: Path, params: EmbeddingParams, spec: FeatureSpec) -> No
     from genreflow.export.export_embedder import export_embedder, weights_sha256
 
     # The exporter gives a file of other bytes each time: one that is there stays, and what depends on it as well.
-    if path.exists() and Embedder(path).description["sha256"] == weights_sha256(weights):
-        return
+    if path.exists():
+        present = Embedder(path)
+        if (present.description["sha256"], present.feature_key) == (weights_sha256(weights), spec.key):
+            return
     name = params.weights if known else Path(params.weights).name
     export_embedder(path, weights, name=name, spec=spec)
