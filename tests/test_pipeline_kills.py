@@ -158,6 +158,8 @@ def test_a_kill_in_any_stage_leaves_a_champion(pipeline):
         ("register", 2),
         ("register", 4),
     ):
+        # as `make run` does: DVC may have been killed while it wrote dvc.lock
+        pipeline.run("python", "-m", "genreflow.stages", "check")
         process = PackagedProject.start(pipeline, "dvc", "repro")
         for line in process.stdout:
             if f"Running stage '{stage}'" in line:
@@ -168,6 +170,7 @@ def test_a_kill_in_any_stage_leaves_a_champion(pipeline):
         kill(process)
         assert Bundle.load(champion).hash == before
     assert serve_version(pipeline.folder) == "1"
+    pipeline.run("python", "-m", "genreflow.stages", "check")
     pipeline.repro()
     candidate = Bundle.load(pipeline.folder / "models" / "candidate")
     assert Bundle.load(champion).hash == candidate.hash != before
@@ -189,3 +192,17 @@ def test_a_damaged_champion_in_the_registry_does_not_block_new_candidates(pipeli
     gate = json.loads((pipeline.folder / "reports" / "gate.json").read_text())
     assert (gate["rule"], gate["version"], gate["promote"]) == ("compared", "3", True)
     assert Bundle.load(pipeline.folder / "models" / "champion").version == "3"
+
+
+def test_a_part_of_dvc_lock_costs_no_result(pipeline):
+    """Runs after the tests above. DVC is killed while it writes the file; the study is not run again."""
+    lock = pipeline.folder / "dvc.lock"
+    text = lock.read_text()
+    lock.write_text(text[: text.index("md5:", text.index("  tune:"))])
+    pipeline.run("dvc", "repro", ok=False)
+    printed = pipeline.run("python", "-m", "genreflow.stages", "check").stdout
+    assert "dvc.lock: must be what DVC writes" in printed
+    printed = pipeline.repro()
+    assert "Stage 'tune' is cached" in printed
+    assert "Running stage 'train'" not in printed
+    assert "Data and pipelines are up to date." in pipeline.repro()

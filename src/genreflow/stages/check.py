@@ -2,7 +2,8 @@
 
 DVC removes the outs of a stage before it runs the stage: an invalid parameter that only its own stage found would cost
 the results of that stage. DVC does not run a stage with a missing dependency either, and it
-fails at some files in a folder, or waits for ever: paths are checked here, too.
+fails at some files in a folder, or waits for ever: paths are checked here, too. `make run` runs this module before DVC
+starts as well, so that DVC finds a dvc.lock that it can read.
 """
 
 import os
@@ -14,9 +15,11 @@ from genreflow.errors import ParameterError, counted
 from genreflow.files import one_line, require_regular, utf8_name, write_text
 from genreflow.params import load_params
 from genreflow.stages import CHECKED
+from genreflow.stages.dvc_lock import set_damaged_lock_aside
 
 
 def main() -> None:
+    set_damaged_lock_aside()
     data = load_params().data
     check_sources(data)
     check_paths(data)
