@@ -33,6 +33,11 @@ _CONTAINER_VARIABLE = "BENTOML_CONTAINERIZED"
 @cache
 def load_predictor(directory: str, threads: int) -> "Predictor":
     """Return the predictor of a bundle, the same one for each call."""
+    return make_predictor(directory, threads)
+
+
+def make_predictor(directory: str, threads: int) -> "Predictor":
+    """Load the bundle that a directory has now."""
     from genreflow.inference.predictor import Predictor
 
     return Predictor(directory, threads=threads)

@@ -4,7 +4,8 @@ BentoML imports this module in its supervisor too, so heavy imports are inside `
 """
 
 import time
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 from starlette.datastructures import UploadFile
@@ -13,9 +14,10 @@ from starlette.responses import JSONResponse, Response
 from genreflow.bundle import MODEL_NAME
 from genreflow.errors import AudioError
 from genreflow.inference.environment import ENVIRONMENT
-from genreflow.serving.application import GuardedService, load_predictor
+from genreflow.serving.application import GuardedService, load_predictor, make_predictor
 from genreflow.serving.metrics import FAILURES, count_prediction
 from genreflow.serving.open_files import raise_open_file_limit
+from genreflow.serving.reload import BundleWatch
 from genreflow.serving.responses import ErrorResponse, RequestError
 from genreflow.serving.schema import (
     BatchClassification,
@@ -28,6 +30,9 @@ from genreflow.serving.schema import (
 )
 from genreflow.serving.settings import settings
 from genreflow.serving.upload import MAX_REQUEST_SECONDS
+
+if TYPE_CHECKING:
+    from genreflow.inference.predictor import Predictor
 
 
 @bentoml.service(
@@ -46,7 +51,11 @@ class GenreClassifier:
     def __init__(self) -> None:
         raise_open_file_limit()
         self.settings = settings()
-        self.predictor = load_predictor(self.settings.bundle, self.settings.threads)
+        source = (self.settings.bundle, self.settings.threads)
+        self.predictor = load_predictor(*source)
+        if self.settings.reload_seconds:
+            watch = BundleWatch(self.predictor, load=partial(make_predictor, *source), use=self._use)
+            watch.start(self.settings.reload_seconds)
 
     @bentoml.api(input_spec=ClassifyInput, output_spec=Classification)
     def classify(self, audio: UploadFile) -> Response:
@@ -78,9 +87,13 @@ class GenreClassifier:
         """Describe the model that is served: its labels, metrics and lineage."""
         return JSONResponse(describe_model(self.predictor))
 
+    def _use(self, predictor: "Predictor") -> None:
+        self.predictor = predictor
+
     def _classify(self, audio: UploadFile) -> dict[str, Any]:
+        predictor = self.predictor  # one for the whole request
         try:
-            prediction = self.predictor.classify(audio.file, name=audio.filename, max_seconds=self.settings.max_seconds)
+            prediction = predictor.classify(audio.file, name=audio.filename, max_seconds=self.settings.max_seconds)
         except AudioError as error:
             FAILURES.labels(error.code).inc()
             raise RequestError.from_audio_error(error) from error
@@ -89,4 +102,4 @@ class GenreClassifier:
                 raise refusal from error
             raise
         count_prediction(prediction)
-        return prediction.to_dict(self.predictor.model)
+        return prediction.to_dict(predictor.model)

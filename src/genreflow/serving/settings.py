@@ -24,6 +24,9 @@ class Settings(FrozenModel):
     """
 
     bundle: str = Field("models/champion", description="directory of the bundle")
+    reload_seconds: float = Field(
+        5.0, ge=0, le=1e6, description="how often to look for another bundle in its directory; 0: never [s]"
+    )
     token: str = Field("", repr=False, description="bearer token that classification requires; empty: none")
     processes: int = Field(2, ge=1, le=1000, description="worker processes, each with one thread that classifies")
     max_megabytes: float = Field(200.0, gt=0, le=1e6, description="largest request body [MB]")
