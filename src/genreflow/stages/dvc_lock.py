@@ -24,12 +24,12 @@ def set_damaged_lock_aside(path: Path = LOCK) -> None:
     """
     if not path.exists():
         return
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # DVC has no public function for it
-    from voluptuous import Invalid
+    from dvc.dvcfile import Lockfile  # dvc.api has no function for it
+    from dvc.exceptions import DvcException
 
     try:
-        COMPILED_LOCKFILE_SCHEMA(parse_yaml(path.read_text(encoding="utf-8")))
-    except (ValueError, Invalid):
+        Lockfile.validate(parse_yaml(path.read_text(encoding="utf-8")), str(path))
+    except (ValueError, DvcException):
         damaged = path.with_name(f"{path.name}.damaged")
         os.replace(path, damaged)
         logger.warning(
