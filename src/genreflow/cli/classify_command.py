@@ -6,12 +6,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from genreflow.cli.parameter_options import jobs_option, json_option
 from genreflow.cli.paths import InputPath, OutputPath
 from genreflow.logs import INTERRUPTED
+
+if TYPE_CHECKING:
+    from genreflow.inference.batch import Each
+    from genreflow.inference.playlists import Playlists
 
 
 @click.command()
@@ -28,6 +33,12 @@ from genreflow.logs import INTERRUPTED
     default=Path("models/champion"),
     show_default=True,
     help="Folder of the model.",
+)
+@click.option(
+    "--playlists",
+    type=OutputPath(folder=True),
+    metavar="DIR",
+    help="Also write a playlist (.m3u8) per genre to this folder; files without a genre are in none.",
 )
 @jobs_option
 @click.option(
@@ -49,6 +60,7 @@ def classify(
     paths: tuple[Path, ...],
     output: Path | None,
     bundle: Path,
+    playlists: Path | None,
     jobs: int | None,
     scheduler: str | None,
     resume: bool,
@@ -61,17 +73,21 @@ def classify(
     """
     from genreflow.bundle import Bundle
     from genreflow.inference.audio_files import find_audio
+    from genreflow.inference.playlists import Playlists
 
     if output is not None and resume:
         _check_unfinished(output)
     files = find_audio(paths)
-    if Bundle.load(bundle).leaking:
+    loaded = Bundle.load(bundle)
+    lists = Playlists(playlists, loaded.labels) if playlists else None
+    each = lists.add if lists else None
+    if loaded.leaking:
         click.echo(
             "Warning: this model was trained on a leaking split; its metrics are optimistically biased.", err=True
         )
     with _exit_when_interrupted():
         if output is None:
-            failed = _print_predictions(files, bundle, jobs=jobs, as_json=as_json)
+            failed = _print_predictions(files, bundle, jobs=jobs, as_json=as_json, each=each)
         else:
             failed = _write_table(
                 files,
@@ -81,7 +97,10 @@ def classify(
                 scheduler=scheduler or _project_scheduler(),
                 resume=resume,
                 as_json=as_json,
+                each=each,
             )
+    if lists is not None:
+        _write_playlists(lists)
     if failed:
         context.exit(1)
 
@@ -111,7 +130,19 @@ def _exit_when_interrupted() -> Iterator[None]:
         os._exit(INTERRUPTED)
 
 
-def _print_predictions(files: list[Path], bundle: Path, *, jobs: int | None, as_json: bool) -> int:
+def _write_playlists(playlists: "Playlists") -> None:
+    """Write the playlists, and name the files that they leave out."""
+    from genreflow.errors import counted
+    from genreflow.files import one_line
+
+    for path, tracks in playlists.write().items():
+        click.echo(one_line(f"{path}: {counted(tracks, 'track')}"), err=True)
+    for file in playlists.left_out:
+        message = f"{file}: is in no playlist; a path in one must be UTF-8 without line breaks."
+        click.echo(one_line(message), err=True)
+
+
+def _print_predictions(files: list[Path], bundle: Path, *, jobs: int | None, as_json: bool, each: "Each") -> int:
     """Print one line per file, and return the number of files that failed."""
     from genreflow.files import one_line
     from genreflow.inference.batch import iter_results, outcome
@@ -121,6 +152,8 @@ def _print_predictions(files: list[Path], bundle: Path, *, jobs: int | None, as_
     failed = 0
     for result in iter_results(files, Predictor(bundle), n_jobs=jobs):
         failed += outcome(result) == "failed"
+        if each is not None:
+            each(result)
         result = with_utf8_names(result)
         if as_json:
             click.echo(json.dumps(result))
@@ -141,11 +174,12 @@ def _write_table(
     scheduler: str | None,
     resume: bool,
     as_json: bool,
+    each: "Each",
 ) -> int:
     """Write one row per file, print a summary, and return the number of files that failed."""
     from genreflow.inference.batch import classify_files
 
-    summary = classify_files(files, bundle, output=output, n_jobs=jobs, scheduler=scheduler, resume=resume)
+    summary = classify_files(files, bundle, output=output, n_jobs=jobs, scheduler=scheduler, resume=resume, each=each)
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
     else:

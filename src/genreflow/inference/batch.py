@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 PENDING_PER_WORKER = 16
 
 Results = Generator[dict[str, Any], None, None]
+# Is called with each result of a batch.
+Each = Callable[[dict[str, Any]], None] | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def classify_files(
     scheduler: str | None = None,
     resume: bool = True,
     progress: bool = True,
+    each: Each = None,
 ) -> Summary:
     """Classify files and write a table with one row per file.
 
@@ -86,6 +89,8 @@ def classify_files(
         Use the results that an interrupted call with the same output left in its journal; otherwise delete them.
     progress : bool
         Show a progress bar on standard error.
+    each : callable, optional
+        Called with each result, as `iter_results` yields them, when all are there.
 
     Returns
     -------
@@ -128,6 +133,8 @@ def classify_files(
             for result in journal.results(files):
                 counts[outcome(result)] += 1
                 write(result)
+                if each is not None:
+                    each(result)
         journal.remove()
     return Summary(files=len(files), **counts, resumed=len(files) - len(missing), seconds=time.monotonic() - begin)
 
