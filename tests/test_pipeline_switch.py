@@ -31,9 +31,10 @@ class Switching(Project):
         return self.repro(*stages)
 
     def outs(self, stage: str) -> dict[str, str]:
-        """Hashes of the outs of a stage, as in dvc.lock."""
+        """Hashes of the outs of a stage, as in dvc.lock, without the record of divided groups, which only grows."""
         lock = yaml.safe_load((self.folder / "dvc.lock").read_text())
-        return {out["path"]: out["md5"] for out in lock["stages"][stage]["outs"]}
+        outs = {out["path"]: out["md5"] for out in lock["stages"][stage]["outs"]}
+        return {path: digest for path, digest in outs.items() if path != "data/split_record.json"}
 
     @property
     def features(self) -> Path:

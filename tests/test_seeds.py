@@ -42,7 +42,7 @@ def test_splits(seed, method):
         for n in range(9)
     ]
     groups = {track.id: track.group for track in tracks}
-    parts, _ = METHODS[method](tracks, groups, SplitParams(method=method, seed=seed))
+    parts = METHODS[method](tracks, groups, SplitParams(method=method, seed=seed), {}).parts
     assert all(parts.values())
     assert SegmentParts(fractions=(0.5, 0.25, 0.25), seed=seed).mask("train", "key", 100).sum() == 50
     assert len(set(assign_folds(list("abcdefgh"), ["x"] * 8, folds=4, seed=seed))) == 4

@@ -15,7 +15,7 @@ from genreflow.errors import ParameterError
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import PARTS, Track
 from genreflow.splits.make import check_genres, check_leakage, choose_evaluation_part, make_split, usable_tracks
-from genreflow.splits.methods import METHODS
+from genreflow.splits.methods import METHODS, Assigned
 from genreflow.splits.params import SplitParams
 from genreflow.splits.report import count_tracks, leakage_table, measure_leakage
 from genreflow.splits.split import Split
@@ -270,7 +270,7 @@ def test_groups_that_share_a_recording_are_merged(rows, pairs, method):
 def test_method_that_breaks_its_guarantee_is_an_error(monkeypatch):
     manifest = make_manifest([("a", "x"), ("a", "x"), ("a", "y")])
     divided = {"train": ["0000"], "valid": ["0001"], "test": ["0002"]}
-    monkeypatch.setitem(METHODS, "group", lambda tracks, groups, params: (divided, []))
+    monkeypatch.setitem(METHODS, "group", lambda *_: Assigned(divided))
     with pytest.raises(RuntimeError):
         split_of(manifest)
     leakage = {"test in train": {"groups": 0, "duplicates": 1}}

@@ -146,6 +146,7 @@ READERS = [
     ("data/audit.json", ["split", "label-errors", "audit-report"], "audit"),
     ("reports/label_errors.json", ["audit-report"], "label-errors"),
     ("data/split.json", ["train", "tune", "evaluate", "register"], "split"),
+    ("data/split_record.json", ["split"], "split"),
     ("data/features/index.json", ["split", "audit", "audit-report", "tune", "train", "evaluate"], "featurize"),
     ("data/features/filters.npz", ["train", "tune"], "featurize"),
     ("reports/best_trial.json", ["train", "baselines"], "tune"),
@@ -162,7 +163,11 @@ HARMLESS = {
     "reports/baselines.json": ("JSON {}", "without svm"),
     "metrics.json": ("JSON {}", "without test"),
     "data/audit.json": ("without tracks", "without usable", "without left_out", "without flagged"),
-    "data/split.json": ("without segments", "without folds", "without fold", "without notes"),
+    "data/split.json": (
+        *("without segments", "without folds", "without fold", "without notes"),
+        *("without train_only", "without train_only_left_out"),
+    ),
+    "data/split_record.json": ("missing",),
     "reports/label_errors.json": ("without tracks", "without judged", "without notes"),
     "reports/best_trial.json": ("without leaking", "without number"),
     "data/features/filters.npz": ("longer",),  # a zip archive may be followed by anything

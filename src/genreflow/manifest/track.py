@@ -28,6 +28,9 @@ class Track:
         Where `group` comes from; "published" is the literature on the dataset, "track" means unknown.
     split : {"train", "valid", "test"} or None
         Part of the published split that the track belongs to.
+    train_only : True or None
+        It may be in no other part than train, such as a correction by a listener; see
+        `genreflow.splits.make.make_split`.
     duration : float >= 0 [s] or None
         Decoded duration; None for spectrograms, whose frames have no known duration.
     declared_duration : float >= 0 [s] or None
@@ -63,6 +66,7 @@ class Track:
     group: str
     group_source: GroupSource
     split: Part | None = None
+    train_only: Literal[True] | None = None
     duration: float | None = None
     declared_duration: float | None = None
     undeclared_duration: float | None = None

@@ -1,6 +1,6 @@
 """Assign groups to parts or folds by local search, since groups differ in size and may span several genres."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,7 +23,12 @@ _MAX_RESTARTS = 50
 
 
 def assign_groups(
-    groups: Sequence[str], genres: Sequence[str], *, fractions: tuple[float, float, float], seed: int
+    groups: Sequence[str],
+    genres: Sequence[str],
+    *,
+    fractions: tuple[float, float, float],
+    seed: int,
+    held: Mapping[str, int] | None = None,
 ) -> np.ndarray:
     """Assign each group to one part such that every genre is divided by the given fractions.
 
@@ -38,16 +43,20 @@ def assign_groups(
     fractions : tuple of float
         Shares of train, valid and test, in any unit; a part with share 0 stays empty.
     seed : int >= 0
+    held : mapping of str to int, optional
+        Part of each group that is not moved; the search assigns the others such that all of them together are balanced.
 
     Returns
     -------
     part : np.ndarray [shape=(n_tracks,), dtype=int]
         0, 1 or 2 for each track, the same for all tracks of a group.
     """
-    return _assign(groups, genres, fractions, _MISSING, _EMPTY, seed)
+    return _assign(groups, genres, fractions, _MISSING, _EMPTY, seed, held=held or {})
 
 
-def assign_folds(groups: Sequence[str], genres: Sequence[str], *, folds: int, seed: int) -> np.ndarray:
+def assign_folds(
+    groups: Sequence[str], genres: Sequence[str], *, folds: int, seed: int, held: Mapping[str, int] | None = None
+) -> np.ndarray:
     """Assign each group to one of several folds of equal size, as `assign_groups` does to parts.
 
     Parameters
@@ -56,13 +65,16 @@ def assign_folds(groups: Sequence[str], genres: Sequence[str], *, folds: int, se
         Group and genre of each track.
     folds : int > 1
     seed : int >= 0
+    held : mapping of str to int, optional
+        Fold of each group that is not moved.
 
     Returns
     -------
     fold : np.ndarray [shape=(n_tracks,), dtype=int]
         0 to folds - 1 for each track, the same for all tracks of a group.
     """
-    return _assign(groups, genres, [1] * folds, [_MISSING_IN_FOLD] * folds, [_EMPTY_FOLD] * folds, seed, _SIZE_WEIGHT)
+    missing, empty = [_MISSING_IN_FOLD] * folds, [_EMPTY_FOLD] * folds
+    return _assign(groups, genres, [1] * folds, missing, empty, seed, _SIZE_WEIGHT, held=held or {})
 
 
 def _assign(
@@ -73,6 +85,8 @@ def _assign(
     empty: Sequence[float],
     seed: int,
     size_weight: float = 0.0,
+    *,
+    held: Mapping[str, int],
 ) -> np.ndarray:
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     labels, genre = np.unique(np.asarray(genres), return_inverse=True)
@@ -86,20 +100,23 @@ def _assign(
     target = p[:, None] * shares.sum(axis=0)
     missing_penalty, empty_penalty = (np.where(p > 0, penalty, 0.0) for penalty in (missing, empty))
 
-    def cost(held: np.ndarray) -> np.ndarray:
-        """Return the cost [shape=(n_parts,)] of parts with the shares `held` [shape=(n_parts, 2 * genres + 1)]."""
-        n_missing = (held[..., : len(labels)] < 1e-9).sum(axis=-1)
+    def cost(content: np.ndarray) -> np.ndarray:
+        """Return the cost [shape=(n_parts,)] of parts with the shares `content` [shape=(n_parts, 2 * genres + 1)]."""
+        n_missing = (content[..., : len(labels)] < 1e-9).sum(axis=-1)
         return (
-            ((held - target) ** 2).sum(axis=-1)
+            ((content - target) ** 2).sum(axis=-1)
             + missing_penalty * n_missing
             + empty_penalty * (n_missing == len(labels))
         )
 
     rng = np.random.default_rng(seed)
     open_parts = np.flatnonzero(p)
-    best, lowest = np.zeros(len(names), dtype=int), np.inf
-    for _ in range(int(np.clip(_MAX_MOVES // len(names), 1, _MAX_RESTARTS))):
-        part = _descend(rng.choice(len(p), size=len(names), p=p), shares, cost, open_parts, rng, len(p))
+    fixed = np.array([held.get(str(name), -1) for name in names])
+    free = fixed < 0
+    best, lowest = np.where(free, 0, fixed), np.inf
+    for _ in range(int(np.clip(_MAX_MOVES // max(free.sum(), 1), 1, _MAX_RESTARTS)) if free.any() else 0):
+        start = np.where(free, rng.choice(len(p), size=len(names), p=p), fixed)
+        part = _descend(start, free, shares, cost, open_parts, rng, len(p))
         total = cost(_held_shares(part, shares, len(p))).sum()
         if total < lowest - 1e-12:
             best, lowest = part, total
@@ -114,19 +131,22 @@ def _held_shares(part: np.ndarray, shares: np.ndarray, n_parts: int) -> np.ndarr
 
 def _descend(
     part: np.ndarray,
+    free: np.ndarray,
     shares: np.ndarray,
     cost: Callable[[np.ndarray], np.ndarray],
     open_parts: np.ndarray,
     rng: np.random.Generator,
     n_parts: int,
 ) -> np.ndarray:
-    """Move one group at a time to its best part, until a whole sweep moves none."""
+    """Move one of the groups that are free at a time to its best part, until a whole sweep moves none."""
     for _ in range(_MAX_SWEEPS):
         held = _held_shares(
             part, shares, n_parts
         )  # recomputed in each sweep, so that rounding errors do not accumulate
         moved = False
         for group in rng.permutation(len(part)):
+            if not free[group]:
+                continue
             held[part[group]] -= shares[group]
             gain = (cost(held + shares[group]) - cost(held))[open_parts]
             target = open_parts[gain.argmin()]

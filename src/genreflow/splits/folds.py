@@ -190,7 +190,7 @@ def _in_order(results: Sequence[FoldResult]) -> list[FoldResult]:
         )
     tested = sorted(track for result in by_fold.values() for track in result.split["test"])
     for result in by_fold.values():
-        if tested != sorted(result.split["groups"]):
+        if tested != sorted(result.split["groups"].keys() - result.split.get("train_only", ())):
             raise ParameterError(
                 f"{result.experiment}: the test parts of all folds must contain each of its tracks once; they do not, "
                 "since data or split.seed differ. `genreflow folds EXPERIMENT...` selects experiments."

@@ -1,26 +1,34 @@
 """Make a split of a manifest's usable tracks."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from genreflow.audit.faults import Audit
 from genreflow.errors import ParameterError, counted
-from genreflow.manifest.groups import merged_groups, recording_of
+from genreflow.manifest.groups import recording_of
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import PARTS, Part, Track
-from genreflow.splits.methods import GROUP_DISJOINT, METHODS
+from genreflow.splits.methods import GROUP_DISJOINT, METHODS, Assigned
 from genreflow.splits.params import Method, SplitParams
 from genreflow.splits.report import count_tracks, measure_leakage
 from genreflow.splits.segment_parts import SegmentParts
 from genreflow.splits.split import Split
+from genreflow.splits.split_record import Held, SplitRecord
+from genreflow.splits.train_only import conflicts, groups_without
+
+logger = logging.getLogger(__name__)
 
 
-def make_split(manifest: Manifest, audit: Audit, params: SplitParams) -> Split:
+def make_split(manifest: Manifest, audit: Audit, params: SplitParams, record: SplitRecord | None = None) -> Split:
     """Divide the usable tracks of a manifest into train, valid and test.
 
     Parameters
     ----------
     manifest : Manifest
+        Tracks with ``train_only`` are assigned to train after all others, and influence the parts of none. One that has
+        the artist of a valid or test track, or a copy of its recording, is left out: `Split.train_only_left_out`
+        has it with the groups that it is connected to, `Split.train_only` those that are in train.
     audit : Audit
         Audit of this manifest. Groups that share a recording, according to its clusters, are merged.
     params : SplitParams
@@ -38,17 +46,29 @@ def make_split(manifest: Manifest, audit: Audit, params: SplitParams) -> Split:
             Segments of every track are assigned to all parts at random. Leaks; for comparison only.
         track
             Stratified by genre, ignoring artists. Leaks if an artist has several tracks; for comparison only.
+    record : SplitRecord, optional
+        Groups of former splits with the same settings, which stay in their parts (k-fold: folds). Those of this split
+        are added to it. Without it, or with an empty one, all groups are assigned anew.
 
     Raises
     ------
     ParameterError
         A genre has no usable track, or the tracks cannot be divided in this way.
     """
-    tracks = usable_tracks(manifest, audit)
-    groups = merged_groups(manifest.tracks, audit.clusters)
-    assigned, notes = METHODS[params.method](tracks, groups, params)
-    parts = {part: tuple(sorted(assigned[part])) for part in PARTS}
-    notes = [*notes, *check_genres(tracks, parts, groups)]
+    usable = usable_tracks(manifest, audit)
+    tracks = [track for track in usable if not track.train_only]
+    groups = groups_without(manifest.tracks, audit.clusters)
+    record = SplitRecord() if record is None else record
+    held = record.held(params, [track for track in manifest.tracks if not track.train_only], groups)
+    _log_held(held, record, params, {groups[track.id] for track in tracks})
+    assigned = METHODS[params.method](tracks, groups, params, held.index)
+    held_out = [*assigned.parts["valid"], *assigned.parts["test"]]
+    left_out = conflicts(manifest.tracks, audit.clusters, groups, held_out)
+    train_only = [track for track in usable if track.train_only and track.id not in left_out]
+    _add(record, params, manifest, groups, assigned, train_only)
+    added = [track.id for track in train_only]
+    parts = {part: tuple(sorted(assigned.parts[part] + (added if part == "train" else []))) for part in PARTS}
+    notes = [*assigned.notes, *check_genres(usable, parts, groups), *_note_left_out(left_out)]
     evaluation_part = choose_evaluation_part(parts)
     if evaluation_part == "valid":
         notes.append(
@@ -76,8 +96,50 @@ def make_split(manifest: Manifest, audit: Audit, params: SplitParams) -> Split:
         segments=SegmentParts(fractions=params.fractions, seed=params.seed) if params.method == "segment" else None,
         folds=params.folds if kfold else None,
         fold=params.fold if kfold else None,
+        train_only=tuple(sorted(added)),
+        train_only_left_out=dict(sorted(left_out.items())),
         notes=tuple(notes),
     )
+
+
+def _add(
+    record: SplitRecord,
+    params: SplitParams,
+    manifest: Manifest,
+    groups: Mapping[str, str],
+    assigned: Assigned,
+    train_only: Sequence[Track],
+) -> None:
+    """Record the parts of all groups; an unused copy of a track has the part of its group."""
+    if not assigned.index:
+        return
+    ordinary = [track for track in manifest.tracks if not track.train_only]
+    index = dict(assigned.index)
+    if params.method != "kfold":  # whose folds have no training part
+        index |= {groups[track.id]: 0 for track in train_only}
+    record.add(params, [*ordinary, *train_only], groups, index)
+
+
+def _log_held(held: Held, record: SplitRecord, params: SplitParams, groups: Collection[str]) -> None:
+    if record.splits and not record.knows(params):
+        logger.info("these settings of the split are new: all groups (artists) are assigned anew")
+    if kept := sum(group in held.index for group in groups):
+        logger.info("%d of %s (artists) stay in their parts", kept, counted(len(groups), "group"))
+    for group, numbers in held.moved.items():
+        names = [str(number) if params.method == "kfold" else PARTS[number] for number in numbers]
+        logger.warning(
+            "%s: a recording or an artist connects groups of %s; all are in %s now",
+            group,
+            " and ".join(names),
+            names[0],
+        )
+
+
+def _note_left_out(left_out: Mapping[str, Sequence[str]]) -> list[str]:
+    if not left_out:
+        return []
+    number = counted(len(left_out), "track that may only be in train was", "tracks that may only be in train were")
+    return [f"{number} left out: valid or test has the same artist or recording."]
 
 
 def usable_tracks(manifest: Manifest, audit: Audit) -> list[Track]:
@@ -133,7 +195,7 @@ def choose_evaluation_part(parts: Mapping[Part, Sequence[str]]) -> Part:
     if not parts["valid"]:
         raise ParameterError(
             "split: the validation part must not be empty, but no genre has groups (artists) for two parts. Add "
-            "artists, or name them in the column group of tracks.csv."
+            "artists, or name them in the column group of tracks.csv; another split.seed divides all groups anew."
         )
     return "test" if parts["test"] else "valid"
 

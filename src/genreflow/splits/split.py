@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,11 @@ class Split:
         Only for method ``segment``, where every track is in every part: assigns its segments to the parts.
     folds, fold : int or None
         Only for method ``kfold``: number of folds, and index of the test fold.
+    train_only : tuple of str
+        Ids of the tracks in train that may be in no other part, sorted; see `Track`.
+    train_only_left_out : dict of str to tuple of str
+        By id of each such track that is in no part, the groups of valid or test tracks that have its artist or a copy
+        of its recording.
     notes : tuple of str
         Messages for users.
     """
@@ -63,6 +68,8 @@ class Split:
     segments: SegmentParts | None = None
     folds: int | None = None
     fold: int | None = None
+    train_only: tuple[str, ...] = ()
+    train_only_left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

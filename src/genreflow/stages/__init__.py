@@ -15,6 +15,7 @@ AUDIT_PAGE = Path("reports/audit.html")
 LABEL_ERRORS = Path("reports/label_errors.json")
 LABEL_ERRORS_CSV = Path("reports/label_errors.csv")
 SPLIT = Path("data/split.json")
+SPLIT_RECORD = Path("data/split_record.json")
 SPLIT_REPORT = Path("reports/split.json")
 FEATURES = Path("data/features")
 KEPT_FEATURES = Path("data/.features")  # a cache, not an out

@@ -13,7 +13,8 @@ from genreflow.params import load_params
 from genreflow.splits.make import make_split
 from genreflow.splits.report import count_tracks, largest_tracks, leakage_table
 from genreflow.splits.split import Split
-from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_REPORT
+from genreflow.splits.split_record import SplitRecord
+from genreflow.stages import AUDIT, FEATURES, MANIFEST, SPLIT, SPLIT_RECORD, SPLIT_REPORT
 from genreflow.stages.dvc_cache import remade
 from genreflow.stages.inputs import Data
 
@@ -26,11 +27,13 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     params = load_params()
     manifest = Manifest.load(MANIFEST)
-    split = make_split(manifest, Audit.load(AUDIT, manifest), params.split)
+    record = SplitRecord.load(SPLIT_RECORD)
+    split = make_split(manifest, Audit.load(AUDIT, manifest), params.split, record)
     report = make_report(Data(manifest, split, FeatureStore.open(FEATURES)), params.segments)
     with remade(SPLIT, SPLIT_REPORT):
         split.save(SPLIT)
         write_json(SPLIT_REPORT, report)
+    record.save(SPLIT_RECORD)
     log_split(split)
     log_largest_track(report["largest_training_tracks"], params.segments.track_cap)
 
@@ -54,6 +57,7 @@ def make_report(data: Data, segments: "SegmentParams") -> dict:
         "largest_training_tracks": largest_tracks(
             tracks["train"], counts["train"], dict(zip(counts["train"], drawn, strict=True))
         ),
+        "train_only": {"tracks": len(split.train_only), "left_out": split.train_only_left_out},
         "notes": split.notes,
     }
 
