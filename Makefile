@@ -89,5 +89,5 @@ pictures: $(STAMP) ## write the pictures of the documentation, docs/images, from
 
 .PHONY: lock
 lock: $(STAMP) ## resolve the dependencies again and write both lock files
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra train --extra dask --extra postgres --extra dev --extra docs pyproject.toml -o requirements.lock
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra train --extra dask --extra postgres --extra s3 --extra dev --extra docs pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock pyproject.toml -o requirements-service.lock
