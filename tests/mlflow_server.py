@@ -20,10 +20,29 @@ class Server:
         For its artifacts, its log, and a SQLite database if there is no `store`.
     store : str, optional
         URL of a database.
+    artifacts : str, optional
+        Where the server keeps artifacts, such as s3://bucket/mlflow, instead of in `folder`.
+    direct : bool
+        Whether clients read and write artifacts there themselves, not through the server.
+    environment : dict of str to str, optional
+        Variables beside those of this process.
     """
 
-    def __init__(self, folder: Path, store: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: str | None = None,
+        *,
+        artifacts: str | None = None,
+        direct: bool = False,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.folder, self.store = folder, store or f"sqlite:///{folder / 'server.db'}"
+        self.artifacts, self.direct, self.environment = (
+            artifacts or str(folder / "artifacts"),
+            direct,
+            environment or {},
+        )
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -40,10 +59,20 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
         command += ["--backend-store-uri", self.store]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        if self.direct:
+            command += ["--no-serve-artifacts", "--default-artifact-root", self.artifacts]
+        else:
+            command += ["--artifacts-destination", self.artifacts]
         with (self.folder / "server.log").open("ab") as log:
             # A process group of its own: the server's workers are killed with it.
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder)
+            self._process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.folder,
+                env=os.environ | self.environment,
+            )
         while not self.answers():
             if self._process.poll() is not None:
                 raise RuntimeError((self.folder / "server.log").read_text()[-2000:])

@@ -13,11 +13,12 @@ from mlflow import MlflowClient
 
 from genreflow.errors import GenreflowError
 from genreflow.tracking.datasets import TrainingDataset
+from genreflow.tracking.retries import REQUEST_LIMITS
 from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.tracking.study import study_run
 from genreflow.tracking.summary import describe_best_trial, log_reports
 from genreflow.tracking.trials import StudyTrials, find_trial
-from genreflow.tracking.writer import REQUEST_LIMITS, MlflowWriter, RunHandle
+from genreflow.tracking.writer import MlflowWriter, RunHandle
 from mlflow_server import Server
 
 DATASET = TrainingDataset(

@@ -28,12 +28,16 @@ _CAUSES: dict[type[Exception] | tuple[type[Exception], ...], str] = {
 }
 # By the name of the class, since the libraries are not imported where they are not needed.
 _DATABASE = "The database must be reachable, undamaged and writable"
+_S3 = "The S3 store must be reachable, and its credentials allow what is read or written"
 _LIBRARY_CAUSES = {
     "sqlalchemy.exc.SQLAlchemyError": _DATABASE,
     "sqlite3.Error": _DATABASE,
     "alembic.util.exc.CommandError": _DATABASE,
     "optuna.exceptions.StorageInternalError": "Optuna's storage must be reachable, undamaged and writable",
     "mlflow.exceptions.MlflowException": "MLflow's store must be reachable, undamaged and writable",
+    "botocore.exceptions.BotoCoreError": _S3,
+    "botocore.exceptions.ClientError": _S3,
+    "boto3.exceptions.Boto3Error": _S3,
     "dvc.exceptions.DvcException": "The folder must be a project of DVC",
 }
 

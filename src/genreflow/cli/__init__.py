@@ -10,6 +10,7 @@ import click
 from genreflow.cli.classify_command import classify
 from genreflow.cli.data_commands import audit, folds
 from genreflow.cli.registry_commands import registry
+from genreflow.cli.remote_commands import pull, push
 from genreflow.cli.status_command import status
 from genreflow.cli.training_commands import models, reproduce, tune
 from genreflow.cli.use_command import use
@@ -39,5 +40,5 @@ def cli() -> None:
     """
 
 
-for command in (use, status, classify, audit, models, tune, reproduce, folds, registry):
+for command in (use, status, classify, audit, models, tune, reproduce, folds, registry, push, pull):
     cli.add_command(command)

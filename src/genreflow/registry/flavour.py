@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -15,9 +14,9 @@ from mlflow.models import Model
 
 from genreflow.bundle import Bundle
 from genreflow.registry import pyfunc
+from genreflow.tracking.artifacts import artifact_errors, delete_artifacts
 from genreflow.tracking.orphans import PROCESS, is_orphaned, process_tag
 from genreflow.tracking.runs import start_run
-from genreflow.tracking.store import local_path
 
 # Listed, since MLflow would otherwise import TensorFlow to infer them. genreflow itself is on no package index: it must
 # be installed where the model is loaded.
@@ -44,7 +43,12 @@ def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> Logg
     tags = process_tag() | ({"leaking": "true"} if bundle.leaking else {})
     logged = client.create_logged_model(experiment_id, name=bundle.name, source_run_id=run_id, tags=tags)
     try:
-        _write_model(client, logged, bundle)
+        with artifact_errors(
+            logged.artifact_location,
+            what="writable to store the model",
+            advice="nothing is registered yet, and the same command does it when that is possible again",
+        ):
+            _write_model(client, logged, bundle)
         return client.finalize_logged_model(logged.model_id, "READY")
     except BaseException:
         with contextlib.suppress(MlflowException):
@@ -99,11 +103,11 @@ def _delete_orphaned_models(client: MlflowClient, experiment_id: str, name: str)
 
 
 def _delete_model(client: MlflowClient, model: LoggedModel) -> None:
-    # The files first: without the model nobody would know them. MLflow itself leaves them.
-    folder = local_path(model.artifact_location)
-    if folder is not None and folder.parent.name == model.model_id:
-        shutil.rmtree(folder.parent, ignore_errors=True)
-    client.delete_logged_model(model.model_id)
+    # The files first: without the model nobody would know them. MLflow itself leaves them. A model whose files are in a
+    # store that is away stays, and the next registration deletes both.
+    folder = model.artifact_location.rstrip("/").rpartition("/")[0]
+    if not folder.endswith(f"/{model.model_id}") or delete_artifacts(client, folder):
+        client.delete_logged_model(model.model_id)
 
 
 def _training_run(client: MlflowClient, experiment_id: str, bundle: Bundle) -> str:

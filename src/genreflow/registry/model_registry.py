@@ -7,7 +7,6 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from genreflow.bundle import MODEL_NAME, Bundle, BundleError, stamp
 from genreflow.errors import GenreflowError, ParameterError
@@ -18,6 +17,7 @@ from genreflow.registry.pointer import Champion, Pointer, read_pointer, write_po
 from genreflow.registry.track_accuracy import read_track_accuracy
 from genreflow.registry.version import GATED, HASH, RECORD, ROLLED_BACK, Version, read_version, write_record
 from genreflow.registry.version_description import DESCRIPTION, describe_version
+from genreflow.tracking.artifacts import artifact_errors
 from genreflow.tracking.store import ensure_experiment, local_path, open_client, without_credentials
 from genreflow.tracking.summary import CHAMPION as CHAMPION_PARAGRAPH
 from genreflow.tracking.summary import add_metrics, describe_experiment, link_to_run
@@ -251,15 +251,12 @@ class Registry:
         advice = (
             "restore that folder from a backup, or make another version the champion with `genreflow registry promote`"
         )
-        try:
+        with artifact_errors(
+            entry.source, what=f"readable to download version {entry.version} of {NAME}", advice=advice
+        ):
             model = download_artifacts(
                 artifact_uri=entry.source, dst_path=str(target), tracking_uri=self.client.tracking_uri
             )
-        except (MlflowException, OSError) as error:
-            raise GenreflowError(
-                f"{place}: must be readable to download version {entry.version} of {NAME}; got "
-                f"{' '.join(str(error).split()).rstrip('.')}; {advice}."
-            ) from error
         directory = find_bundle(model)
         try:
             bundle = Bundle.load(directory)

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from genreflow.serving import ui
-from genreflow.serving.bentoml_patches import configured_address, replace_timeout_middleware
+from genreflow.serving.bentoml_patches import configured_address, log_as_json, replace_timeout_middleware
 from genreflow.serving.middleware import AdmissionMiddleware
 from genreflow.serving.openapi import describe
 from genreflow.serving.responses import ErrorResponse, RequestError
@@ -57,6 +57,8 @@ class GuardedService(bentoml.Service[T]):
         """
         with start_errors():
             limits = settings()
+        if limits.log_format == "json":
+            log_as_json()
         self.config["workers"] = limits.processes
         self.config["http"] = {"host": "0.0.0.0" if _CONTAINER_VARIABLE in os.environ else "127.0.0.1"}
         super().inject_config()

@@ -1,14 +1,18 @@
 """All that is used of BentoML beyond its public API, with the problems of BentoML 1.4.39 that make it necessary."""
 
 import asyncio
-from typing import cast
+import logging
+from typing import Any, cast
 
 from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.log import SERVER_LOGGING_CONFIG
 from bentoml._internal.server.http import traffic
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from genreflow.serving.json_logs import JsonFormatter
 
 
 def configured_address() -> tuple[str, int]:
@@ -19,6 +23,20 @@ def configured_address() -> tuple[str, int]:
     """
     http = BentoMLContainer.http
     return http.host.get(), http.port.get()
+
+
+def log_as_json() -> None:
+    """Write the log of this process, supervisor or worker, as JSON.
+
+    BentoML 1.4.39 has no setting for its format. Its supervisor configures logging once more when circus starts, from
+    the same mapping.
+    """
+    config: dict[str, Any] = SERVER_LOGGING_CONFIG
+    config["formatters"] = {name: {"()": JsonFormatter} for name in config["formatters"]}
+    logging.captureWarnings(True)
+    for name in ("", *config["loggers"]):
+        for handler in logging.getLogger(name).handlers:
+            handler.setFormatter(JsonFormatter())
 
 
 class TimeoutMiddleware:

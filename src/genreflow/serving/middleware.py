@@ -160,14 +160,26 @@ class AdmissionMiddleware:
 
 def _log_request(scope: Scope, response: ResponseSender, milliseconds: float) -> None:
     host, port = scope.get("client") or ("-", 0)
+    path = quote(scope["path"], safe="/")[:200]  # it may contain a line break
     logger.info(
         "%s:%s %s %s %s %.1fms id=%s%s",
         host,
         port,
         scope["method"],
-        quote(scope["path"], safe="/")[:200],  # a path may contain a line break
+        path,
         response.status or "aborted",
         milliseconds,
         response.request_id,
         f" error={response.error_code}" if response.error_code else "",
+        extra={
+            "fields": {
+                "client": host,
+                "method": scope["method"],
+                "path": path,
+                "status": response.status or None,
+                "milliseconds": round(milliseconds, 1),
+                "request_id": response.request_id,
+                "error": response.error_code or None,
+            }
+        },
     )

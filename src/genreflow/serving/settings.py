@@ -3,6 +3,7 @@
 import os
 import re
 from functools import cache
+from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -42,6 +43,8 @@ class Settings(FrozenModel):
     allowed_hosts: str = Field(
         "", description="host names of the service, separated by commas; *.example.com: all below it; *: any"
     )
+
+    log_format: Literal["text", "json"] = Field("text", description="log as text, or as one JSON object a line")
 
     @field_validator("token")
     @classmethod

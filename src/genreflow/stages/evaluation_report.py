@@ -56,7 +56,8 @@ def main() -> None:
     write_confusion_matrix(CONFUSION_MATRIX, report.evaluation)
     logger.info(f"{data.split.prefixed('evaluation', sep=' ')} shown in {EVALUATION_PAGE}, described in {MODEL_CARD}")
     if run_id := bundle.lineage.get("mlflow_run"):
-        add_reports(str(run_id), (EVALUATION_PAGE, MODEL_CARD, CONFUSION_MATRIX), note=MODEL_CARD.read_text("utf-8"))
+        reports, note = (EVALUATION_PAGE, MODEL_CARD, CONFUSION_MATRIX), MODEL_CARD.read_text("utf-8")
+        add_reports(str(run_id), reports, stage="evaluation-report", note=note)
 
 
 def write_confusion_matrix(path: Path, evaluation: Evaluation) -> None:

@@ -14,4 +14,4 @@ def main() -> None:
     write_report(study, STUDY)
     logger.info("%d trials drawn in %s", len(study.trials), STUDY)
     if study.mlflow_run:
-        add_reports(study.mlflow_run, (STUDY,), artifact_path="study")
+        add_reports(study.mlflow_run, (STUDY,), stage="study-report", artifact_path="study")

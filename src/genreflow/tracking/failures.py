@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy.exc
 from mlflow.exceptions import MlflowException
 
+from genreflow.tracking.artifacts import http_status, is_s3_unreachable
 from genreflow.tracking.store import is_reachable
 
 # HTTP status codes of a temporary failure: request timeout, too many requests, service unavailable, gateway timeout.
@@ -22,7 +23,8 @@ class WriteFailure:
     transient : bool
         Whether another attempt may succeed.
     unreachable : bool
-        Whether the store was not available at all; the number of attempts is then not limited.
+        Whether the store, or that of the artifacts, was not available at all; the number of attempts is then not
+        limited.
     """
 
     reason: str
@@ -40,6 +42,8 @@ def classify(error: Exception, uri: str) -> WriteFailure:
         status = error.get_http_status_code()
         unreachable = status in TEMPORARY_STATUS or not is_reachable(uri)
         return WriteFailure(reason, transient=unreachable or status >= 500, unreachable=unreachable)
-    # The exceptions of `requests` are OSErrors.
-    unreachable = isinstance(error, (OSError, sqlalchemy.exc.OperationalError))
+    if (status := http_status(error)) is not None:  # of a server that passes artifacts on
+        unreachable = status >= 500 or status in TEMPORARY_STATUS
+    else:  # other exceptions of `requests` are OSErrors, too
+        unreachable = isinstance(error, (OSError, sqlalchemy.exc.OperationalError)) or is_s3_unreachable(error)
     return WriteFailure(f"{type(error).__name__}: {reason}", transient=unreachable, unreachable=unreachable)

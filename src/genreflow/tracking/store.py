@@ -18,6 +18,7 @@ from genreflow.errors import GenreflowError
 from genreflow.files import require_writable
 from genreflow.sqlite import database_path, sqlite_url
 from genreflow.tracking.database import prepare_database, relocate
+from genreflow.tracking.retries import limit_retries
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ def open_client(root: Path | str = ".", *, timeout: float = STARTUP_TIMEOUT_S) -
     registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or uri
     _check_uri(uri, "MLFLOW_TRACKING_URI")
     _check_uri(registry_uri, "MLFLOW_REGISTRY_URI")
+    limit_retries()
     _wait_for_server(uri, timeout)
     _quieten()  # creating a database logs every migration
     for store in dict.fromkeys((uri, registry_uri)):

@@ -1,7 +1,6 @@
 """Writes to MLflow from a background thread: queued, batched, and retried while the store is unreachable."""
 
 import logging
-import os
 import threading
 import time
 from collections import Counter, deque
@@ -15,6 +14,7 @@ from mlflow.entities import DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from genreflow.tracking.failures import UNREACHABLE, WriteFailure, classify
+from genreflow.tracking.retries import limit_retries
 from genreflow.tracking.store import is_reachable, without_credentials
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
 MAX_ATTEMPTS = 3
 # MLflow's limits per call of `log_batch`.
 MAX_PARAMS_PER_BATCH, MAX_TAGS_PER_BATCH, MAX_METRICS_PER_BATCH = 100, 100, 1000
-# MLflow's own retries of one request take four minutes, with pauses of up to two: the writer would notice long after
-# the server is back. Environment variables are the only way to configure them.
-REQUEST_LIMITS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}
 THREAD_NAME = "genreflow MLflow writer"
 
 
@@ -81,7 +74,7 @@ class MlflowWriter:
 
     Notes
     -----
-    Sets those of `REQUEST_LIMITS` that are not in the environment, for this process and those that it starts.
+    Calls `genreflow.tracking.retries.limit_retries`.
     """
 
     def __init__(self, client: MlflowClient, *, flush_interval: float = FLUSH_INTERVAL_S) -> None:
@@ -92,12 +85,11 @@ class MlflowWriter:
         self._flush_at = 0.0
         self._changed = threading.Condition()
         self._closing, self._abandoned = threading.Event(), threading.Event()
-        self._unreachable = False
+        self._unreachable, self._outage = False, "does not answer"
         self._lost: list[_Write] = []
         self._closed: int | None = None
         self._thread: threading.Thread | None = None
-        for name, value in REQUEST_LIMITS.items():
-            os.environ.setdefault(name, value)
+        limit_retries()
 
     def submit(self, call: Callable[[], object], *, label: str, metric_values: int = 0) -> None:
         """Queue any call.
@@ -199,7 +191,7 @@ class MlflowWriter:
             lost = [*self._lost, *waiting]
             self._closed = len(lost)
         if lost:
-            reason = f"did not answer for {timeout:g} s" if waiting else "refused them"
+            reason = f"{self._outage} for {timeout:g} s" if waiting else "refused them"
             logger.warning("MLflow at %s %s; %s", self._address, reason, _describe(lost))
         return self._closed
 
@@ -305,8 +297,8 @@ class MlflowWriter:
     def _log_outage(self, failure: WriteFailure) -> None:
         if not self._unreachable:
             self._unreachable = True
-            what = "does not answer" if failure.unreachable else f"fails ({failure.reason})"
-            logger.warning("MLflow at %s %s; %d writes are waiting", self._address, what, len(self._queue))
+            self._outage = "does not answer" if failure is UNREACHABLE else f"fails ({failure.reason})"
+            logger.warning("MLflow at %s %s; %d writes are waiting", self._address, self._outage, len(self._queue))
 
     def _log_recovery(self) -> None:
         if self._unreachable:
