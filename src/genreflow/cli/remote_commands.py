@@ -47,12 +47,13 @@ def _transfer(direction: str, targets: tuple[str, ...], remote: str | None) -> N
     from genreflow.errors import GenreflowError, counted
     from genreflow.logs import describe
 
+    place = remote or "the remote"
     again = f"nothing is lost, and `genreflow {direction}` continues"
     with _collected_errors() as reasons:
         try:
             with Repo() as repo:
                 name = remote or repo.config["core"].get("remote") or ""
-                place = repo.config["remote"].get(name, {}).get("url", name)
+                place = repo.config["remote"].get(name, {}).get("url", place)
                 done = getattr(repo, direction)(targets=list(targets) or None, remote=remote)
         except DvcException as error:
             problem = " ".join(str(error).split()).rstrip(".")
