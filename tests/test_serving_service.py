@@ -81,8 +81,10 @@ def test_the_response_is_the_predictors_result(client, toy_project, songs):
     for name, genre in (("bass.wav", "bass"), ("drone.mp3", "drone"), ("whistle.flac", "whistle")):
         response = post(client, songs / name, "audio")
         assert response.status_code == 200
-        assert response.json() == predictor.classify(songs / name).to_dict(predictor.model)
-        assert response.json()["genre"] == genre
+        body = response.json()
+        assert re.fullmatch("[0-9a-f]{32}", body.pop("prediction_id"))
+        assert body == predictor.classify(songs / name).to_dict(predictor.model)
+        assert body["genre"] == genre
         assert response.json()["model"] == {"name": "genre-classifier", "version": "3"}
 
 
@@ -94,6 +96,8 @@ def test_a_batch_keeps_the_order_and_reports_failures_in_place(client, toy_proje
     results = response.json()["results"]
     assert [result["file"] for result in results] == names
     assert [result.get("genre") for result in results] == [None, "whistle", None, "bass", "drone"]
+    identified = [result.pop("prediction_id") for result in results if "error" not in result]
+    assert len(set(identified)) == 3
     assert [result.get("error", {}).get("code") for result in results] == [
         "undecodable", None, "unusable", None, None
     ]  # fmt: skip
@@ -106,6 +110,17 @@ def test_a_batch_keeps_the_order_and_reports_failures_in_place(client, toy_proje
         assert row.get("error", {}).get("code") == result.get("error", {}).get("code")
         if "error" not in row:
             assert row == result
+
+
+def test_each_prediction_has_an_id_that_no_client_can_choose(client, songs):
+    chosen = {"X-Request-ID": "0" * 32}
+    sent = [post(client, songs / "bass.wav", "audio"), client.post("/classify_batch", headers=chosen, files=[
+        ("audios", ("bass.wav", (songs / "bass.wav").read_bytes())) for _ in range(3)
+    ])]  # fmt: skip
+    assert sent[1].headers["x-request-id"] == "0" * 32
+    identified = [sent[0].json()["prediction_id"], *(each["prediction_id"] for each in sent[1].json()["results"])]
+    assert len(set(identified)) == 4
+    assert "0" * 32 not in identified
 
 
 def test_the_model_is_described_without_the_hashes_of_its_tracks(client, toy_project):

@@ -86,6 +86,7 @@ class AdmissionMiddleware:
             request_id=given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
             stall_seconds=self.settings.stall_seconds,
         )
+        scope["state"]["request_id"] = response.request_id
         try:
             await self._route(scope, body, response)
         except RequestError as error:

@@ -18,6 +18,7 @@ from genreflow.serving.settings import Settings
 _REF = "#/components/schemas/{model}"
 _MODEL = {"name": MODEL_NAME, "version": "3"}
 _CLASSIFICATION = {
+    "prediction_id": "3f0c9b6d5e2a4c71b8d94a7e6f1c2d30",
     "genre": "jazz",
     "reason": None,
     "confidence": 0.71,

@@ -99,6 +99,9 @@ class ModelVersion(BaseModel):
 
 
 class _ClassificationFields(BaseModel):
+    prediction_id: str = Field(
+        pattern="^[0-9a-f]{32}$", description="Random; made by the service for each file that it classifies."
+    )
     genre: str | None = Field(description="Null if the model abstains.")
     reason: Literal["unfamiliar", "uncertain"] | None = Field(
         description="Why the model abstains: the audio is unlike the music that it was trained on, or no genre is "

@@ -17,6 +17,7 @@ from genreflow.inference.environment import ENVIRONMENT
 from genreflow.serving.application import GuardedService, load_predictor, make_predictor
 from genreflow.serving.metrics import FAILURES, count_prediction
 from genreflow.serving.open_files import raise_open_file_limit
+from genreflow.serving.records import PredictionRecord
 from genreflow.serving.reload import BundleWatch
 from genreflow.serving.responses import ErrorResponse, RequestError
 from genreflow.serving.schema import (
@@ -58,15 +59,16 @@ class GenreClassifier:
             watch.start(self.settings.reload_seconds)
 
     @bentoml.api(input_spec=ClassifyInput, output_spec=Classification)
-    def classify(self, audio: UploadFile) -> Response:
+    def classify(self, audio: UploadFile, ctx: bentoml.Context) -> Response:
         """Classify one audio file."""
         try:
-            return JSONResponse(self._classify(audio))
+            return JSONResponse(self._classify(audio, ctx))
         except RequestError as error:
+            ctx.response.status_code = error.status  # BentoML puts it in place of the response's own
             return ErrorResponse(error)
 
     @bentoml.api(input_spec=ClassifyBatchInput, output_spec=BatchClassification)
-    def classify_batch(self, audios: list[UploadFile]) -> Response:
+    def classify_batch(self, audios: list[UploadFile], ctx: bentoml.Context) -> Response:
         """Classify several audio files; a file that fails does not affect the others."""
         results: list[dict[str, Any]] = []
         deadline = time.thread_time() + self.settings.max_work_seconds
@@ -76,7 +78,7 @@ class GenreClassifier:
                     raise RequestError(
                         413, "too_much_work", "The files before used up the time of a batch; send again."
                     )
-                result = self._classify(audio)
+                result = self._classify(audio, ctx)
             except RequestError as error:
                 result = error.to_dict()
             results.append({"file": audio.filename, **result})
@@ -90,8 +92,9 @@ class GenreClassifier:
     def _use(self, predictor: "Predictor") -> None:
         self.predictor = predictor
 
-    def _classify(self, audio: UploadFile) -> dict[str, Any]:
+    def _classify(self, audio: UploadFile, ctx: bentoml.Context) -> dict[str, Any]:
         predictor = self.predictor  # one for the whole request
+        started = time.perf_counter()
         try:
             prediction = predictor.classify(audio.file, name=audio.filename, max_seconds=self.settings.max_seconds)
         except AudioError as error:
@@ -101,5 +104,11 @@ class GenreClassifier:
             if refusal := RequestError.from_lack_of_resources(error):
                 raise refusal from error
             raise
-        count_prediction(prediction)
-        return prediction.to_dict(predictor.model)
+        seconds = time.perf_counter() - started
+        record = PredictionRecord(prediction=prediction, request_id=ctx.request.state.request_id, seconds=seconds)
+        self._write_records(record)
+        return record.to_dict(predictor.model)
+
+    def _write_records(self, record: PredictionRecord) -> None:
+        """Write what is kept of a prediction; nothing here may fail, or wait, since the response is sent after it."""
+        count_prediction(record.prediction)

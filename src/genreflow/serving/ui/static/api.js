@@ -20,6 +20,7 @@ import { UserError, withActivity } from "./messages.js";
  * @typedef {{start: number, end: number, genre: string, confidence: number}} Segment Times in seconds.
  *
  * @typedef {object} Prediction
+ * @property {string} prediction_id Random; made by the service.
  * @property {string | null} genre Null if the model abstains.
  * @property {"unfamiliar" | "uncertain" | null} reason Why the model abstains; null if there is a genre.
  * @property {number} confidence The highest probability.
