@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genreflow.bundle.drift_reference import REFERENCE_FILE, DriftReference
 from genreflow.bundle.metadata import (
     FORMAT_VERSION,
     METADATA_FILE,
@@ -51,8 +52,8 @@ class Bundle:
     Parameters
     ----------
     directory : Path
-        Directory of ``model.onnx``, ``filters.npz``, ``bundle.json`` and, optionally, ``prototypes.npy`` and
-        ``model.keras``.
+        Directory of ``model.onnx``, ``filters.npz``, ``bundle.json`` and, optionally, ``prototypes.npy``,
+        ``reference.npz`` and ``model.keras``.
     name : str
         Name in the model registry.
     architecture : str
@@ -131,6 +132,17 @@ class Bundle:
     def keras_path(self) -> Path:
         """Path of the Keras model, which a served bundle may lack."""
         return self.directory / KERAS_FILE
+
+    @property
+    def drift_reference(self) -> DriftReference | None:
+        """What predictions are compared with, read at each call; None if the bundle was written without it."""
+        if REFERENCE_FILE not in self.files:
+            return None
+        path = self.directory / REFERENCE_FILE
+        try:
+            return DriftReference.load(path)
+        except (KeyError, ValueError, OSError, zipfile.BadZipFile, ParameterError) as error:
+            raise damaged(path, "must hold the reference of a bundle", describe(error)) from error
 
     @property
     def leaking(self) -> bool:
@@ -213,6 +225,8 @@ class Bundle:
         try:
             familiarity = metadata["familiarity"]
             names = [ONNX_FILE, FILTER_BANK_FILE, *([] if familiarity is None else [PROTOTYPES_FILE])]
+            if REFERENCE_FILE in metadata["files"]:
+                names.append(REFERENCE_FILE)
             if (directory / KERAS_FILE).exists():  # it may be left out: the service does not load it
                 names.append(KERAS_FILE)
             for name in names:

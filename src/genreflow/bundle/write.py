@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from genreflow.bundle.bundle import FILTER_BANK_FILE, KERAS_FILE, MODEL_NAME, ONNX_FILE, Bundle
+from genreflow.bundle.drift_reference import REFERENCE_FILE, DriftReference
 from genreflow.bundle.metadata import write_metadata
 from genreflow.bundle.prototypes import PROTOTYPES_FILE, Familiarity
 from genreflow.features.spec import FeatureSpec, FilterBank
@@ -85,6 +86,33 @@ def write_bundle(
     return Bundle.load(directory)
 
 
+def add_reference(directory: Path | str, reference: DriftReference) -> Bundle:
+    """Add a drift reference to a bundle, which is replaced atomically; its `hash` stays the same.
+
+    Parameters
+    ----------
+    directory : Path
+    reference : DriftReference
+        Of the bundle's model.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    GenreflowError
+        As `Bundle.load`.
+    """
+    source = Bundle.load(directory)
+    with atomic_directory(Path(directory)) as temporary:
+        _copy_files(source, temporary)
+        reference.save(temporary / REFERENCE_FILE)
+        files = source.files | {REFERENCE_FILE: sha256(temporary / REFERENCE_FILE)}
+        write_metadata(temporary, source.to_metadata() | {"files": files})
+    return Bundle.load(directory)
+
+
 def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metrics: dict[str, Any]) -> Bundle:
     """Copy a bundle, and set version and metrics of the copy; its `hash` stays the same.
 
@@ -108,9 +136,13 @@ def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metri
     """
     source = Bundle.load(source_dir)
     with atomic_directory(Path(target_dir)) as temporary:
-        for file in source.files:
-            if (source.directory / file).exists():
-                # copyfile, not copy: files that DVC linked from its cache are read-only, the copies must not be.
-                shutil.copyfile(source.directory / file, temporary / file)
+        _copy_files(source, temporary)
         write_metadata(temporary, source.to_metadata() | {"version": str(version), "metrics": metrics})
     return Bundle.load(target_dir)
+
+
+def _copy_files(source: Bundle, directory: Path) -> None:
+    for file in source.files:
+        if (source.directory / file).exists():
+            # copyfile, not copy: files that DVC linked from its cache are read-only, the copies must not be.
+            shutil.copyfile(source.directory / file, directory / file)

@@ -14,6 +14,8 @@ from genreflow.errors import AudioError, GenreflowError
 from genreflow.evaluation.calibration import softmax
 from genreflow.features.logmel import LogMel
 from genreflow.features.segments import iter_segments
+from genreflow.features.store import FeatureStore
+from genreflow.inference.input_summary import InputSummary, SummarySums
 from genreflow.inference.onnx_session import load_with_session
 from genreflow.inference.prediction import Prediction, Segment, abstention_reason
 
@@ -22,6 +24,23 @@ from genreflow.inference.prediction import Prediction, Segment, abstention_reaso
 BATCH, LARGE_BATCH, LARGE_BYTES = 8, 4, 20_000_000
 # Largest peak that counts as silence: -80 dBFS, above the dither of 16 bits.
 SILENCE_PEAK = 1e-4
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A prediction, and what monitoring compares with the tracks that a model knows.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    inputs : InputSummary
+    embedding : np.ndarray [shape=(size,), dtype=float16] or None
+        Mean over the segments; None if the bundle has no prototypes, so that none is computed.
+    """
+
+    prediction: Prediction
+    inputs: InputSummary
+    embedding: np.ndarray | None
 
 
 class Predictor:
@@ -40,6 +59,8 @@ class Predictor:
     model : dict
         ``name`` and ``version`` of the bundle, and ``leaking = True`` if it was trained with a split that has
         train/test leakage.
+    bundle_hash : str
+        `Bundle.hash`, which takes long to compute where there are many tracks.
 
     Raises
     ------
@@ -58,6 +79,7 @@ class Predictor:
         self.model: dict[str, Any] = {"name": self.bundle.name, "version": self.bundle.version}
         if self.bundle.leaking:
             self.model["leaking"] = True
+        self.bundle_hash = self.bundle.hash
         self._logmel = LogMel(self.bundle.spec, self.bundle.bank)
         large = self.bundle.embedder is not None or self.bundle.onnx_path.stat().st_size >= LARGE_BYTES
         self._batch = LARGE_BATCH if large else BATCH
@@ -138,17 +160,70 @@ class Predictor:
         OSError
             The source cannot be read.
         """
-        spec, length = self.bundle.spec, self.bundle.segment_frames
+        outputs = self._decode(source, name, max_seconds, summarise=False)
+        return self._summarise(outputs)
 
-        def predict(blocks: Iterator[np.ndarray]) -> _Outputs:
-            outputs = _Outputs()
-            frames = self._logmel.frames(outputs.count(blocks))
-            for start, segments, is_short in iter_segments(
-                frames, length=length, hop=self.bundle.segment_hop, batch=self._batch
-            ):
-                logits, embeddings = self.run(segments)
-                outputs.add(start, softmax(logits, self.bundle.temperature), embeddings)
-                outputs.short |= is_short
+    def analyse(
+        self, source: Path | str | BinaryIO, *, name: str | None = None, max_seconds: float | None = None
+    ) -> Analysis:
+        """Classify one track, and summarise its sound.
+
+        Parameters
+        ----------
+        source, name, max_seconds
+            As in `classify`.
+
+        Returns
+        -------
+        Analysis
+
+        Raises
+        ------
+        AudioError, OSError
+            As `classify`.
+        """
+        return self._analysis(self._decode(source, name, max_seconds, summarise=True))
+
+    def analyse_stored(self, store: FeatureStore, key: str) -> Analysis:
+        """Do the same as `analyse` for a track of a feature store, without its level.
+
+        Parameters
+        ----------
+        store : FeatureStore
+            With the bundle's feature spec.
+        key : str
+            Of the track.
+
+        Returns
+        -------
+        Analysis
+
+        Raises
+        ------
+        KeyError
+            The store has no such track.
+        """
+        outputs = _Outputs(SummarySums())
+        pieces = store.pieces(key)
+        for piece in pieces:  # no segment spans two pieces
+            self._predict(iter([piece]), outputs)
+        outputs.samples = round(self.bundle.spec.seconds(sum(map(len, pieces))) * self.bundle.spec.sample_rate)
+        return self._analysis(outputs)
+
+    def _analysis(self, outputs: "_Outputs") -> Analysis:
+        assert outputs.summary is not None
+        mean = outputs.mean_embedding
+        embedding = None if mean is None else mean[0].astype(np.float16)
+        return Analysis(self._summarise(outputs), outputs.summary.summary(), embedding)
+
+    def _decode(
+        self, source: Path | str | BinaryIO, name: str | None, max_seconds: float | None, *, summarise: bool
+    ) -> "_Outputs":
+        spec = self.bundle.spec
+
+        def predict(blocks: Iterator[np.ndarray]) -> _Outputs:  # a second time if the channels cancel each other
+            outputs = _Outputs(SummarySums() if summarise else None)
+            self._predict(self._logmel.frames(outputs.count(blocks)), outputs)
             return outputs
 
         name = name or source_name(source)
@@ -161,7 +236,18 @@ class Predictor:
             name=name,
         )
         _require_sound(levels, name)
-        return self._summarise(outputs)
+        return outputs
+
+    def _predict(self, clips: Iterator[np.ndarray], outputs: "_Outputs") -> None:
+        """Add what the model says of the segments of consecutive clips."""
+        if outputs.summary is not None:
+            clips = outputs.summary.frames(clips)
+        for start, segments, is_short in iter_segments(
+            clips, length=self.bundle.segment_frames, hop=self.bundle.segment_hop, batch=self._batch
+        ):
+            logits, embeddings = self.run(segments)
+            outputs.add(start, softmax(logits, self.bundle.temperature), embeddings)
+            outputs.short |= is_short
 
     def _summarise(self, outputs: "_Outputs") -> Prediction:
         labels, spec = self.bundle.labels, self.bundle.spec
@@ -198,6 +284,7 @@ class Predictor:
 class _Outputs:
     """What the model says of the segments of a track, which are added batch by batch."""
 
+    summary: SummarySums | None = None
     starts: list[np.ndarray] = field(default_factory=list)
     probabilities: list[np.ndarray] = field(default_factory=list)
     samples: int = 0
@@ -207,7 +294,7 @@ class _Outputs:
 
     def count(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Count the samples of a stream of blocks."""
-        for block in blocks:
+        for block in blocks if self.summary is None else self.summary.blocks(blocks):
             self.samples += len(block)
             yield block
 

@@ -1,7 +1,8 @@
 """The ASGI application of the service: BentoML's, behind `AdmissionMiddleware`, and the pages beside it."""
 
 import os
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import bentoml
@@ -11,10 +12,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from genreflow.monitoring.last_check import CHECK_FILE
 from genreflow.serving import ui
 from genreflow.serving.bentoml_patches import configured_address, log_as_json, replace_timeout_middleware
+from genreflow.serving.metrics import LAST_CHECK
 from genreflow.serving.middleware import AdmissionMiddleware
 from genreflow.serving.openapi import describe
+from genreflow.serving.prediction_log import monitoring
 from genreflow.serving.responses import ErrorResponse, RequestError
 from genreflow.serving.schema import UploadInput
 from genreflow.serving.settings import settings
@@ -60,6 +64,7 @@ class GuardedService(bentoml.Service[T]):
         if limits.log_format == "json":
             log_as_json()
         self.config["workers"] = limits.processes
+        self.config["monitoring"] = monitoring(limits)
         self.config["http"] = {"host": "0.0.0.0" if _CONTAINER_VARIABLE in os.environ else "127.0.0.1"}
         super().inject_config()
         prepare_supervisor(limits, working_dir=self.working_dir, address=configured_address())
@@ -84,4 +89,7 @@ class GuardedService(bentoml.Service[T]):
             method.route: method.input_spec.form(limits) if issubclass(method.input_spec, UploadInput) else None
             for method in self.apis.values()
         }
-        return AdmissionMiddleware(app, pages=pages, routes=routes, settings=limits)
+        before_metrics = None
+        if limits.prediction_log:
+            before_metrics = partial(LAST_CHECK.show, Path(limits.prediction_log, CHECK_FILE))
+        return AdmissionMiddleware(app, pages=pages, routes=routes, settings=limits, before_metrics=before_metrics)

@@ -58,7 +58,7 @@ async def request(app: ASGIApp, method: str, path: str, *, files: Sequence[Uploa
         "headers": [(b"content-type", b"multipart/form-data")],
         "client": None,
         "server": None,
-        "state": {"files": list(files), "request_id": ""},
+        "state": {"files": list(files), "request_id": None},
     }
     status = 0
 

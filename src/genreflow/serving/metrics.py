@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from genreflow.errors import GenreflowError
+from genreflow.monitoring.last_check import read_last_check
 from genreflow.serving.worker import ending_service_on_error, start_errors
 
 if TYPE_CHECKING:  # BentoML's supervisor, which imports this too, needs no predictor
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # BentoML's supervisor, which imports this too, needs no pred
 
 # Files of one process in which prometheus_client stores its metrics and BentoML's, and their size [B]: about four times
 # of what they hold when every route has had every response.
-_FILES, _FILE_BYTES = ("counter", "gauge_all", "gauge_livesum", "histogram"), 1 << 18
+_FILES, _FILE_BYTES = ("counter", "gauge_all", "gauge_livesum", "gauge_mostrecent", "histogram"), 1 << 18
 
 
 def reserve_files() -> None:
@@ -55,6 +56,18 @@ DURATION = Histogram(
 )
 FAILURES = Counter("genreflow_failures_total", "Files that could not be classified, by error code.", ["code"])
 ERRORS = Counter("genreflow_refused_requests_total", "Requests answered with an error, by error code.", ["code"])
+LOST_RECORDS = Counter("genreflow_lost_log_records_total", "Predictions that should be in the log, and are not.")
+# All workers read the same file, and the one that answers has read it last.
+DRIFT_DETECTED = Gauge(
+    "genreflow_drift_detected",
+    "Whether the last check of the model that is served found drift.",
+    multiprocess_mode="mostrecent",
+)
+DRIFT_CHECKED = Gauge(
+    "genreflow_drift_checked_timestamp_seconds",
+    "Time of that check, in seconds since the epoch; 0 if there was none.",
+    multiprocess_mode="mostrecent",
+)
 
 
 def count_prediction(prediction: "Prediction") -> None:
@@ -65,3 +78,24 @@ def count_prediction(prediction: "Prediction") -> None:
         PREDICTIONS.labels(prediction.genre).inc()
     CONFIDENCE.observe(prediction.confidence)
     DURATION.observe(prediction.duration)
+
+
+class LastCheck:
+    """The last check for drift of the model that is served.
+
+    Attributes
+    ----------
+    bundle_hash : str
+        Of that model; checks of others do not count.
+    """
+
+    bundle_hash = ""
+
+    def show(self, path: Path) -> None:
+        """Set the metrics to what the file of the last check says, before they are reported."""
+        found, checked = read_last_check(path, self.bundle_hash) or (False, 0.0)
+        DRIFT_DETECTED.set(found)
+        DRIFT_CHECKED.set(checked)
+
+
+LAST_CHECK = LastCheck()

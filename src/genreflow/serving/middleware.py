@@ -5,7 +5,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from urllib.parse import quote
 
@@ -52,12 +52,21 @@ class AdmissionMiddleware:
     routes : mapping of str to UploadForm or None
         Routes of the API, and what they take: files or nothing.
     settings : Settings
+    before_metrics : callable, optional
+        Called before metrics are reported.
     """
 
     def __init__(
-        self, app: ASGIApp, *, pages: ASGIApp, routes: Mapping[str, UploadForm | None], settings: Settings
+        self,
+        app: ASGIApp,
+        *,
+        pages: ASGIApp,
+        routes: Mapping[str, UploadForm | None],
+        settings: Settings,
+        before_metrics: Callable[[], None] | None = None,
     ) -> None:
         self.app, self.pages, self.routes, self.settings = app, pages, routes, settings
+        self.before_metrics = before_metrics
         self.host_names, self.health = settings.host_names, Health(app)
         self.requests = Slots(
             settings.max_requests_per_process, f"Too many concurrent requests (limit {settings.max_requests})"
@@ -112,6 +121,8 @@ class AdmissionMiddleware:
         if path in BENTOML_PATHS:
             if path in PROBE_PATHS and not await self.health.is_good():
                 raise RequestError.from_status(503)
+            if path == "/metrics" and self.before_metrics is not None:
+                self.before_metrics()
             await self.app(scope, body, response)
         elif path not in self.routes:
             await self.pages(scope, body, response)

@@ -15,9 +15,10 @@ from genreflow.bundle import MODEL_NAME
 from genreflow.errors import AudioError
 from genreflow.inference.environment import ENVIRONMENT
 from genreflow.serving.application import GuardedService, load_predictor, make_predictor
-from genreflow.serving.metrics import FAILURES, count_prediction
+from genreflow.serving.metrics import FAILURES, LAST_CHECK, count_prediction
 from genreflow.serving.open_files import raise_open_file_limit
-from genreflow.serving.records import PredictionRecord
+from genreflow.serving.prediction_log import log_prediction
+from genreflow.serving.prediction_record import PredictionRecord
 from genreflow.serving.reload import BundleWatch
 from genreflow.serving.responses import ErrorResponse, RequestError
 from genreflow.serving.schema import (
@@ -53,7 +54,7 @@ class GenreClassifier:
         raise_open_file_limit()
         self.settings = settings()
         source = (self.settings.bundle, self.settings.threads)
-        self.predictor = load_predictor(*source)
+        self._use(load_predictor(*source))
         if self.settings.reload_seconds:
             watch = BundleWatch(self.predictor, load=partial(make_predictor, *source), use=self._use)
             watch.start(self.settings.reload_seconds)
@@ -91,12 +92,13 @@ class GenreClassifier:
 
     def _use(self, predictor: "Predictor") -> None:
         self.predictor = predictor
+        LAST_CHECK.bundle_hash = predictor.bundle_hash
 
     def _classify(self, audio: UploadFile, ctx: bentoml.Context) -> dict[str, Any]:
         predictor = self.predictor  # one for the whole request
         started = time.perf_counter()
         try:
-            prediction = predictor.classify(audio.file, name=audio.filename, max_seconds=self.settings.max_seconds)
+            analysis = predictor.analyse(audio.file, name=audio.filename, max_seconds=self.settings.max_seconds)
         except AudioError as error:
             FAILURES.labels(error.code).inc()
             raise RequestError.from_audio_error(error) from error
@@ -105,10 +107,12 @@ class GenreClassifier:
                 raise refusal from error
             raise
         seconds = time.perf_counter() - started
-        record = PredictionRecord(prediction=prediction, request_id=ctx.request.state.request_id, seconds=seconds)
-        self._write_records(record)
+        record = PredictionRecord(analysis=analysis, request_id=ctx.request.state.request_id, seconds=seconds)
+        self._write_records(record, predictor)
         return record.to_dict(predictor.model)
 
-    def _write_records(self, record: PredictionRecord) -> None:
+    def _write_records(self, record: PredictionRecord, predictor: "Predictor") -> None:
         """Write what is kept of a prediction; nothing here may fail, or wait, since the response is sent after it."""
-        count_prediction(record.prediction)
+        count_prediction(record.analysis.prediction)
+        if self.settings.prediction_log and record.request_id is not None:
+            log_prediction(record, predictor)

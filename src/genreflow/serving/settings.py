@@ -39,7 +39,11 @@ class Settings(FrozenModel):
     max_requests: int = Field(32, ge=1, description="concurrent requests, divided among the worker processes")
     max_uploads: int = Field(256, ge=1, description="bodies that arrive at the same time, divided likewise")
     stall_seconds: float = Field(15.0, gt=0, le=1e6, description="longest pause of a client that sends or reads [s]")
-
+    prediction_log: str = Field("", description="directory of the log of predictions; empty: none")
+    prediction_log_days: int = Field(30, ge=1, le=3650, description="after which a prediction is removed from the log")
+    prediction_log_megabytes: float = Field(
+        1000.0, ge=50, le=1e6, description="above which the oldest predictions are removed [MB]"
+    )
     allowed_hosts: str = Field(
         "", description="host names of the service, separated by commas; *.example.com: all below it; *: any"
     )

@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 
+from genreflow.files import require_writable
 from genreflow.serving.settings import Settings
 from genreflow.serving.worker import END_SERVICE, SUPERVISOR_VARIABLE, StartError, start_errors
 
@@ -43,6 +44,8 @@ def prepare_supervisor(settings: Settings, *, working_dir: str, address: tuple[s
     with start_errors():
         tempfile.gettempdir()  # BentoML keeps sockets in it, the workers large uploads
         check_bundle(Path(working_dir, settings.bundle))
+    if settings.prediction_log:
+        prepare_prediction_log(settings)
     check_address(host, port)
     if ipaddress.ip_address(host).is_unspecified:  # BentoML logs "localhost"
         logger.info(
@@ -51,6 +54,20 @@ def prepare_supervisor(settings: Settings, *, working_dir: str, address: tuple[s
             "" if settings.token else ", without a token",
         )
     _end_when_a_worker_asks(context)
+
+
+def prepare_prediction_log(settings: Settings) -> None:
+    """Have the workers, which run in another directory, write where the variable says it here, and log where that is.
+
+    A folder that cannot be written is no reason not to serve; the workers go on trying.
+    """
+    directory = Path(settings.prediction_log).absolute()
+    os.environ["GENREFLOW_PREDICTION_LOG"] = str(directory)
+    logger.info("Predictions are logged in %s for %d days.", directory, settings.prediction_log_days)
+    try:
+        require_writable(directory)
+    except OSError as error:
+        logger.error("%s: must be writable, for the log of predictions; got %s.", directory, error.strerror)
 
 
 def check_bundle(directory: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # BentoML's supervisor, which imports this too, needs no predictor
-    from genreflow.inference.prediction import Prediction
+    from genreflow.inference.predictor import Analysis
 
 
 def new_prediction_id() -> str:
@@ -19,20 +19,22 @@ class PredictionRecord:
 
     Parameters
     ----------
-    prediction : Prediction
-    request_id : str
+    analysis : Analysis
+        The prediction, with a summary of the sound.
+    request_id : str or None
         Of the request that had the file. Clients may set it, and the files of a batch share it: it identifies nothing.
+        None for the clip that the service sends itself to find out whether it is well.
     seconds : float >= 0 [s]
         From the beginning of decoding to the prediction.
     prediction_id : str
         Made by the service, one for each file.
     """
 
-    prediction: "Prediction"
-    request_id: str
+    analysis: "Analysis"
+    request_id: str | None
     seconds: float
     prediction_id: str = field(default_factory=new_prediction_id)
 
     def to_dict(self, model: dict[str, Any]) -> dict[str, Any]:
         """Return the response for this file, with the model that made it (`Predictor.model`)."""
-        return {"prediction_id": self.prediction_id, **self.prediction.to_dict(model)}
+        return {"prediction_id": self.prediction_id, **self.analysis.prediction.to_dict(model)}

@@ -1,0 +1,246 @@
+"""Two-sample tests between the reference of a bundle and a window of its predictions.
+
+Level, summary of the log-mel frames, confidence and unfamiliarity are compared one by one with the statistic of
+Kolmogorov and Smirnov; embeddings and probabilities as a whole with the maximum mean discrepancy (Gretton et al., A
+Kernel Two-Sample Test, JMLR 2012). Tracks of one artist are alike, so that the usual p-values, which assume independent
+tracks, give false alarms. Here the distribution of all statistics without drift is that between random halves of the
+reference's *artists*, which are independent, and the p-values are corrected for the number of tests with the smallest
+p-value of each division (Westfall and Young 1993), which takes into account that the tests depend on each other.
+
+Both statistics are scaled by ``sqrt(n * m / (n + m))``, or its square, so that their distribution does not depend on
+the numbers of tracks n and m. It does depend on the number of tracks of an artist: a window is expected to have about
+as many as the reference. Fifty requests for one artist are drift, as the tests understand it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import stats
+from scipy.spatial.distance import cdist, pdist
+
+from genreflow.bundle import DriftReference
+from genreflow.errors import ParameterError
+
+DIVISIONS = 1999
+# Independent artists below which random divisions are too few to estimate anything from, and tracks of these.
+MIN_GROUPS, MIN_TRACKS = 8, 20
+EMBEDDING, PROBABILITIES = "embedding", "probabilities"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Measurements of tracks, as a `DriftReference` has them.
+
+    Parameters
+    ----------
+    names : sequence of str
+    values : np.ndarray [shape=(n, len(names))]
+    probabilities : np.ndarray [shape=(n, n_classes)]
+    embeddings : np.ndarray [shape=(n, size)]
+        Size 0 if there are none.
+    """
+
+    names: Sequence[str]
+    values: np.ndarray = field(repr=False)
+    probabilities: np.ndarray = field(repr=False)
+    embeddings: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, reference: DriftReference) -> "Sample":
+        return cls(reference.names, reference.values, reference.probabilities, reference.embeddings)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One test.
+
+    Parameters
+    ----------
+    name : str
+        What is compared.
+    statistic : float >= 0
+        The largest difference of the two cumulative distributions, in [0, 1]; of embeddings and probabilities the
+        maximum mean discrepancy.
+    p_value : float in (0, 1]
+        Of this test alone.
+    p_adjusted : float in (0, 1]
+        Corrected for the number of tests.
+    p_independent : float in [0, 1] or None
+        That of `scipy.stats.ks_2samp`, as if tracks of one artist were independent; None for a discrepancy.
+    reference, window : float or None
+        Medians; None for a discrepancy.
+    """
+
+    name: str
+    statistic: float
+    p_value: float
+    p_adjusted: float
+    p_independent: float | None = None
+    reference: float | None = None
+    window: float | None = None
+
+
+def compare(
+    reference: Sample, groups: np.ndarray, window: Sample, *, divisions: int = DIVISIONS, seed: int = 0
+) -> list[Comparison]:
+    """Test whether a window has the distribution of a reference.
+
+    Parameters
+    ----------
+    reference : Sample
+    groups : np.ndarray [shape=(n,)]
+        Artists of the reference's tracks.
+    window : Sample
+        With the same columns.
+    divisions : int > 0
+        Random divisions of the artists; p-values are multiples of about one by this number.
+    seed : int >= 0
+        Of the divisions: the same samples give the same result.
+
+    Returns
+    -------
+    list of Comparison
+        Of everything that both samples have. The chance of one or more ``p_adjusted < alpha`` without drift is alpha.
+
+    Raises
+    ------
+    ParameterError
+        The samples have other columns, or the reference has too few tracks or artists.
+    """
+    _check(reference, groups, window)
+    parts = _divide(groups, share=min(0.5, len(window) / (len(window) + len(reference))), count=divisions, seed=seed)
+    found: list[Comparison] = []
+    observed, null = [], []
+    for name, column in zip(reference.names, range(len(reference.names)), strict=True):
+        own, other = reference.values[:, column].astype(float), window.values[:, column].astype(float)
+        if not (np.isfinite(own).all() and np.isfinite(other).all()):
+            continue
+        test = stats.ks_2samp(own, other, method="asymp")
+        found.append(
+            Comparison(
+                name, float(test.statistic), 1, 1, float(test.pvalue), float(np.median(own)), float(np.median(other))
+            )
+        )
+        observed.append(test.statistic * np.sqrt(_scale(len(own), len(other))))
+        null.append(_null_of_ks(own, parts))
+    for name, own, other in (
+        (EMBEDDING, _unit(reference.embeddings), _unit(window.embeddings)),
+        (PROBABILITIES, np.sqrt(reference.probabilities), np.sqrt(window.probabilities)),
+    ):
+        if own.shape[1] and other.shape[1]:
+            squared, divided = _discrepancies(own, other, parts)
+            found.append(Comparison(name, float(np.sqrt(max(squared, 0))), 1, 1))
+            observed.append(squared * _scale(len(own), len(other)))
+            null.append(divided)
+    alone, adjusted = smallest_p_values(np.array(observed), np.stack(null, axis=1))
+    return [
+        Comparison(
+            each.name,
+            each.statistic,
+            float(p_value),
+            float(p_adjusted),
+            each.p_independent,
+            each.reference,
+            each.window,
+        )
+        for each, p_value, p_adjusted in zip(found, alone, adjusted, strict=True)
+    ]
+
+
+def smallest_p_values(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute p-values from a joint distribution, and correct them for their number.
+
+    Parameters
+    ----------
+    observed : np.ndarray [shape=(tests,)]
+        Statistics; larger ones are less likely.
+    null : np.ndarray [shape=(draws, tests)]
+        Draws of all statistics together without an effect.
+
+    Returns
+    -------
+    p_values : np.ndarray [shape=(tests,)]
+        ``(1 + r) / (1 + draws)``, with r draws at least as large.
+    adjusted : np.ndarray [shape=(tests,)]
+        The same of the smallest p-value of all tests (Westfall and Young 1993, single-step minP).
+    """
+    draws = len(null)
+    alone = 1 + (null >= observed).sum(axis=0)
+    smallest = stats.rankdata(-null, method="max", axis=0).min(axis=1)  # how many draws, itself included, are as large
+    adjusted = 1 + (smallest[:, None] <= alone).sum(axis=0)
+    return alone / (1 + draws), np.maximum(adjusted, alone) / (1 + draws)
+
+
+def _check(reference: Sample, groups: np.ndarray, window: Sample) -> None:
+    if (
+        tuple(reference.names) != tuple(window.names)
+        or reference.probabilities.shape[1:] != (window.probabilities.shape[1:])
+    ):
+        raise ParameterError(f"window must have the columns {', '.join(reference.names)}; got {window.names}.")
+    count = len(np.unique(groups))
+    if len(reference) < MIN_TRACKS or count < MIN_GROUPS:
+        raise ParameterError(
+            f"The reference must have at least {MIN_TRACKS} tracks of {MIN_GROUPS} artists; got {len(reference)} of "
+            f"{count}: a larger validation part gives more (`split.valid`)."
+        )
+
+
+def _divide(groups: np.ndarray, *, share: float, count: int, seed: int) -> np.ndarray:
+    """Divide artists at random.
+
+    Returns
+    -------
+    np.ndarray [shape=(count, n), dtype=bool]
+        In each row, the tracks that stand for a window: about `share` of all, at least one artist, and not all.
+    """
+    artists, artist = np.unique(groups, return_inverse=True)
+    sizes, rng = np.bincount(artist), np.random.default_rng(seed)
+    parts = np.zeros((count, len(groups)), bool)
+    for row in parts:
+        order = rng.permutation(len(artists))
+        ends = np.cumsum(sizes[order])
+        chosen = np.clip(np.argmin(np.abs(ends - share * len(groups))) + 1, 1, len(artists) - 1)
+        row[:] = np.isin(artist, order[:chosen])
+    return parts
+
+
+def _scale(n: np.ndarray | int, m: np.ndarray | int) -> np.ndarray:
+    return np.asarray(n * m / (n + m))
+
+
+def _null_of_ks(values: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Return the scaled statistic of Kolmogorov and Smirnov of each division."""
+    order = np.argsort(values, kind="stable")
+    last = np.append(np.diff(values[order]) > 0, True)  # of equal values, the last one is where both have stepped
+    parts = parts[:, order]
+    m = parts.sum(axis=1, keepdims=True)
+    n = parts.shape[1] - m
+    inside = np.cumsum(parts, axis=1, dtype=np.int32)
+    outside = np.arange(1, parts.shape[1] + 1) - inside
+    largest = np.abs(inside / m - outside / n)[:, last].max(axis=1)
+    return largest * np.sqrt(_scale(n, m))[:, 0]
+
+
+def _discrepancies(reference: np.ndarray, window: np.ndarray, parts: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the squared maximum mean discrepancy, and the scaled one of each division of the reference."""
+    distances = pdist(reference, "sqeuclidean")
+    width = float(np.median(distances)) or 1.0
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.exp(-cdist(a, b, "sqeuclidean") / width)
+
+    own = kernel(reference, reference)
+    squared = own.mean() + kernel(window, window).mean() - 2 * kernel(reference, window).mean()
+    m = parts.sum(axis=1)
+    n = parts.shape[1] - m
+    weights = np.where(parts, 1 / m[:, None], -1 / n[:, None])
+    return float(squared), np.einsum("ij,ij->i", weights @ own, weights) * _scale(n, m)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    rows = rows.astype(np.float64)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
