@@ -41,7 +41,7 @@ REPEATED_NAMES = {
     "manifest": "the manifest, and its audit",
     "metrics": "evaluation: of predictions; serving: of the service, for Prometheus",
     "options": "training: of a fit; datasets: of an ingest",
-    "page": "of the audit, the study and the evaluation",
+    "page": "of the audit, the study, the evaluation and a check for drift",
     "params": "the parameter model of each package",
     "settings": "of the service, and of the demo music",
     "source": "of GTZAN, and of FMA",
