@@ -108,7 +108,7 @@ def _command(command: click.Command, context: click.Context, *, level: int) -> I
 
 def http() -> Iterator[str]:
     """The routes of the service and its settings."""
-    document = describe(GenreClassifier, Settings())
+    document = describe(GenreClassifier, Settings(feedback_dir="feedback"))
     yield "# HTTP\n\nThe service describes itself as OpenAPI at `/docs.json`, with a page at `/docs`."
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

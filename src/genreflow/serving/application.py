@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from genreflow.monitoring.last_check import CHECK_FILE
 from genreflow.serving import ui
 from genreflow.serving.bentoml_patches import configured_address, log_as_json, replace_timeout_middleware
+from genreflow.serving.feedback_route import PATH, feedback_endpoint
 from genreflow.serving.metrics import LAST_CHECK
 from genreflow.serving.middleware import AdmissionMiddleware
 from genreflow.serving.openapi import describe
@@ -84,7 +85,9 @@ class GuardedService(bentoml.Service[T]):
         async def refuse(request: Request, error: Exception) -> Response:
             return ErrorResponse(RequestError.from_lack_of_resources(error) or RequestError.from_status(500))
 
-        pages = Starlette(routes=[Route("/docs.json", openapi), *ui.routes], exception_handlers={OSError: refuse})
+        posted = [Route(PATH, feedback_endpoint(limits), methods=["POST"])] if limits.feedback_dir else []
+        own = [Route("/docs.json", openapi), *posted, *ui.routes]
+        pages = Starlette(routes=own, exception_handlers={OSError: refuse})
         routes = {
             method.route: method.input_spec.form(limits) if issubclass(method.input_spec, UploadInput) else None
             for method in self.apis.values()
@@ -92,4 +95,11 @@ class GuardedService(bentoml.Service[T]):
         before_metrics = None
         if limits.prediction_log:
             before_metrics = partial(LAST_CHECK.show, Path(limits.prediction_log, CHECK_FILE))
-        return AdmissionMiddleware(app, pages=pages, routes=routes, settings=limits, before_metrics=before_metrics)
+        return AdmissionMiddleware(
+            app,
+            pages=pages,
+            routes=routes,
+            settings=limits,
+            before_metrics=before_metrics,
+            posted_pages=[route.path for route in posted],
+        )

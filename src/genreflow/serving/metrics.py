@@ -68,6 +68,7 @@ DRIFT_CHECKED = Gauge(
     "Time of that check, in seconds since the epoch; 0 if there was none.",
     multiprocess_mode="mostrecent",
 )
+UNRECORDED = Counter("genreflow_unrecorded_predictions_total", "Predictions that no feedback can be given about.")
 
 
 def count_prediction(prediction: "Prediction") -> None:

@@ -5,7 +5,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from urllib.parse import quote
 
@@ -54,6 +54,8 @@ class AdmissionMiddleware:
     settings : Settings
     before_metrics : callable, optional
         Called before metrics are reported.
+    posted_pages : collection of str
+        Paths of `pages` that are part of the API: they take POST, and need the token like its routes.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class AdmissionMiddleware:
         routes: Mapping[str, UploadForm | None],
         settings: Settings,
         before_metrics: Callable[[], None] | None = None,
+        posted_pages: Collection[str] = (),
     ) -> None:
+        self.posted_pages = posted_pages
         self.app, self.pages, self.routes, self.settings = app, pages, routes, settings
         self.before_metrics = before_metrics
         self.host_names, self.health = settings.host_names, Health(app)
@@ -124,10 +128,14 @@ class AdmissionMiddleware:
             if path == "/metrics" and self.before_metrics is not None:
                 self.before_metrics()
             await self.app(scope, body, response)
-        elif path not in self.routes:
+        elif path not in self.routes and path not in self.posted_pages:
             await self.pages(scope, body, response)
         elif scope["method"] != "POST":
             raise RequestError.from_status(405, {"Allow": "POST"})
+        elif path in self.posted_pages:
+            self._authenticate(headers)
+            with self.uploads.taken():
+                await self.pages(scope, body, response)
         else:
             self._authenticate(headers)
             await self._call_api(self.routes[path], scope, body, response)

@@ -3,6 +3,7 @@
 BentoML's own document does not say that a genre may be null, and lists only errors that this service does not return.
 """
 
+import json
 from typing import Any
 
 import bentoml
@@ -12,9 +13,12 @@ from pydantic.json_schema import models_json_schema
 import genreflow
 from genreflow.audio.formats import describe_formats
 from genreflow.bundle import MODEL_NAME
+from genreflow.serving.feedback_route import PATH, FeedbackInput, FeedbackOutput
 from genreflow.serving.schema import BatchClassification, Classification, ErrorBody, ModelInfo
 from genreflow.serving.settings import Settings
 
+_MODELS: tuple[type[BaseModel], ...] = (Classification, BatchClassification, ModelInfo, ErrorBody)
+_SUMMARY = "Say what the genre is, where an answer is wrong."
 _REF = "#/components/schemas/{model}"
 _MODEL = {"name": MODEL_NAME, "version": "3"}
 _CLASSIFICATION = {
@@ -83,6 +87,23 @@ _ERRORS = {
     504: ("Not answered in time.", ("too_slow", "The request could not be answered in time.")),
     507: ("No space to store the upload.", ("storage_full", "The service has no space to store the upload.")),
 }
+# Those of /feedback that differ; it uploads no audio.
+_FEEDBACK_ERRORS = {
+    400: ("Malformed request.", ("malformed_request", "Genre: field required.")),
+    404: (
+        "No such prediction.",
+        ("unknown_prediction", "prediction_id: must be one of an answer that is kept; got one that has expired."),
+    ),
+    409: ("Other feedback was given before.", ("already_given", "prediction_id: must be one without feedback.")),
+    413: ("Too large.", ("too_large", "The body must be at most 0.016 MB.")),
+    422: ("Unknown genre.", ("unknown_genre", "genre: must be one of blues, jazz, rock, or null; got 'polka'.")),
+}
+_FEEDBACK = {
+    "prediction_id": _CLASSIFICATION["prediction_id"],
+    "genre": "blues",
+    "comment": "",
+    "time": "2026-01-31T20:15:00+00:00",
+}
 _REQUEST_ID = "X-Request-ID"
 _RESPONSE_HEADERS = {
     _REQUEST_ID: {"schema": {"type": "string"}, "description": "As sent by the client, or generated; the log has it."}
@@ -103,7 +124,7 @@ _BENTOML_ROUTES = {
 
 
 def describe(service: bentoml.Service[Any], settings: Settings) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of a service with the routes classify, classify_batch and model.
+    """Return the OpenAPI 3.1 document of a service: classify, classify_batch and model, and feedback where it is taken.
 
     Parameters
     ----------
@@ -134,12 +155,14 @@ def describe(service: bentoml.Service[Any], settings: Settings) -> dict[str, Any
         }
         for name, operation in operations.items()
     }
+    if settings.feedback_dir:
+        routes[PATH] = {"post": {"operationId": "feedback", "summary": _SUMMARY, "security": security, **_feedback()}}
     probes = {
         path: {"get": {"summary": summary, "responses": {"200": {"description": "OK."}}}}
         for path, summary in _BENTOML_ROUTES.items()
     }
     _, schemas = models_json_schema(
-        [(model, "serialization") for model in (Classification, BatchClassification, ModelInfo, ErrorBody)],
+        [(model, "serialization") for model in (*_MODELS, *((FeedbackOutput,) if settings.feedback_dir else ()))],
         ref_template=_REF,
     )
     return {
@@ -154,6 +177,21 @@ def describe(service: bentoml.Service[Any], settings: Settings) -> dict[str, Any
     }
 
 
+def _feedback() -> dict[str, Any]:
+    """Return the operation of /feedback."""
+    operation = _operation(
+        FeedbackOutput,
+        {"feedback": _FEEDBACK},
+        errors=(400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 503, 507),
+        descriptions=_ERRORS | _FEEDBACK_ERRORS,
+    )
+    example = {name: _FEEDBACK[name] for name in ("prediction_id", "genre")}
+    command = f"curl --json '{json.dumps(example)}' http://127.0.0.1:3000/feedback"
+    content = {"application/json": {"schema": FeedbackInput.model_json_schema(), "example": example}}
+    body = {"required": True, "description": f"For example: {command}", "content": content}
+    return operation | {"requestBody": body}
+
+
 def _form(route: str, field: str, schema: dict[str, Any]) -> dict[str, Any]:
     content = {"type": "object", "properties": {field: schema}, "required": [field], "additionalProperties": False}
     example = f"For example: curl -F {field}=@song.mp3 http://127.0.0.1:3000/{route}"
@@ -161,12 +199,17 @@ def _form(route: str, field: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operation(
-    model: type[BaseModel], examples: dict[str, Any], *, errors: tuple[int, ...], form: dict[str, Any] | None = None
+    model: type[BaseModel],
+    examples: dict[str, Any],
+    *,
+    errors: tuple[int, ...],
+    form: dict[str, Any] | None = None,
+    descriptions: dict[int, tuple[str, tuple[str, str]]] = _ERRORS,
 ) -> dict[str, Any]:
     """Return an operation: its response `model` with examples by title, the statuses of its errors, and its form."""
     responses = {"200": _response("OK.", model, examples)}
     for status in errors:
-        description, (code, message) = _ERRORS[status]
+        description, (code, message) = descriptions[status]
         error = {"error": {"code": code, "message": message}}
         responses[str(status)] = _response(description, ErrorBody, {code: error}, _ERROR_HEADERS.get(status))
     parameter = {"name": _REQUEST_ID, "in": "header", "schema": {"type": "string"}, "example": "my-request-1"}

@@ -15,6 +15,7 @@ from genreflow.bundle import MODEL_NAME
 from genreflow.errors import AudioError
 from genreflow.inference.environment import ENVIRONMENT
 from genreflow.serving.application import GuardedService, load_predictor, make_predictor
+from genreflow.serving.feedback_recording import feedback_recorder
 from genreflow.serving.metrics import FAILURES, LAST_CHECK, count_prediction
 from genreflow.serving.open_files import raise_open_file_limit
 from genreflow.serving.prediction_log import log_prediction
@@ -58,6 +59,7 @@ class GenreClassifier:
         if self.settings.reload_seconds:
             watch = BundleWatch(self.predictor, load=partial(make_predictor, *source), use=self._use)
             watch.start(self.settings.reload_seconds)
+        self.feedback = feedback_recorder(self.settings)
 
     @bentoml.api(input_spec=ClassifyInput, output_spec=Classification)
     def classify(self, audio: UploadFile, ctx: bentoml.Context) -> Response:
@@ -109,7 +111,10 @@ class GenreClassifier:
         seconds = time.perf_counter() - started
         record = PredictionRecord(analysis=analysis, request_id=ctx.request.state.request_id, seconds=seconds)
         self._write_records(record, predictor)
-        return record.to_dict(predictor.model)
+        result = record.to_dict(predictor.model)
+        if self.feedback is not None and record.request_id is not None:
+            self.feedback.record(result, audio.file, size=audio.size or 0, name=audio.filename)
+        return result
 
     def _write_records(self, record: PredictionRecord, predictor: "Predictor") -> None:
         """Write what is kept of a prediction; nothing here may fail, or wait, since the response is sent after it."""

@@ -49,6 +49,10 @@ class Settings(FrozenModel):
     )
 
     log_format: Literal["text", "json"] = Field("text", description="log as text, or as one JSON object a line")
+    feedback_dir: str = Field("", description="directory of records of predictions, for feedback; empty: no feedback")
+    feedback_audio: bool = Field(False, description="whether to keep the audio of predictions, for feedback")
+    feedback_days: int = Field(30, ge=1, le=3650, description="how long records and audio are kept at most [d]")
+    feedback_megabytes: float = Field(1000.0, gt=0, le=1e9, description="size of all records and audio [MB]")
 
     @field_validator("token")
     @classmethod

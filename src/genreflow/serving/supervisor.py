@@ -45,7 +45,12 @@ def prepare_supervisor(settings: Settings, *, working_dir: str, address: tuple[s
         tempfile.gettempdir()  # BentoML keeps sockets in it, the workers large uploads
         check_bundle(Path(working_dir, settings.bundle))
     if settings.prediction_log:
-        prepare_prediction_log(settings)
+        directory = prepare_folder("GENREFLOW_PREDICTION_LOG", settings.prediction_log)
+        logger.info("Predictions are logged in %s for %d days.", directory, settings.prediction_log_days)
+    if settings.feedback_dir:
+        directory = prepare_folder("GENREFLOW_FEEDBACK_DIR", settings.feedback_dir)
+        kept = "with" if settings.feedback_audio else "without"
+        logger.info("Predictions are kept in %s for %d days, %s the audio.", directory, settings.feedback_days, kept)
     check_address(host, port)
     if ipaddress.ip_address(host).is_unspecified:  # BentoML logs "localhost"
         logger.info(
@@ -56,18 +61,18 @@ def prepare_supervisor(settings: Settings, *, working_dir: str, address: tuple[s
     _end_when_a_worker_asks(context)
 
 
-def prepare_prediction_log(settings: Settings) -> None:
-    """Have the workers, which run in another directory, write where the variable says it here, and log where that is.
+def prepare_folder(variable: str, folder: str) -> Path:
+    """Have the workers, which run in another directory, write where a variable says it here, and return where that is.
 
     A folder that cannot be written is no reason not to serve; the workers go on trying.
     """
-    directory = Path(settings.prediction_log).absolute()
-    os.environ["GENREFLOW_PREDICTION_LOG"] = str(directory)
-    logger.info("Predictions are logged in %s for %d days.", directory, settings.prediction_log_days)
+    directory = Path(folder).absolute()
+    os.environ[variable] = str(directory)
     try:
         require_writable(directory)
     except OSError as error:
-        logger.error("%s: must be writable, for the log of predictions; got %s.", directory, error.strerror)
+        logger.error("%s: must be writable, for %s; got %s.", directory, variable, error.strerror)
+    return directory
 
 
 def check_bundle(directory: Path) -> None:

@@ -62,7 +62,7 @@ async def read_files(
             f"Content-Type must be multipart/form-data with the audio as a file in the field {form.field!r}; "
             f"got {media_type or 'none'}."
         )
-    body = _limited(request, max_bytes=max_bytes, stall_seconds=stall_seconds)
+    body = limited_body(request, max_bytes=max_bytes, stall_seconds=stall_seconds)
     try:
         parser = MultiPartParser(request.headers, body, max_files=form.max_files, max_fields=form.max_files)
         parser.spool_max_size = memory_bytes
@@ -102,8 +102,15 @@ def _malformed(message: str) -> RequestError:
     return RequestError(400, "malformed_request", message)
 
 
-async def _limited(request: Request, *, max_bytes: int, stall_seconds: float) -> AsyncGenerator[bytes, None]:
-    """Yield the body chunk by chunk, until it becomes too large or too slow."""
+async def limited_body(request: Request, *, max_bytes: int, stall_seconds: float) -> AsyncGenerator[bytes, None]:
+    """Yield the body chunk by chunk, until it becomes too large or too slow.
+
+    Raises
+    ------
+    RequestError
+        Status 413 for more than `max_bytes`, at once if they are declared, 408 for a client that stalls, 400 for one
+        that ends the connection.
+    """
     too_large = RequestError(413, "too_large", f"The body must be at most {max_bytes / 1e6:g} MB.")
     declared = request.headers.get("content-length", "0")
     if declared.isascii() and declared.isdigit() and int(declared) > max_bytes:

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from genreflow.serving.feedback_route import feedback_facts
 from genreflow.serving.settings import settings
 
 __all__ = ["routes"]
@@ -72,9 +73,14 @@ async def _docs(request: Request) -> Response:
 
 
 async def _limits(request: Request) -> Response:
-    """The limits of the service, by which the classifier page refuses a file before it decodes it."""
+    """The limits of the service, by which the page refuses a file before decoding, and whether it takes feedback."""
     limits = settings()
-    return JSONResponse({"max_seconds": limits.max_seconds, "max_bytes": limits.max_bytes}, headers=_HEADERS)
+    content = {
+        "max_seconds": limits.max_seconds,
+        "max_bytes": limits.max_bytes,
+        "feedback": feedback_facts(limits),
+    }
+    return JSONResponse(content, headers=_HEADERS)
 
 
 routes: list[BaseRoute] = [

@@ -1,0 +1,1 @@
+"""What listeners say about answers of the service: records of predictions, claims about them, and their review."""
