@@ -4,7 +4,8 @@ import { byId } from "./dom.js";
 import { UserError, withActivity } from "./messages.js";
 
 /**
- * @typedef {{max_seconds: number, max_bytes: number}} Limits Longest audio [s] and largest request body [bytes].
+ * @typedef {{max_seconds: number, max_bytes: number, feedback: {days: number, audio: boolean} | null}} Limits Longest
+ *   audio [s], largest request body [bytes], and how long answers and audio are kept for feedback; null: it takes none.
  *
  * @typedef {object} ModelInfo
  * @property {string} name
@@ -62,6 +63,18 @@ export async function classify(blob, name, signal) {
   const body = new FormData();
   body.append("audio", blob, name);
   return post("classify", { body, signal });
+}
+
+/**
+ * Say what the genre of a classified file is.
+ *
+ * @param {string} prediction_id
+ * @param {string | null} genre Null for none of the model's genres.
+ * @param {string} comment
+ */
+export async function sendFeedback(prediction_id, genre, comment) {
+  const body = JSON.stringify({ prediction_id, genre, comment });
+  return post("feedback", { body, headers: { "Content-Type": "application/json" } });
 }
 
 async function post(route, options) {

@@ -2,6 +2,7 @@
 
 import { listenForAudio } from "./audio-input.js";
 import { byId } from "./dom.js";
+import { announceRetention } from "./feedback.js";
 import { announce, hideError, showError } from "./messages.js";
 import { loadModelInfo, modelLabels } from "./model-info.js";
 import { describePrediction } from "./prediction.js";
@@ -95,7 +96,7 @@ function clear() {
 
 function connect() {
   hideError();
-  loadModelInfo().catch((error) => showError(error, connect));
+  loadModelInfo().then(announceRetention, (error) => showError(error, connect));
 }
 
 listenForAudio(addFiles);

@@ -1,6 +1,7 @@
 // The open track: player, or a genre bar if the browser cannot decode the file, with the prediction below.
 
 import { byId } from "./dom.js";
+import { hideFeedback, offerFeedback } from "./feedback.js";
 import { formatTime } from "./format.js";
 import { Player } from "./player.js";
 import { describeReason, hidePrediction, markRegion, showPrediction, showRegions } from "./prediction.js";
@@ -49,6 +50,7 @@ export class TrackView {
     }
     const regions = mergeSegments(prediction.segments, this.#duration);
     showPrediction(prediction);
+    offerFeedback(prediction);
     showRegions(regions, this.#decoded ? (seconds) => this.#player.seek(seconds) : null);
     if (this.#decoded) this.#player.showRegions(regions);
     else this.#genreBar.show(regions, this.#duration);
@@ -72,6 +74,7 @@ export class TrackView {
     this.#player.close();
     this.#genreBar.hide();
     hidePrediction();
+    hideFeedback();
     byId("track-view").hidden = true;
   }
 }
