@@ -40,6 +40,12 @@ KINDS: dict[str, Kind] = {
         "Constant offset", True, "All samples have the same value, or nearly: an offset without sound."
     ),
     "too_short": Kind("Too short", True, "The track is shorter than audit.min_seconds."),
+    "known_recording": Kind(
+        "Correction of a known recording",
+        True,
+        "A listener corrected the answer for a recording that the data have already, with a genre of their own: the "
+        "correction is left out. Give the track another genre in data/tracks.csv if the listener is right.",
+    ),
     "conflicting_labels": Kind(
         "Conflicting labels",
         True,

@@ -10,7 +10,12 @@ from genreflow.audit.faults import Audit, Fault
 from genreflow.audit.kinds import KINDS
 from genreflow.audit.params import AuditParams
 from genreflow.audit.published import check_published_faults
-from genreflow.audit.recordings import recording_clusters, recording_faults
+from genreflow.audit.recordings import (
+    known_recording_faults,
+    known_recordings,
+    recording_clusters,
+    recording_faults,
+)
 from genreflow.audit.shares import dominant_faults, largest_tracks
 from genreflow.features.store import FeatureStore
 from genreflow.manifest.manifest import Manifest
@@ -42,6 +47,7 @@ def audit_manifest(
     `silent`              the peak
     `constant_offset`     the samples, without their mean
     `too_short`           the duration; for imported spectrograms, the number of frames
+    `known_recording`     exact and near-duplicates of corrections
     `conflicting_labels`  exact and near-duplicates
     `duplicate`           the hash of samples or spectrogram; one copy is kept
     `near_duplicate`      fingerprints of the features
@@ -78,6 +84,11 @@ def audit_manifest(
     pairs: list[NearDuplicate] = []
     if store is not None and params.near_duplicates:
         pairs = find_near_duplicates(_unique_by_hash(compared_tracks), store, cache=fingerprints, progress=progress)
+    known = known_recordings(compared_tracks, pairs)
+    faults += known_recording_faults(known, manifest.by_id)
+    # Left out, they must not connect tracks of the data, or contradict their genres.
+    compared_tracks = [track for track in compared_tracks if track.id not in known]
+    pairs = [pair for pair in pairs if not {pair.first, pair.second} & known.keys()]
     clusters = recording_clusters(compared_tracks, pairs)
     faults += recording_faults(compared_tracks, clusters, pairs)
     left_out = {fault.track for fault in faults if fault.leave_out}
@@ -100,9 +111,9 @@ def audit_manifest(
 
 
 def _unique_by_hash(tracks: Iterable[Track]) -> list[Track]:
-    """Return the first track of each hash: exact duplicates need no comparison."""
+    """Return the first track of each hash, a correction last: exact duplicates need no comparison."""
     first: dict[str | None, Track] = {}
-    for track in tracks:
+    for track in sorted(tracks, key=lambda track: track.train_only is True):
         first.setdefault(track.hash, track)
     return list(first.values())
 

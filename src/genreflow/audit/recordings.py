@@ -1,7 +1,7 @@
 """Tracks that are the same recording, and the faults that follow: duplicates and conflicting labels."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from genreflow.audit.duplicates import NearDuplicate
 from genreflow.audit.faults import Fault
@@ -31,6 +31,38 @@ def recording_clusters(tracks: Sequence[Track], pairs: Iterable[NearDuplicate]) 
     for track_id in sorted(recordings):
         members[recordings[track_id]].append(track_id)
     return tuple(sorted(tuple(ids) for ids in members.values() if len(ids) > 1))
+
+
+def known_recordings(tracks: Sequence[Track], pairs: Sequence[NearDuplicate]) -> dict[str, str]:
+    """Find the corrections whose recording is among the other tracks, directly or as a copy of another correction.
+
+    Parameters
+    ----------
+    tracks, pairs
+        See `recording_clusters`.
+
+    Returns
+    -------
+    dict of str to str
+        By id of each such correction, the first id of the other tracks with its recording.
+    """
+    by_id = {track.id: track for track in tracks}
+    found = {}
+    for cluster in recording_clusters(tracks, pairs):
+        others = [track_id for track_id in cluster if not by_id[track_id].train_only]
+        if others:
+            found.update(dict.fromkeys((track_id for track_id in cluster if by_id[track_id].train_only), others[0]))
+    return found
+
+
+def known_recording_faults(known: Mapping[str, str], by_id: Mapping[str, Track]) -> Iterator[Fault]:
+    """Yield the faults of the corrections that `known_recordings` found."""
+    for correction, other in known.items():
+        message = (
+            f"{correction} ({by_id[correction].genre}) is the same recording as {display_name(by_id[other])} "
+            f"({by_id[other].genre}), which is kept."
+        )
+        yield Fault(correction, "known_recording", message, True)
 
 
 def recording_faults(

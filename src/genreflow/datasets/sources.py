@@ -8,6 +8,7 @@ from pathlib import Path
 from genreflow.datasets import folder as folders
 from genreflow.datasets.cache import IngestCache
 from genreflow.datasets.combination import combine
+from genreflow.datasets.corrections import Corrections, add_corrections
 from genreflow.datasets.fma import SUBSETS as FMA_SUBSETS
 from genreflow.datasets.fma import fma
 from genreflow.datasets.gtzan.source import gtzan
@@ -84,7 +85,13 @@ def _check_source(source: str, subset: str | None, *, where: str) -> None:
 
 
 def ingest(
-    data: DataParams, raw_dir: Path, manifest_path: Path, *, n_jobs: int = -1, progress: bool = True
+    data: DataParams,
+    raw_dir: Path,
+    manifest_path: Path,
+    *,
+    corrections: Path | None = None,
+    n_jobs: int = -1,
+    progress: bool = True,
 ) -> Manifest:
     """Import a source into the project: its raw data and its manifest, both or neither.
 
@@ -94,6 +101,8 @@ def ingest(
     raw_dir : Path
         Folder for the raw data; previous content is replaced. Unchanged files are not copied or decoded again.
     manifest_path : Path
+    corrections : Path, optional
+        Folder of `Corrections`, which are added.
     n_jobs : int
         Number of parallel jobs, as in joblib: -1 means one per core.
     progress : bool
@@ -102,7 +111,7 @@ def ingest(
     Raises
     ------
     ParameterError
-        The source is invalid; previous raw data and manifest stay as they are.
+        The source or a correction is invalid; previous raw data and manifest stay as they are.
     """
     check_sources(data)
     raw_dir, manifest_path = Path(raw_dir), Path(manifest_path)
@@ -118,6 +127,8 @@ def ingest(
     )
     with atomic_import(raw_dir, manifest_path) as (new_raw_dir, new_manifest_path):
         manifest = SOURCES[data.source](data.path, new_raw_dir, options)
+        if corrections is not None:
+            manifest = add_corrections(manifest, Corrections(corrections), new_raw_dir, raw_dir, options)
         manifest.save(new_manifest_path)
     options.cache.save(manifest, manifest_path)
     return manifest

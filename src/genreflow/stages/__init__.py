@@ -7,6 +7,7 @@ from pathlib import Path
 
 PROJECT = Path()  # a stage runs in the project's folder
 CHECKED = Path("data/checked")
+CORRECTIONS = Path("data/corrections")
 RAW = Path("data/raw")
 MANIFEST = Path("data/manifest.json")
 AUDIT = Path("data/audit.json")

@@ -5,7 +5,7 @@ import logging
 from genreflow.datasets.sources import ingest
 from genreflow.files import one_line
 from genreflow.params import load_params
-from genreflow.stages import MANIFEST, RAW
+from genreflow.stages import CORRECTIONS, MANIFEST, RAW
 from genreflow.stages.dvc_cache import remade
 
 logger = logging.getLogger(__name__)
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     data = load_params().data
     with remade(MANIFEST):
-        manifest = ingest(data, RAW, MANIFEST)
+        manifest = ingest(data, RAW, MANIFEST, corrections=CORRECTIONS)
     logger.info(f"{len(manifest.tracks)} tracks of {len(manifest.genres)} genres from {data.source}: {data.path}")
     for note in manifest.notes:
         logger.info(f"note: {one_line(note)}")
