@@ -10,6 +10,7 @@ import click
 from genreflow.cli.classify_command import classify
 from genreflow.cli.data_commands import audit, folds
 from genreflow.cli.drift_command import drift
+from genreflow.cli.feedback_commands import feedback
 from genreflow.cli.registry_commands import registry
 from genreflow.cli.remote_commands import pull, push
 from genreflow.cli.status_command import status
@@ -41,5 +42,5 @@ def cli() -> None:
     """
 
 
-for command in (use, status, classify, audit, models, tune, reproduce, folds, registry, drift, push, pull):
+for command in (use, status, classify, audit, models, tune, reproduce, folds, registry, drift, feedback, push, pull):
     cli.add_command(command)

@@ -136,7 +136,9 @@ class FeedbackRecorder:
             "genre": result["genre"],
             "probabilities": {genre: round(value, 4) for genre, value in result["probabilities"].items()},
             "duration": result["duration"],
-            "audio_suffix": suffix if suffix[1:].isalnum() and len(suffix) <= _LONGEST_SUFFIX else "",
+            "audio_suffix": suffix
+            if suffix.isascii() and suffix[1:].isalnum() and len(suffix) <= _LONGEST_SUFFIX
+            else "",
         }
         if size > MEMORY_BYTES:
             return _Job(fields, None, os.dup(audio.fileno()))
