@@ -159,7 +159,9 @@ def test_the_recorder_keeps_hash_and_audio_and_no_file_name(tmp_path, size, keep
     assert not [path for path in day.iterdir() if "secret" in path.name + path.read_bytes().decode("latin-1")]
 
 
-@pytest.mark.parametrize("name", [None, "", "song", "song.", "a/../../x.w/v", "song.reallylongsuffix", "song.m\n3", "song.é3"])
+@pytest.mark.parametrize(
+    "name", [None, "", "song", "song.", "a/../../x.w/v", "song.reallylongsuffix", "song.m\n3", "song.é3"]
+)
 def test_an_odd_file_name_gives_no_suffix(tmp_path, name):
     running = recorder(tmp_path)
     running.record(answer(), io.BytesIO(b"sound"), size=5, name=name)
