@@ -26,6 +26,8 @@ DIVISIONS = 1999
 # Independent artists below which random divisions are too few to estimate anything from, and tracks of these.
 MIN_GROUPS, MIN_TRACKS = 8, 20
 EMBEDDING, PROBABILITIES = "embedding", "probabilities"
+# Those of the log: otherwise a value that is constant would differ from itself.
+_DECIMALS = 4
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def compare(
     found: list[Comparison] = []
     observed, null = [], []
     for name, column in zip(reference.names, range(len(reference.names)), strict=True):
-        own, other = reference.values[:, column].astype(float), window.values[:, column].astype(float)
+        own, other = (np.round(each.values[:, column].astype(float), _DECIMALS) for each in (reference, window))
         if not (np.isfinite(own).all() and np.isfinite(other).all()):
             continue
         test = stats.ks_2samp(own, other, method="asymp")

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -91,19 +92,20 @@ def read_window(
             f"`GENREFLOW_PREDICTION_LOG={directory} bentoml serve` writes it."
         )
     counts = _Counts()
-    newest: list[tuple[float, str, LoggedPrediction]] = []
+    newest: list[tuple[float, int, LoggedPrediction]] = []
+    number = count()  # predictions of the same time are not compared with each other
     for path in reversed(log_files(directory)):
         begin = datetime.combine(day_of(path), datetime.min.time(), UTC).timestamp()
         # A file has the predictions of one day, but for those that were waiting for it.
         if len(newest) == last and newest[0][0] > begin + 2 * 86400:
             break
         for found in _read(path, bundle_hash, since, until, counts):
-            entry = (found.time, found.prediction_id, found)
+            entry = (found.time, next(number), found)
             if len(newest) < last:
                 heapq.heappush(newest, entry)
             else:
                 heapq.heappushpop(newest, entry)
-    predictions = [found for _, _, found in sorted(newest, key=lambda entry: entry[:2])]
+    predictions = [found for _, _, found in sorted(newest)]
     distinct = list({_sound(prediction): prediction for prediction in predictions}.values())
     if len(distinct) < least:
         raise GenreflowError(_too_few(directory, len(predictions), len(distinct), least, counts))
