@@ -83,22 +83,29 @@ class Relay:
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         other = {client: server, server: client}
-        with selectors.DefaultSelector() as selector, contextlib.suppress(OSError, ValueError, KeyError):
+        try:
+            with selectors.DefaultSelector() as selector, contextlib.suppress(OSError, ValueError, KeyError):
+                for each in other:
+                    selector.register(each, selectors.EVENT_READ)
+                while self._pass_some(selector, client, other):
+                    pass
+        finally:
             for each in other:
-                selector.register(each, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    data = key.fileobj.recv(1 << 16)
-                    if not data:
-                        return
-                    if key.fileobj is client and self._limit is not None:
-                        self._passed += len(data)
-                        if self._passed > self._limit:
-                            self.cut()
-                            return
-                    other[key.fileobj].sendall(data)
-        for each in other:
-            each.close()
+                each.close()
+
+    def _pass_some(self, selector: selectors.BaseSelector, client: socket.socket, other: dict) -> bool:
+        """Pass on what there is; return False at the end of the connection, or of the relay."""
+        for key, _ in selector.select(0.5):
+            data = key.fileobj.recv(1 << 16)
+            if not data:
+                return False
+            if key.fileobj is client and self._limit is not None:
+                self._passed += len(data)
+                if self._passed > self._limit:
+                    self.cut()
+                    return False
+            other[key.fileobj].sendall(data)
+        return True
 
 
 class S3Server:

@@ -74,13 +74,7 @@ def test_a_version_is_registered_fetched_promoted_and_rolled_back(server, s3, tm
     assert (fetched.hash, fetched.version) == (bundles[0].hash, first)
     assert Bundle.load(tmp_path / "fetched").metrics == {"test_track_accuracy": 0.5}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mlflow, "set_tracking_uri", mlflow.set_tracking_uri)
-        mlflow.set_tracking_uri(server.uri)
-        try:
-            model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
-        finally:
-            mlflow.set_tracking_uri(None)
+    model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
     [row] = model.predict([str(write_tone(tmp_path / "bass.wav", "bass"))]).to_dict("records")
     assert row["genre"] == "bass"
 

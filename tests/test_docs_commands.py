@@ -19,6 +19,8 @@ from onnx import helper, numpy_helper
 
 from doc_pages import DOCS, blocks, commands, edits, pages
 from pipeline import Project, quick_project, write_music
+from postgresql_server import create_database, postgresql
+from s3_server import s3_server
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +30,7 @@ SERVERS = {
     "bentoml serve": (3000, "/readyz"),
     "bentoml serve genre-classifier:latest": (3000, "/readyz"),
     "mlflow ui": (5000, "/health"),
+    "mlflow server": (5000, "/health"),
 }
 # Pages that change the code, and what their commands then print.
 EXTENSIONS = {
@@ -134,14 +137,27 @@ def shell(project, home):
 def test_pages_name_why_commands_are_not_run():
     reasons = [block.not_run for page in pages() for block in blocks(page) if block.not_run]
     assert reasons
-    known = r"container|second machine|once per fold|remote repository|creates the environment|hours"
+    known = r"container|Prometheus|second machine|once per fold|remote repository|creates the environment|hours"
     assert [reason for reason in reasons if not re.search(known, reason)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_commands_of_a_page(page, shell):
+def test_the_commands_of_a_page(page, shell, tmp_path):
+    if page.stem == "deploy":
+        use_servers(shell, tmp_path)
     for script in commands(page):
         shell.run(script)
+
+
+def use_servers(shell: Shell, folder: Path) -> None:
+    """Set the variables of S3 and PostgreSQL that the page expects; without these the test is skipped."""
+    s3 = shell.stack.enter_context(s3_server(folder))
+    store = create_database(shell.stack.enter_context(postgresql()), "mlflow")
+    shell.environment |= s3.environment | {
+        "S3_BUCKET": s3.bucket,
+        "MLFLOW_BACKEND_STORE_URI": store.replace("postgresql:", "postgresql+psycopg:"),
+        "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{s3.bucket}/mlflow",
+    }
 
 
 @pytest.mark.parametrize("name", EXTENSIONS)
