@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -50,6 +51,11 @@ def write_config(folder: Path, *, service: int, http: int, https: int) -> Path:
     return main
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_the_service_behind_the_example(bento_home, tmp_path):
     bundle = write_toy_bundle(tmp_path / "bundle").directory
     environment = {"BENTOML_HOME": bento_home, "GENREFLOW_BUNDLE": str(bundle), "GENREFLOW_ALLOWED_HOSTS": HOST}
@@ -63,7 +69,7 @@ def test_the_service_behind_the_example(bento_home, tmp_path):
         nginx = subprocess.Popen([NGINX, "-c", main])
         context = ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem"))
         try:
-            wait_for(lambda: (tmp_path / "nginx.pid").exists())
+            wait_for(lambda: listens(https))
             extensions = {"sni_hostname": HOST}
             with httpx.Client(base_url=f"https://127.0.0.1:{https}", verify=context, timeout=60) as client:
 
