@@ -13,7 +13,8 @@ import pytest
 
 from genreflow.bundle import Bundle, BundleError, write_bundle
 from genreflow.errors import GenreflowError, ParameterError
-from genreflow.registry.gate import Evidence, decide
+from genreflow.registry.evidence import Evidence
+from genreflow.registry.gate import decide
 from genreflow.registry.model_registry import NAME, Registry
 from genreflow.registry.pointer import read_pointer, write_pointer
 from genreflow.tracking.runs import start_run
@@ -23,9 +24,9 @@ from serving_toy import write_tone, write_toy_bundle
 TEMPERATURES = itertools.count(1.0, 0.01)
 GATE = {
     "candidate_correct": {"track": True},
-    "champion_correct": None,
     "majority_accuracy": 0.5,
-    "min_probability": 0.8,
+    "registered_model": NAME,
+    "champion": None,
 }
 
 
@@ -441,3 +442,84 @@ def test_a_failed_registration_leaves_no_files(registry, bundles, monkeypatch):
     with pytest.raises(OSError, match="full"):
         registry.register(bundles[0], metrics={})
     assert set((registry.root / "mlruns" / "models").iterdir()) == before
+
+
+def refuse(registry, version, **facts):
+    report = decide(Evidence(**GATE | {"champion": "1", "comparison": None, "obstacle": "other_data"} | facts))
+    registry.record_gate(version, "split", report)
+    return report
+
+
+def test_a_refusal_is_recorded_with_its_figures(registry, bundles):
+    version = registry.register(bundles[0], metrics={})
+    report = refuse(registry, version)
+    entry = next(entry for entry in registry.versions() if entry.version == version)
+    assert entry.gate["rule"] == "incomparable"
+    assert (entry.gate["promote"], entry.gate["candidate_accuracy"], entry.gate["champion"]) == (False, 1.0, "1")
+    assert entry.gated == {"split": "not promoted"}
+    assert report.reason in registry.client.get_model_version(NAME, version).description
+    assert all(len(value) < 2000 for value in registry.client.get_model_version(NAME, version).tags.values())
+
+
+def test_a_promotion_against_the_gate_needs_a_reason_and_is_recorded(registry, bundles, tmp_path, caplog):
+    path = tmp_path / "champion.json"
+    first, second = (registry.register(bundle, metrics={}) for bundle in bundles[:2])
+    registry.promote(first, path)
+    before = path.read_bytes()
+    refuse(registry, second)
+    with pytest.raises(ParameterError, match=r"^--reason: .* incomparable"):
+        registry.promote_by_hand(second, path)
+    assert path.read_bytes() == before
+    with caplog.at_level("WARNING", logger="genreflow"):
+        pointer = registry.promote_by_hand(second, path, why="it knows the new labels")
+    assert pointer.champion.version == second
+    assert pointer.champion.reason == "promoted by hand: it knows the new labels"
+    assert "it knows the new labels" in caplog.text
+    entry = next(entry for entry in registry.versions() if entry.version == second)
+    assert entry.promoted_by_hand["why"] == "it knows the new labels"
+    assert entry.promoted_by_hand["refused_by"] == "incomparable"
+    assert entry.promoted_by_hand["who"]
+    assert entry.promoted_by_hand["when"].endswith("+00:00")
+    assert "it knows the new labels" in registry.client.get_model_version(NAME, second).description
+
+
+def test_a_promotion_that_the_gate_did_not_refuse_needs_no_reason(registry, bundles, tmp_path):
+    path = tmp_path / "champion.json"
+    first, second, third = (registry.register(bundle, metrics={}) for bundle in bundles)
+    registry.record_gate(first, "split", decide(Evidence(**GATE)))
+    registry.promote_by_hand(first, path)
+    registry.promote_by_hand(second, path)
+    refuse(registry, third, rolled_back=True)
+    assert registry.promote_by_hand(third, path).champion.version == third
+    entry = next(entry for entry in registry.versions() if entry.version == third)
+    assert entry.promoted_by_hand["refused_by"] is None
+
+
+def test_registered_models_have_champions_of_their_own(registry, bundles, tmp_path):
+    path = tmp_path / "champion.json"
+    other = Registry(registry.client, registry.root, "other music")
+    first, second = (registry.register(bundle, metrics={}) for bundle in bundles[:2])
+    registry.promote(first, path)
+    registry.promote(second, path)
+    version = other.register(bundles[2], metrics={})
+    assert version == "1"
+    assert other.find(Bundle.load(bundles[0]).hash) is None
+    pointer = other.promote(version, path)
+    assert (pointer.name, pointer.champion.version, pointer.previous) == ("other music", "1", ())
+    assert aliases(other) == {"candidate": "1", "champion": "1"}
+    assert aliases(registry)["champion"] == second
+    assert other.fetch_champion(pointer, tmp_path / "out").hash == Bundle.load(bundles[2]).hash
+    with pytest.raises(GenreflowError, match="other music"):
+        registry.rollback(path)
+    assert registry.serve(read_pointer(path).of_model(NAME), path).champion.version == second
+    assert read_pointer(path).others[0].name == "other music"
+    assert registry.rollback(path).champion.version == first
+    assert other.serve(read_pointer(path).of_model("other music"), path).champion.version == "1"
+
+
+def test_models_of_other_names_are_not_taken_for_orphans(registry, bundles, tmp_path):
+    """Files of a registered model stay when another one is registered."""
+    other = Registry(registry.client, registry.root, "third music")
+    other.register(bundles[0], metrics={})
+    registry.register(bundles[1], metrics={})
+    assert other.fetch("1", tmp_path / "out").hash == Bundle.load(bundles[0]).hash

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from genreflow.cli.comparison_table import comparison_lines
 from genreflow.cli.parameter_options import json_option
 
 if TYPE_CHECKING:
@@ -24,11 +25,17 @@ def registry() -> None:
     """List model versions and choose the champion."""
 
 
+model_option = click.option(
+    "--model", metavar="NAME", help="Registered model.  [default: gate.registered_model of params.yaml]"
+)
+
+
 @registry.command("list")
+@model_option
 @json_option
-def list_versions(as_json: bool) -> None:
+def list_versions(model: str | None, as_json: bool) -> None:
     """List the registered versions, newest first."""
-    versions = _open().versions() if _exists() else []
+    versions = _open(model).versions() if _exists() else []
     if as_json:
         click.echo(json.dumps([version.to_dict() for version in versions], indent=2))
         return
@@ -43,17 +50,45 @@ def list_versions(as_json: bool) -> None:
 
 @registry.command()
 @click.argument("version")
+@click.option("--reason", default="", help="Why; required if the gate refused VERSION.")
+@model_option
 @json_option
-def promote(version: str, as_json: bool) -> None:
-    """Make VERSION the champion; `dvc repro` then packages it."""
-    _show(_open().promote(version, POINTER), as_json)
+def promote(version: str, reason: str, model: str | None, as_json: bool) -> None:
+    """Make VERSION the champion; `dvc repro` then packages it.
+
+    The version records who did it, when and why.
+    """
+    _show(_open(model).promote_by_hand(version, POINTER, why=reason.strip()), as_json)
 
 
 @registry.command()
 @json_option
 def rollback(as_json: bool) -> None:
     """Return to the previous champion; `dvc repro` then packages it."""
-    _show(_open().rollback(POINTER), as_json)
+    from genreflow.registry.pointer import read_pointer
+
+    pointer = read_pointer(POINTER)
+    _show(_open(pointer.name if pointer else None).rollback(POINTER), as_json)
+
+
+@registry.command("compare")
+@click.argument("first")
+@click.argument("second")
+@model_option
+@json_option
+def compare_versions(first: str, second: str, model: str | None, as_json: bool) -> None:
+    """Compare two versions on the held-out tracks of the project that neither was trained on.
+
+    FIRST and SECOND are versions or aliases, such as `champion`, or NAME/VERSION of another registered model.
+    """
+    from genreflow.stages.model_comparison import compare_versions as compare
+
+    comparison = compare(first, second, model=_open(model).name)
+    if as_json:
+        click.echo(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False))
+        return
+    for line in comparison_lines(comparison):
+        click.echo(line)
 
 
 @registry.command("relocate")
@@ -84,7 +119,8 @@ def _exists() -> bool:
     return path is None or path.exists()
 
 
-def _open() -> "Registry":
+def _open(model: str | None = None) -> "Registry":
+    """Open a registered model; by default that of params.yaml."""
     from genreflow.errors import GenreflowError
     from genreflow.registry.model_registry import Registry
     from genreflow.tracking.store import tracking_uri, without_credentials
@@ -94,7 +130,17 @@ def _open() -> "Registry":
             f"{without_credentials(tracking_uri())}: must exist; got no such file. Run genreflow in the project "
             "folder, after `dvc repro`."
         )
-    return Registry.open()
+    return Registry.open(name=model or _default_model())
+
+
+def _default_model() -> str:
+    from genreflow.bundle import MODEL_NAME
+    from genreflow.params import PARAMS_FILE, load_params
+
+    if not PARAMS_FILE.exists():  # a registry without a project
+        return MODEL_NAME
+    params = load_params()
+    return params.gate.model_name(params.data.source)
 
 
 def _row(version: "Version") -> tuple[str, ...]:

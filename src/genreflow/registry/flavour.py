@@ -38,7 +38,7 @@ def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> Logg
         Of the run that trained the bundle; if this store does not have that run, of a new one. It is to be registered
         and then passed to `keep_model`: otherwise the next call deletes it, as that of a killed process.
     """
-    _delete_orphaned_models(client, experiment_id, bundle.name)
+    _delete_orphaned_models(client, experiment_id)
     run_id = _training_run(client, experiment_id, bundle)
     tags = process_tag() | ({"leaking": "true"} if bundle.leaking else {})
     logged = client.create_logged_model(experiment_id, name=bundle.name, source_run_id=run_id, tags=tags)
@@ -89,9 +89,9 @@ def _write_model(client: MlflowClient, logged: LoggedModel, bundle: Bundle) -> N
         client.log_model_artifacts(logged.model_id, str(local))
 
 
-def _delete_orphaned_models(client: MlflowClient, experiment_id: str, name: str) -> None:
+def _delete_orphaned_models(client: MlflowClient, experiment_id: str) -> None:
     """Delete models that a process was killed before it had registered."""
-    registered = {entry.source for entry in client.search_model_versions(f"name = '{name}'", max_results=10_000)}
+    registered = {entry.source for entry in client.search_model_versions(max_results=10_000)}
     token = None
     while True:
         page = client.search_logged_models([experiment_id], page_token=token)

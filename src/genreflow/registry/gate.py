@@ -1,96 +1,14 @@
-"""The gate: whether a candidate model becomes the registry's champion, and why."""
+"""The gate: whether a candidate model becomes the champion of its registered model, and why."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from typing import Any
 
-import numpy as np
+from genreflow.registry.comparison import ComparedGenre, Comparison
+from genreflow.registry.evidence import OBSTACLES, Evidence
 
-from genreflow.errors import ParameterError
-from genreflow.evaluation.paired import probability_better
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """What the gate decides on.
-
-    Parameters
-    ----------
-    candidate_correct : mapping of str to bool
-        ID of each test track to whether the candidate classified it correctly.
-    champion_correct : mapping of str to bool or None
-        The same for the champion; None if there is no champion or it cannot classify these tracks.
-    majority_accuracy : float in [0, 1]
-        Accuracy of the majority-class baseline on the test tracks.
-    min_probability : float in [0.5, 1]
-        Probability of being better than the champion from which the candidate is promoted.
-    same_bundle : bool
-        The candidate is the champion.
-    leaking : bool
-        The candidate was evaluated on a split that leaks.
-    rolled_back : bool
-        The candidate was champion once, until it was rolled back.
-    same_labels : bool
-        Candidate and champion have the same genres.
-    test_in_champion_training : bool or None
-        Whether the champion was trained on some of the test tracks; None if unknown, which counts as True.
-    groups : mapping of str to str, optional
-        ID of each test track to its group (artist); the bootstrap then resamples groups.
-    times_test_split_used : int > 0
-        Number of candidates evaluated on this test split, including this one.
-    seed : int
-        Of the bootstrap.
-
-    Raises
-    ------
-    ParameterError
-        There are no test tracks, or candidate and champion were evaluated on different ones.
-    """
-
-    candidate_correct: Mapping[str, bool]
-    champion_correct: Mapping[str, bool] | None
-    majority_accuracy: float
-    min_probability: float
-    same_bundle: bool = False
-    leaking: bool = False
-    rolled_back: bool = False
-    same_labels: bool = True
-    test_in_champion_training: bool | None = False
-    groups: Mapping[str, str] | None = None
-    times_test_split_used: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.candidate_correct:
-            raise ParameterError("gate: the candidate must have predictions for at least one test track; got none.")
-        if self.champion_correct is not None:
-            different = sorted(self.champion_correct.keys() ^ self.candidate_correct.keys())
-            if different:
-                raise ParameterError(
-                    "gate: candidate and champion must have predictions for the same test tracks; "
-                    f"{len(different)} differ, such as {different[0]}."
-                )
-
-    @property
-    def tracks(self) -> list[str]:
-        """IDs of the test tracks, sorted."""
-        return sorted(self.candidate_correct)
-
-    @cached_property
-    def candidate(self) -> np.ndarray:
-        """Whether the candidate is correct [shape=(n,), dtype=bool], in the order of `tracks`."""
-        return np.array([self.candidate_correct[track] for track in self.tracks], bool)
-
-    @cached_property
-    def champion(self) -> np.ndarray | None:
-        """Whether the champion is correct [shape=(n,), dtype=bool], in the order of `tracks`."""
-        if self.champion_correct is None:
-            return None
-        return np.array([self.champion_correct[track] for track in self.tracks], bool)
-
-    @property
-    def candidate_accuracy(self) -> float:
-        return float(self.candidate.mean())
+# Rules whose refusal a promotion by hand must give a reason against.
+REFUSALS = ("leaking", "baseline", "incomparable", "too_few_tracks", "genre_loss", "compared")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,18 +18,15 @@ class Decision:
     Parameters
     ----------
     promote : bool
-    rule : {"unchanged", "leaking", "rolled_back", "baseline", "compared"}
+    rule : str
+        ``unchanged``, ``rolled_back`` or one of `REFUSALS`, which are also the rules of promotions.
     reason : str
         One or more sentences.
-    champion_accuracy, probability_better : float in [0, 1] or None
-        None unless candidate and champion were compared.
     """
 
     promote: bool
     rule: str
     reason: str
-    champion_accuracy: float | None = None
-    probability_better: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,21 +35,43 @@ class GateReport(Decision):
 
     Parameters
     ----------
+    registered_model : str
+    champion : str or None
+        Version that the candidate was to replace; None if there was none.
     tracks : int > 0
         Number of test tracks.
-    candidate_accuracy, majority_accuracy, min_probability : float in [0, 1]
-        As in `Evidence`.
+    candidate_accuracy, majority_accuracy : float in [0, 1]
+        On these.
+    comparison : dict or None
+        `Comparison.summary` of the champion (first) and the candidate (second) on common held-out tracks, if they could
+        be compared.
+    champion_accuracy, probability_better : float in [0, 1] or None
+        Of the comparison, for short.
+    min_probability, min_tracks, max_genre_loss : float, int, float
+        See `genreflow.registry.params.GateParams`.
     times_test_split_used : int > 0
         As in `Evidence`; the more, the more optimistic the best of their metrics.
     """
 
+    registered_model: str
+    champion: str | None
     tracks: int
     candidate_accuracy: float
     majority_accuracy: float
+    comparison: dict[str, Any] | None
+    champion_accuracy: float | None
+    probability_better: float | None
     min_probability: float
+    min_tracks: int
+    max_genre_loss: float
     times_test_split_used: int
 
-    def to_dict(self) -> dict:
+    @property
+    def refused(self) -> bool:
+        """The candidate was judged, and did not become the champion."""
+        return not self.promote and self.rule in REFUSALS
+
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -156,12 +93,18 @@ def decide(evidence: Evidence) -> GateReport:
             f" {evidence.times_test_split_used} candidates have been evaluated on this test split; the metrics of the "
             "best one are optimistically biased."
         )
+    compared = evidence.comparison
     return GateReport(
         **asdict(decision) | {"reason": reason},
-        tracks=len(evidence.tracks),
+        registered_model=evidence.registered_model,
+        champion=evidence.champion,
+        tracks=evidence.tracks,
         candidate_accuracy=evidence.candidate_accuracy,
         majority_accuracy=float(evidence.majority_accuracy),
-        min_probability=float(evidence.min_probability),
+        comparison=compared.summary() if compared else None,
+        champion_accuracy=compared.first.value if compared else None,
+        probability_better=compared.probability_second_better if compared else None,
+        **evidence.params.model_dump(include={"min_probability", "min_tracks", "max_genre_loss"}),
         times_test_split_used=int(evidence.times_test_split_used),
     )
 
@@ -179,7 +122,7 @@ def leaking_split(evidence: Evidence) -> Decision | None:
         return None
     reason = (
         f"The split leaks, so the candidate's accuracy of {evidence.candidate_accuracy:.1%} on "
-        f"{len(evidence.tracks)} tracks is optimistically biased. The candidate is registered for comparison and not "
+        f"{evidence.tracks} tracks is optimistically biased. The candidate is registered for comparison and not "
         "promoted; a split without leakage, such as split.method = group, can produce a champion."
     )
     return Decision(promote=False, rule="leaking", reason=reason)
@@ -193,18 +136,60 @@ def rolled_back(evidence: Evidence) -> Decision | None:
     return Decision(promote=False, rule="rolled_back", reason=reason)
 
 
-def majority_baseline(evidence: Evidence) -> Decision | None:
-    """A candidate that cannot be compared with a champion is promoted if it beats the majority-class baseline."""
-    obstacle = _obstacle(evidence)
-    if obstacle is None:
+def first_champion(evidence: Evidence) -> Decision | None:
+    """The first champion of a registered model must beat the majority-class baseline, on any number of tracks."""
+    if evidence.champion is not None:
         return None
     promote = evidence.candidate_accuracy > evidence.majority_accuracy
     reason = (
-        f"{obstacle}, so the candidate is compared with the majority-class baseline, whose accuracy is "
-        f"{evidence.majority_accuracy:.1%}. With {evidence.candidate_accuracy:.1%} on {len(evidence.tracks)} tracks, "
-        f"it {'is better and is promoted' if promote else 'is not better and is not promoted'}."
+        f"{evidence.registered_model} has no champion yet, so the candidate is compared with the majority-class "
+        f"baseline, whose accuracy is {evidence.majority_accuracy:.1%}. With {evidence.candidate_accuracy:.1%} on "
+        f"{evidence.tracks} tracks, it "
+        f"{'is better and is promoted' if promote else 'is not better and is not promoted'}."
     )
     return Decision(promote=promote, rule="baseline", reason=reason)
+
+
+def incomparable(evidence: Evidence) -> Decision | None:
+    """A candidate that cannot be compared with the champion does not replace it."""
+    if evidence.obstacle is None:
+        return None
+    reason = (
+        f"{OBSTACLES[evidence.obstacle]}: the candidate, with {evidence.candidate_accuracy:.1%} on {evidence.tracks} "
+        f"tracks (majority class {evidence.majority_accuracy:.1%}), cannot be compared with it and does not replace "
+        f"version {evidence.champion} of {evidence.registered_model}. {_ways_out(evidence)}"
+    )
+    return Decision(promote=False, rule="incomparable", reason=reason)
+
+
+def too_few_tracks(evidence: Evidence) -> Decision | None:
+    """No champion is replaced on few tracks."""
+    compared = evidence.comparison
+    if compared is None or compared.tracks >= evidence.params.min_tracks:
+        return None
+    reason = (
+        f"{_accuracies(compared)} These are too few tracks: a champion is replaced on "
+        f"gate.min_tracks = {evidence.params.min_tracks} or more. {_ways_out(evidence)}"
+    )
+    return Decision(promote=False, rule="too_few_tracks", reason=reason)
+
+
+def genre_loss(evidence: Evidence) -> Decision | None:
+    """A better candidate is refused if it is shown to lose more than `max_genre_loss` in one genre.
+
+    It is shown if the whole 95 % interval of the difference in accuracy is below ``-max_genre_loss``.
+    """
+    compared, limit = evidence.comparison, evidence.params.max_genre_loss
+    if compared is None or compared.probability_second_better < evidence.params.min_probability:
+        return None
+    worse = [genre for genre in compared.genres if genre.difference_high < -limit]
+    if not worse:
+        return None
+    reason = (
+        f"{_accuracies(compared)} It is better as a whole, and loses more than gate.max_genre_loss = {limit:g} in "
+        f"{'; '.join(map(_loss, worse))}: the candidate is not promoted."
+    )
+    return Decision(promote=False, rule="genre_loss", reason=reason)
 
 
 def paired_comparison(evidence: Evidence) -> Decision | None:
@@ -212,43 +197,50 @@ def paired_comparison(evidence: Evidence) -> Decision | None:
 
     The probability is that of a paired bootstrap over the test tracks; see `genreflow.evaluation.paired`.
     """
-    if evidence.champion is None:
+    compared = evidence.comparison
+    if compared is None:
         return None
-    groups = evidence.groups
-    clusters = None if groups is None else np.array([groups.get(track, track) for track in evidence.tracks])
-    probability = probability_better(evidence.candidate, evidence.champion, clusters=clusters, seed=evidence.seed)
-    promote = probability >= evidence.min_probability
-    champion_accuracy = float(evidence.champion.mean())
+    promote = compared.probability_second_better >= evidence.params.min_probability
     reason = (
-        f"On {len(evidence.tracks)} tracks the candidate's accuracy is {evidence.candidate_accuracy:.1%}, the "
-        f"champion's {champion_accuracy:.1%}. The probability that the candidate is better, {probability:.3f}, "
-        f"{'reaches' if promote else 'is below'} gate.min_probability = {evidence.min_probability:g}: the candidate is "
+        f"{_accuracies(compared)} The probability that the candidate is better, "
+        f"{compared.probability_second_better:.3f}, {'reaches' if promote else 'is below'} "
+        f"gate.min_probability = {evidence.params.min_probability:g}: the candidate is "
         f"{'promoted' if promote else 'not promoted'}."
     )
-    return Decision(
-        promote=promote,
-        rule="compared",
-        reason=reason,
-        champion_accuracy=champion_accuracy,
-        probability_better=probability,
-    )
+    return Decision(promote=promote, rule="compared", reason=reason)
 
 
 RULES: tuple[Callable[[Evidence], Decision | None], ...] = (
     unchanged,
     leaking_split,
     rolled_back,
-    majority_baseline,
+    first_champion,
+    incomparable,
+    too_few_tracks,
+    genre_loss,
     paired_comparison,
 )
 
 
-def _obstacle(evidence: Evidence) -> str | None:
-    """Return why candidate and champion cannot be compared; None if they can."""
-    if not evidence.same_labels:
-        return "The champion has other genres"
-    if evidence.test_in_champion_training is None:
-        return "The training tracks of the champion are unknown"
-    if evidence.test_in_champion_training:
-        return "The champion was trained on some of the test tracks"
-    return "No champion can classify these tracks" if evidence.champion is None else None
+def _accuracies(compared: Comparison) -> str:
+    unused = f" ({compared.excluded} others are not used: the champion knows them)" if compared.excluded else ""
+    return (
+        f"On {compared.tracks} common held-out tracks{unused} the candidate's accuracy is {compared.second.value:.1%}, "
+        f"the champion's {compared.first.value:.1%}."
+    )
+
+
+def _loss(genre: ComparedGenre) -> str:
+    return (
+        f"{genre.genre}, {genre.first.value:.1%} to {genre.second.value:.1%} of {genre.tracks} tracks (difference "
+        f"{genre.difference_low:+.0%} to {genre.difference_high:+.0%})"
+    )
+
+
+def _ways_out(evidence: Evidence) -> str:
+    """Return how a user can have both models, or promote the candidate all the same."""
+    return (
+        f"For a champion of its own beside {evidence.registered_model}, set gate.registered_model in params.yaml to a "
+        "new name and run `dvc repro`; to replace the champion all the same, `genreflow registry promote VERSION "
+        "--reason WHY`."
+    )

@@ -1,132 +1,40 @@
-"""The registry: bundles as versions of one registered MLflow model, one of them the champion."""
+"""The registry: versions of one registered MLflow model, one of them the champion."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
-from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
-from mlflow.entities.model_registry import ModelVersion
-
-from genreflow.bundle import MODEL_NAME, Bundle, BundleError, stamp
+from genreflow.bundle import MODEL_NAME, Bundle, stamp
 from genreflow.errors import GenreflowError, ParameterError
-from genreflow.files import temporary_path
-from genreflow.registry.flavour import find_bundle, keep_model, log_bundle
-from genreflow.registry.gate import GateReport
+from genreflow.registry.gate import REFUSALS, GateReport
 from genreflow.registry.pointer import Champion, Pointer, read_pointer, write_pointer
+from genreflow.registry.promotion import Promotion
+from genreflow.registry.stored_versions import StoredVersions
 from genreflow.registry.track_accuracy import read_track_accuracy
-from genreflow.registry.version import GATED, HASH, RECORD, ROLLED_BACK, Version, read_version, write_record
-from genreflow.registry.version_description import DESCRIPTION, describe_version
-from genreflow.tracking.artifacts import artifact_errors
-from genreflow.tracking.store import ensure_experiment, local_path, open_client, without_credentials
+from genreflow.registry.version import GATE, GATED, HASH, PROMOTION, ROLLED_BACK, read_version, write_decision
+from genreflow.tracking.store import ensure_experiment, open_client, without_credentials
 from genreflow.tracking.summary import CHAMPION as CHAMPION_PARAGRAPH
-from genreflow.tracking.summary import add_metrics, describe_experiment, link_to_run
+from genreflow.tracking.summary import describe_experiment, link_to_run
 
 logger = logging.getLogger(__name__)
 
 NAME = MODEL_NAME
-CANDIDATE, CHAMPION = "candidate", "champion"
+CHAMPION = "champion"
 MAX_DESCRIPTION = 5000  # MLflow's [characters]
 
 
-class Registry:
-    """The versions of the genre classifier in a project's MLflow model registry.
-
-    Parameters
-    ----------
-    client : MlflowClient
-    root : Path
-        Project folder.
-    """
-
-    def __init__(self, client: MlflowClient, root: Path | str = ".") -> None:
-        self.client, self.root = client, Path(root)
+class Registry(StoredVersions):
+    """The versions of a registered model, and its champion."""
 
     @classmethod
-    def open(cls, root: Path | str = ".") -> "Registry":
-        """Open the registry of the project in `root`.
+    def open(cls, root: Path | str = ".", name: str = NAME) -> "Registry":
+        """Open a registered model of the project in `root`; it need not exist.
 
         Raises
         ------
         GenreflowError
             The MLflow server does not respond.
         """
-        return cls(open_client(root), root)
-
-    def register(self, bundle_dir: Path | str, *, metrics: Mapping[str, float]) -> str:
-        """Register a bundle and give its version the alias ``candidate``.
-
-        A model is registered once: registering it again, or another fit with the same weights, updates the metrics of
-        its version.
-
-        Parameters
-        ----------
-        bundle_dir : Path
-        metrics : mapping of str to float
-            Of its evaluation; NaN and infinite ones are left out. The run that trained it gets them, too.
-
-        Returns
-        -------
-        version : str
-
-        Raises
-        ------
-        GenreflowError
-            `bundle_dir` holds no valid bundle.
-        """
-        bundle = Bundle.load(bundle_dir)
-        description = describe_version(bundle, metrics)
-        if (version := self.find(bundle.hash)) is None:
-            version = self._create(bundle, metrics, description)
-        else:
-            # Of two fits with the same weights, the version documents the first one, whose files it has.
-            first = read_version(self.client.get_model_version(NAME, version))
-            record = write_record(
-                content_hash=first.content_hash, model_id=first.model_id, metrics=metrics, lineage=first.lineage
-            )
-            self.client.set_model_version_tag(NAME, version, RECORD, record)
-            self.client.update_model_version(NAME, version, description)
-        self.client.set_registered_model_alias(NAME, CANDIDATE, version)
-        entry = self.client.get_model_version(NAME, version)
-        add_metrics(self.client, entry.run_id, metrics, model_id=read_version(entry).model_id)
-        run_id = bundle.lineage.get("mlflow_run")
-        if run_id not in (None, entry.run_id):  # of another fit with the same weights
-            add_metrics(self.client, str(run_id), metrics)
-        return version
-
-    def versions(self) -> list[Version]:
-        """Return all versions, the newest first."""
-        models = self.client.search_registered_models(f"name = '{NAME}'")
-        aliases = {alias: str(version) for model in models for alias, version in model.aliases.items()}
-        found = self.client.search_model_versions(f"name = '{NAME}'", max_results=10_000)
-        versions = [read_version(entry, aliases) for entry in found]
-        return sorted(versions, key=lambda version: -int(version.version))
-
-    def find(self, bundle_hash: str) -> str | None:
-        """Return the version of the bundle with a hash; the newest if there are several, None if there is none."""
-        found = self.client.search_model_versions(f"name = '{NAME}' and tags.{HASH} = '{bundle_hash}'")
-        return max((str(entry.version) for entry in found), key=int, default=None)
-
-    def fetch(self, version: str, target_dir: Path | str) -> Bundle:
-        """Download the bundle of a version, with version and metrics added to its ``bundle.json``.
-
-        Parameters
-        ----------
-        version : str
-        target_dir : Path
-            Replaced as a whole, and only if the bundle could be downloaded.
-
-        Raises
-        ------
-        GenreflowError
-            There is no such version, its files are missing, or they differ from those that were registered.
-        """
-        entry = self._get(version)
-        target = Path(target_dir)
-        with temporary_path(target) as temporary:
-            temporary.mkdir()
-            directory = self._download(entry, temporary)
-            return stamp(directory, target, version=version, metrics=read_version(entry).metrics)
+        return cls(open_client(root), root, name)
 
     def fetch_champion(self, pointer: Pointer, target_dir: Path | str, *, packaged: Path | str | None = None) -> Bundle:
         """Download the champion's bundle, as `fetch` does.
@@ -155,8 +63,47 @@ class Registry:
                 bundle.directory, target_dir, version=bundle.version or pointer.champion.version, metrics=bundle.metrics
             )
 
+    def promote_by_hand(self, version: str, pointer_path: Path | str, *, why: str = "") -> Pointer:
+        """Make a version the champion, whatever the gate decided; who, when and why is recorded with the version.
+
+        Parameters
+        ----------
+        version : str
+        pointer_path : Path
+        why : str
+            Must not be empty if the gate refused the version.
+
+        Returns
+        -------
+        Pointer
+            As of `promote`.
+
+        Raises
+        ------
+        ParameterError
+            There is no such version, or it was refused and there is no reason.
+        """
+        entry = self.get(version)
+        decision = read_version(entry).gate or {}
+        refused_by = decision["rule"] if not decision.get("promote", True) and decision["rule"] in REFUSALS else None
+        if refused_by and not why:
+            raise ParameterError(
+                f"--reason: must say why version {version} of {self.name} becomes the champion, since the gate refused "
+                f"it by its rule {refused_by} (reports/gate.json, tags of the version); got none."
+            )
+        promotion = Promotion.now(why, refused_by)
+        pointer = self.promote(version, pointer_path, reason=f"promoted by hand: {why}" if why else "promoted by hand")
+        self.client.set_model_version_tag(self.name, version, PROMOTION, promotion.to_tag())
+        description = self.client.get_model_version(self.name, version).description or ""
+        self.client.update_model_version(self.name, version, f"{description} {promotion.sentence}"[:MAX_DESCRIPTION])
+        if refused_by:
+            logger.warning("version %s of %s: %s", version, self.name, promotion.sentence)
+        return pointer
+
     def promote(self, version: str, pointer_path: Path | str, *, reason: str = "promoted by hand") -> Pointer:
         """Make a version the champion, in the pointer file and by the registry's alias ``champion``.
+
+        Champions of other registered models are kept in the pointer.
 
         Returns
         -------
@@ -168,14 +115,22 @@ class Registry:
         ParameterError
             There is no such version.
         """
-        entry = self._get(version)
+        entry = self.get(version)
         champion = Champion(version=str(entry.version), bundle_hash=entry.tags[HASH], reason=reason)
-        pointer = read_pointer(pointer_path)
-        if pointer is None or pointer.champion.bundle_hash != champion.bundle_hash:
-            pointer = pointer.advance(champion) if pointer else Pointer(name=NAME, champion=champion)
+        served = read_pointer(pointer_path)
+        pointer = served.of_model(self.name) if served else None
+        if pointer is None:
+            pointer = Pointer(name=self.name, champion=champion)
+            pointer = pointer.beside(served) if served else pointer
+        elif pointer.champion.bundle_hash != champion.bundle_hash:
+            pointer = pointer.advance(champion)
         if ROLLED_BACK in entry.tags:
-            self.client.delete_model_version_tag(NAME, version, ROLLED_BACK)
+            self.client.delete_model_version_tag(self.name, version, ROLLED_BACK)
         return self._install(pointer, pointer_path, version)
+
+    def serve(self, pointer: Pointer, pointer_path: Path | str) -> Pointer:
+        """Make the champion of this registered model, which was another one's neighbour, the served one."""
+        return self._install(pointer, pointer_path, self._find_champion(pointer.champion))
 
     def rollback(self, pointer_path: Path | str) -> Pointer:
         """Make the previous champion the champion again; repeated calls go further back.
@@ -195,15 +150,17 @@ class Registry:
             )
         if present is None:
             raise GenreflowError(f"{pointer_path}: must exist for a rollback; `dvc repro` makes the first champion.")
+        if present.name != self.name:
+            raise GenreflowError(f"{pointer_path}: must name {self.name} for a rollback of it; got {present.name}.")
         pointer = present.roll_back()
         version = self._find_champion(pointer.champion)
         if former := self.find(present.champion.bundle_hash):
-            self.client.set_model_version_tag(NAME, former, ROLLED_BACK, "true")
+            self.client.set_model_version_tag(self.name, former, ROLLED_BACK, "true")
         return self._install(pointer, pointer_path, version)
 
     def was_rolled_back(self, version: str) -> bool:
         """Return whether a version was rolled back and not promoted by hand since."""
-        return ROLLED_BACK in self._get(version).tags
+        return ROLLED_BACK in self.get(version).tags
 
     def times_split_used(self, test_split_hash: str, version: str) -> int:
         """Return how many versions the gate has evaluated on a test split, `version` included."""
@@ -211,18 +168,19 @@ class Registry:
         return len(gated | {str(version)})
 
     def record_gate(self, version: str, test_split_hash: str, report: GateReport) -> None:
-        """Tag a version with the gate's decision on a test split, and add the reason to its description."""
+        """Tag a version with the gate's decision and its figures, and add the reason to its description."""
         decision = "promoted" if report.promote else "not promoted"
         if report.rule != "unchanged":
-            self.client.set_model_version_tag(NAME, version, f"{GATED}{test_split_hash}", decision)
-            description = self.client.get_model_version(NAME, version).description
-            self.client.update_model_version(NAME, version, f"{description} {report.reason}"[:MAX_DESCRIPTION])
+            self.client.set_model_version_tag(self.name, version, GATE, write_decision(report.to_dict()))
+            self.client.set_model_version_tag(self.name, version, f"{GATED}{test_split_hash}", decision)
+            description = self.client.get_model_version(self.name, version).description
+            self.client.update_model_version(self.name, version, f"{description} {report.reason}"[:MAX_DESCRIPTION])
         else:
             self._describe_champion(version)  # its metrics may be new
 
     def _install(self, pointer: Pointer, path: Path | str, version: str) -> Pointer:
         # The file last, since it decides: an interrupted call can be repeated.
-        self.client.set_registered_model_alias(NAME, CHAMPION, version)
+        self.client.set_registered_model_alias(self.name, CHAMPION, version)
         self._describe_champion(version)
         if read_pointer(path) != pointer:
             write_pointer(pointer, path)
@@ -230,7 +188,7 @@ class Registry:
 
     def _describe_champion(self, version: str) -> None:
         """Write the first paragraph of the experiment's description."""
-        entry = self.client.get_model_version(NAME, version)
+        entry = self.client.get_model_version(self.name, version)
         measured = read_track_accuracy(read_version(entry).metrics)
         experiment_id = ensure_experiment(self.client, self.root).experiment_id
         link = link_to_run(experiment_id, entry.run_id, f"version {version}")
@@ -240,69 +198,10 @@ class Registry:
     def _find_champion(self, champion: Champion) -> str:
         if (version := self.find(champion.bundle_hash)) is None:
             raise GenreflowError(
-                f"{without_credentials(self.client.tracking_uri)}: must have version {champion.version} of {NAME} with "
-                f"the bundle {champion.bundle_hash[:12]}; set MLFLOW_TRACKING_URI to the registry that has it."
+                f"{without_credentials(self.client.tracking_uri)}: must have version {champion.version} of {self.name} "
+                f"with the bundle {champion.bundle_hash[:12]}; set MLFLOW_TRACKING_URI to the registry that has it."
             )
         return version
-
-    def _download(self, entry: ModelVersion, target: Path) -> Path:
-        """Copy the files of a version to `target`, and return the directory of its bundle, which is verified."""
-        place = str(local_path(entry.source) or entry.source)
-        advice = (
-            "restore that folder from a backup, or make another version the champion with `genreflow registry promote`"
-        )
-        with artifact_errors(
-            entry.source, what=f"readable to download version {entry.version} of {NAME}", advice=advice
-        ):
-            model = download_artifacts(
-                artifact_uri=entry.source, dst_path=str(target), tracking_uri=self.client.tracking_uri
-            )
-        directory = find_bundle(model)
-        try:
-            bundle = Bundle.load(directory)
-        except BundleError as error:
-            file = Path(error.path).relative_to(model)
-            raise BundleError(f"{place}/{file}", f"{error.problem} (version {entry.version})", advice) from error
-        registered = read_version(entry)
-        expected, found = (registered.bundle_hash, registered.content_hash), (bundle.hash, bundle.content_hash)
-        if found != expected:
-            raise GenreflowError(
-                f"{place}: must hold the registered bundle {expected[0][:12]} for version {entry.version} of "
-                f"{NAME}; got {found[0][:12]}: the files were changed; {advice}."
-            )
-        return directory
-
-    def _create(self, bundle: Bundle, metrics: Mapping[str, float], description: str) -> str:
-        if not self.client.search_registered_models(f"name = '{NAME}'"):
-            self.client.create_registered_model(NAME, description=DESCRIPTION)
-        experiment = ensure_experiment(self.client, self.root)
-        logged = log_bundle(self.client, experiment.experiment_id, bundle)
-        record = write_record(
-            content_hash=bundle.content_hash,
-            model_id=logged.model_id,
-            metrics=metrics,
-            lineage=bundle.scalar_lineage,
-        )
-        created = self.client.create_model_version(
-            NAME,
-            # not "models:/<id>": MLflow looks that up in the store of the process, not in the one of this client
-            source=logged.artifact_location,
-            run_id=logged.source_run_id,
-            tags={HASH: bundle.hash, RECORD: record},
-            description=description,
-            model_id=logged.model_id,
-        )
-        keep_model(self.client, logged)
-        return str(created.version)
-
-    def _get(self, version: str) -> ModelVersion:
-        known = [entry.version for entry in self.versions()]
-        if str(version) not in known:
-            raise ParameterError(
-                f"{without_credentials(self.client.tracking_uri)}: the version of {NAME} must be one of "
-                f"{', '.join(known) or '(none)'}; got {version}."
-            )
-        return self.client.get_model_version(NAME, str(version))
 
 
 def _load_sound(directory: Path | str) -> Bundle | None:

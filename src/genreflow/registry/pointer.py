@@ -44,11 +44,24 @@ class Pointer:
     champion : Champion
     previous : tuple of Champion
         In chronological order.
+    others : tuple of Pointer
+        Champions of other registered models, which are not served; without `others` of their own.
     """
 
     name: str
     champion: Champion
     previous: tuple[Champion, ...] = ()
+    others: tuple["Pointer", ...] = ()
+
+    def of_model(self, name: str) -> "Pointer | None":
+        """Return the pointer by which a registered model is served; None if it has no champion."""
+        served = next((pointer for pointer in (self, *self.others) if pointer.name == name), None)
+        return served and served.beside(self)
+
+    def beside(self, former: "Pointer") -> "Pointer":
+        """Return this pointer with those of all other registered models of a former one as `others`."""
+        others = [replace(model, others=()) for model in (former, *former.others) if model.name != self.name]
+        return replace(self, others=tuple(sorted(others, key=lambda model: model.name)))
 
     def advance(self, champion: Champion) -> "Pointer":
         """Return a pointer to a new champion, with the current one as its predecessor."""
@@ -82,8 +95,8 @@ def read_pointer(path: Path | str) -> Pointer | None:
         content = read_json(path)
         if content == NO_CHAMPION:
             return None
-        previous = tuple(Champion(**entry) for entry in content.pop("previous"))
-        return Pointer(name=content.pop("name"), champion=Champion(**content), previous=previous)
+        others = tuple(_parse(entry) for entry in content.pop("others", ()))
+        return replace(_parse(content), others=others)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -97,5 +110,15 @@ def write_pointer(pointer: Pointer | None, path: Path | str) -> None:
     if pointer is None:
         write_json(Path(path), NO_CHAMPION)
         return
+    others = [_content(other) for other in pointer.others]
+    write_json(Path(path), _content(pointer) | ({"others": others} if others else {}))
+
+
+def _parse(content: dict) -> Pointer:
+    previous = tuple(Champion(**entry) for entry in content.pop("previous"))
+    return Pointer(name=content.pop("name"), champion=Champion(**content), previous=previous)
+
+
+def _content(pointer: Pointer) -> dict:
     previous = [asdict(champion) for champion in pointer.previous]
-    write_json(Path(path), {"name": pointer.name, **asdict(pointer.champion), "previous": previous})
+    return {"name": pointer.name, **asdict(pointer.champion), "previous": previous}

@@ -5,10 +5,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion
 
-# Tags of a version. RECORD is JSON: one tag, since the UI lists all of them. GATED is a prefix: of gated test splits.
+# Tags of a version. RECORD, GATE and PROMOTION are JSON: one tag each, since the UI lists all of them. GATED is a
+# prefix: of gated test splits. GATE has the figures of the last decision, PROMOTION who promoted the version by hand
+# and why.
+GATE, PROMOTION = "gate", "promoted_by_hand"
 HASH, RECORD, ROLLED_BACK, GATED = "bundle_hash", "record", "rolled_back", "gated."
 # Prefixes of tags that versions of genreflow before 0.2 wrote instead of RECORD.
 METRIC, LINEAGE, CONTENT = "metric.", "lineage.", "bundle_content_hash"
@@ -37,6 +41,10 @@ class Version:
         It was champion until it was rolled back.
     gated : dict of str to str
         Hash of each test split that the gate evaluated it on to ``promoted`` or ``not promoted``.
+    gate : dict or None
+        Last decision of the gate with its figures, see `write_decision`; None if there was none.
+    promoted_by_hand : dict or None
+        See `genreflow.registry.promotion.Promotion`.
     """
 
     version: str
@@ -50,6 +58,8 @@ class Version:
     leaking: bool
     rolled_back: bool
     gated: dict[str, str]
+    gate: dict[str, Any] | None = None
+    promoted_by_hand: dict[str, Any] | None = None
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -62,6 +72,25 @@ def write_record(
     finite = {name: float(f"{value:.6g}") for name, value in metrics.items() if math.isfinite(value)}
     record = {"content_hash": content_hash, "model_id": model_id, "metrics": finite, "lineage": lineage}
     return json.dumps(record, sort_keys=True)
+
+
+def write_decision(report: Mapping[str, Any]) -> str:
+    """Return the value of the tag `GATE`: the figures of a gate's report, without its sentences and long lists.
+
+    Parameters
+    ----------
+    report : mapping
+        See `genreflow.registry.gate.GateReport.to_dict`.
+    """
+    figures = {name: _rounded(value) for name, value in report.items() if name not in ("reason", "comparison")}
+    if compared := report["comparison"]:
+        names = ("tracks", "excluded", "difference", "difference_low", "difference_high", "gained", "lost")
+        figures["comparison"] = {name: _rounded(compared[name]) for name in names}
+    return json.dumps(figures, sort_keys=True)
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def read_version(entry: ModelVersion, aliases: Mapping[str, str] | None = None) -> Version:
@@ -96,4 +125,6 @@ def read_version(entry: ModelVersion, aliases: Mapping[str, str] | None = None) 
         leaking=record["lineage"].get("leaking") == str(True),
         rolled_back=ROLLED_BACK in entry.tags,
         gated=with_prefix(GATED),
+        gate=json.loads(entry.tags[GATE]) if GATE in entry.tags else None,
+        promoted_by_hand=json.loads(entry.tags[PROMOTION]) if PROMOTION in entry.tags else None,
     )

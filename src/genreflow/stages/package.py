@@ -59,7 +59,7 @@ def package() -> dict[str, str | None]:
         logger.info(f"there is no champion, so {CHAMPION} is empty and no bento is built")
         return {"version": None, "bundle_hash": None, "bento": None}
     with atomic_directory(CHAMPION) as directory:
-        bundle = Registry.open(PROJECT).fetch_champion(pointer, directory, packaged=CHAMPION)
+        bundle = Registry.open(PROJECT, pointer.name).fetch_champion(pointer, directory, packaged=CHAMPION)
         bento = build_bento(directory)
     logger.info(f"version {bundle.version} of {bundle.name} is in {CHAMPION} and in the bento {bento.tag}")
     return {"version": bundle.version, "bundle_hash": bundle.hash, "bento": str(bento.tag)}

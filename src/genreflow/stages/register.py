@@ -5,14 +5,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from genreflow.bundle import Bundle
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.files import one_line, write_json
-from genreflow.inference.predictor import Predictor
-from genreflow.inference.tracks import predict_tracks
 from genreflow.params import load_params
-from genreflow.registry.gate import Evidence, GateReport, decide
+from genreflow.registry.comparison import Comparison, compare, pair_predictions
+from genreflow.registry.evidence import Evidence, Obstacle
+from genreflow.registry.gate import GateReport, decide
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.params import GateParams
 from genreflow.registry.pointer import Pointer, read_pointer, write_pointer
@@ -25,10 +26,10 @@ from genreflow.stages import (
     POINTER,
     PREDICTIONS,
     PROJECT,
-    RAW,
     SPLIT,
 )
 from genreflow.stages.inputs import Data
+from genreflow.stages.model_comparison import classify_tracks, is_of_other_data, known_tracks, unseen_tracks
 from genreflow.stages.stage_results import EvaluationSummary, Metrics, Prediction, read_result
 
 logger = logging.getLogger(__name__)
@@ -39,13 +40,13 @@ def main() -> None:
     data = Data.load()
     results = Results.load(data)
     pointer = read_pointer(POINTER)
-    registry = Registry.open(PROJECT)
+    registry = Registry.open(PROJECT, gate.model_name(data.manifest.source))
     version = registry.register(CANDIDATE, metrics=flat_metrics(results.metrics))
     report = decide(gather_evidence(registry, version, pointer, data, results, gate))
     registry.record_gate(version, data.split.hash, report)
     move_pointer(registry, version, pointer, report)
     write_json(GATE, {"version": version, **report.to_dict()})
-    logger.info(f"{data.split.prefixed('version', sep=' ')} {version}: {report.reason}")
+    logger.info(f"{data.split.prefixed('version', sep=' ')} {version} of {registry.name}: {report.reason}")
 
 
 @dataclass(frozen=True)
@@ -88,88 +89,123 @@ def flat_metrics(metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> di
 
 
 def gather_evidence(
-    registry: Registry, version: str, pointer: Pointer | None, data: Data, results: Results, gate: GateParams
+    registry: Registry, version: str, served: Pointer | None, data: Data, results: Results, gate: GateParams
 ) -> Evidence:
-    """Collect what the gate decides on; the champion classifies the candidate's test tracks for it."""
+    """Collect what the gate decides on; the champion classifies the candidate's test tracks for it.
+
+    Parameters
+    ----------
+    registry : Registry
+        Of the candidate's registered model.
+    version : str
+        Of the candidate.
+    served : Pointer or None
+        Content of the champion pointer, which may name another registered model.
+    data : Data
+    results : Results
+    gate : GateParams
+    """
     candidate = Bundle.load(CANDIDATE)
-    predictions = results.predictions
-    leaking = data.split.leaking
-    with tempfile.TemporaryDirectory() as folder:
-        # A leaking candidate is not compared with the champion.
-        champion = None if leaking else find_champion(registry, pointer, Path(folder, "champion"))
-        return Evidence(
-            candidate_correct={track: row.predicted == row.actual for track, row in predictions.items()},
-            champion_correct=None if champion is None else classify(champion, data, list(predictions)),
-            majority_accuracy=results.majority_accuracy,
-            min_probability=gate.min_probability,
-            same_bundle=pointer is not None and pointer.champion.bundle_hash == candidate.hash,
-            leaking=leaking,
-            rolled_back=registry.was_rolled_back(version),
-            same_labels=champion is None or champion.labels == candidate.labels,
-            test_in_champion_training=False if champion is None else trained_on(champion, data, list(predictions)),
-            groups={track: data.split.groups[track] for track in predictions} if data.manifest.groups_known else None,
-            times_test_split_used=registry.times_split_used(data.split.hash, version),
-        )
+    pointer = served.of_model(registry.name) if served else None
+    same_bundle = pointer is not None and pointer.champion.bundle_hash == candidate.hash
+    facts: dict[str, Any] = {}
+    if pointer is not None and not same_bundle and not data.split.leaking:
+        with tempfile.TemporaryDirectory() as folder:
+            champion = find_champion(registry, pointer, Path(folder, "champion"))
+            facts["obstacle"] = find_obstacle(champion, candidate, data)
+            if champion is not None and facts["obstacle"] is None:
+                facts |= compare_on_common_tracks(champion, data, results.predictions)
+    return Evidence(
+        candidate_correct={track: row.predicted == row.actual for track, row in results.predictions.items()},
+        majority_accuracy=results.majority_accuracy,
+        registered_model=registry.name,
+        champion=pointer.champion.version if pointer else None,
+        params=gate,
+        same_bundle=same_bundle,
+        leaking=data.split.leaking,
+        rolled_back=registry.was_rolled_back(version),
+        times_test_split_used=registry.times_split_used(data.split.hash, version),
+        **facts,
+    )
 
 
-def find_champion(registry: Registry, pointer: Pointer | None, directory: Path) -> Bundle | None:
-    """Download the champion's bundle; None if there is no champion or it is in another registry.
+def find_champion(registry: Registry, pointer: Pointer, directory: Path) -> Bundle | None:
+    """Download the champion's bundle; None if neither this registry nor `CHAMPION` has it.
 
     Where the registry's copy is damaged, the packaged champion is as good.
     """
-    if pointer is None:
-        return None
-    if registry.find(pointer.champion.bundle_hash) is None:
-        logger.info(
-            f"note: this registry does not have the champion of {POINTER}; the candidate is compared with the "
-            "majority-class baseline"
-        )
+    if registry.find(pointer.champion.bundle_hash) is None and not is_packaged(pointer):
         return None
     return registry.fetch_champion(pointer, directory, packaged=CHAMPION)
 
 
-def classify(champion: Bundle, data: Data, track_ids: list[str]) -> dict[str, bool] | None:
-    """Return whether the champion classifies each track correctly; None if it cannot classify them.
+def is_packaged(pointer: Pointer) -> bool:
+    try:
+        return Bundle.load(CHAMPION).hash == pointer.champion.bundle_hash
+    except GenreflowError:
+        return False
 
-    It cannot if one of the genres is not among its labels, or if it needs other features than the store has and the
-    source has no audio to compute them from.
+
+def find_obstacle(champion: Bundle | None, candidate: Bundle, data: Data) -> Obstacle | None:
+    """Return why champion and candidate cannot be compared, apart from what `compare_on_common_tracks` finds."""
+    if champion is None:
+        return "not_found"
+    if champion.labels != candidate.labels:
+        return "other_labels"
+    if known_tracks(champion, data) is None:
+        return "unknown_training"
+    return "other_data" if is_of_other_data(champion, data) else None
+
+
+def compare_on_common_tracks(champion: Bundle, data: Data, predictions: Mapping[str, Prediction]) -> dict[str, Any]:
+    """Compare the champion with the candidate on the test tracks that the champion does not know.
+
+    Returns
+    -------
+    dict
+        ``comparison`` or ``obstacle``, for `Evidence`.
     """
-    tracks = data.usable(track_ids)
-    if not {track.genre for track in tracks} <= set(champion.labels):
-        return None
-    predictor = Predictor(champion.directory)
-    if champion.spec == data.store.spec:
-        probabilities = predict_tracks(predictor, data.store, data.hashes_of(track_ids)).by_track
-        predicted = [champion.labels[label] for label in probabilities.argmax(axis=1)]
-    elif data.manifest.source != "spectrograms":
-        # The probabilities are in descending order.
-        predicted = [next(iter(predictor.classify(RAW / track.path).probabilities)) for track in tracks]
-    else:
-        return None
-    return {track.id: genre == track.genre for track, genre in zip(tracks, predicted, strict=True)}
+    known = known_tracks(champion, data) or set()
+    common = unseen_tracks(list(predictions), known, data)
+    if not common:
+        return {"obstacle": "no_common_tracks"}
+    predicted = classify_tracks(champion, data, common)
+    if predicted is None:
+        return {"obstacle": "other_features"}
+    tracks = pair_predictions(
+        {track: row.actual for track, row in predictions.items()},
+        data.split.groups,
+        predicted,
+        {track: predictions[track].predicted for track in common},
+    )
+    comparison: Comparison = compare(
+        tracks,
+        names=("champion", "candidate"),
+        groups_known=data.manifest.groups_known,
+        excluded=len(predictions) - len(tracks),
+    )
+    return {"comparison": comparison}
 
 
-def trained_on(champion: Bundle, data: Data, track_ids: list[str]) -> bool | None:
-    """Return whether the champion was trained on one of the tracks; None if its training tracks are unknown."""
-    if "train_tracks" not in champion.lineage:
-        return None
-    known = set(champion.lineage["train_tracks"])
-    if data.split.evaluation_part == "test":  # validation tracks chose its epoch and its temperature
-        known |= set(champion.lineage.get("valid_tracks", ()))
-    return any(key in known for key in data.hashes_of(track_ids))
+def move_pointer(registry: Registry, version: str, served: Pointer | None, report: GateReport) -> None:
+    """Promote the version if the gate decided so; otherwise the champion of its registered model is served.
 
-
-def move_pointer(registry: Registry, version: str, pointer: Pointer | None, report: GateReport) -> None:
-    """Promote the version if the gate decided so.
+    If that has none, the champion of another registered model stays.
 
     Raises
     ------
     GenreflowError
-        There is no champion, and the candidate does not qualify as the first one.
+        There is no champion at all, and the candidate does not qualify as the first one.
     """
+    pointer = served.of_model(registry.name) if served else None
     if report.promote:
         registry.promote(version, POINTER, reason=report.reason)
-    elif pointer is None and report.rule == "leaking":
+    elif served is None and report.rule == "leaking":
         write_pointer(None, POINTER)
-    elif pointer is None:
+    elif served is None:
         raise GenreflowError(f"{POINTER}: needs a champion, and version {version} is not promoted. {report.reason}")
+    elif pointer is None:
+        logger.info(f"note: version {served.champion.version} of {served.name} is still served")
+    elif pointer != served:
+        registry.serve(pointer, POINTER)
+        logger.info(f"note: version {pointer.champion.version} of {pointer.name} is served again")
