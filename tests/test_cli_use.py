@@ -80,7 +80,7 @@ def test_the_path_is_read_back_as_it_is_and_nothing_else_changes(project, name):
     after = PARAMS_FILE.read_text("utf-8").split("\n")[:-1]
     assert len(after) == len(before)
     changed = [number for number, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
-    assert [before[number].split(":")[0].strip() for number in changed] == ["source", "path"]
+    assert [before[number].split(":")[0].strip() for number in changed] == ["source", "path", "registered_model"]
     for number in changed:
         assert after[number].endswith(before[number][before[number].index("# ") :])
 
@@ -396,3 +396,36 @@ def test_dvc_ingests_a_folder_with_any_name(tmp_path):
     write_music(folder, artists=2)
     project.repro("ingest")
     assert len(json.loads((project.folder / "data" / "manifest.json").read_text())["tracks"]) == 12
+
+
+def registered_model():
+    return yaml.safe_load(PARAMS_FILE.read_text("utf-8"))["gate"]["registered_model"]
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("music", "genre-classifier-music"),
+        ("My Music/2026", "genre-classifier-2026"),
+        ("müsik ♫ 𝄞", "genre-classifier-müsik"),
+        ("{♫}", "genre-classifier-music"),
+        ("x" * 200, f"genre-classifier-{'x' * 60}"),
+    ],
+)
+def test_other_music_gets_a_registered_model_of_its_own(project, name, model):
+    printed = use(music(project.parent / "there" / name))
+    assert model in printed
+    assert registered_model() == load_params().gate.registered_model == model
+    assert load_params().gate.model_name("folder") == model
+
+
+def test_the_name_of_the_registered_model_stays_with_the_same_music(project):
+    folder = music(project.parent / "there")
+    use(folder)
+    text = PARAMS_FILE.read_text()
+    PARAMS_FILE.write_text(text.replace("genre-classifier-there", "my own name"))
+    use(folder)
+    assert registered_model() == "my own name"
+    assert json.loads(use(folder, "--json"))["registered_model"] == "my own name"
+    use("demo")
+    assert registered_model() is None

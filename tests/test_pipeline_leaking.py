@@ -116,7 +116,9 @@ def test_only_a_group_disjoint_split_makes_a_champion(project, tmp_path):
     assert load(project, "models/champion.json") == champion
 
     # A leaking model can be promoted by hand; its predictions are marked.
-    project.run("genreflow", "registry", "promote", "3")
+    refused = project.run("genreflow", "registry", "promote", "3", ok=False).stdout
+    assert "--reason" in refused
+    project.run("genreflow", "registry", "promote", "3", "--reason", "to hear what it does")
     project.repro()
     marked = project.run("genreflow", "classify", str(audio), "--json").stdout
     assert '"leaking": true' in marked

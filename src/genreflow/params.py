@@ -183,7 +183,14 @@ def read_params_text(path: Path = PARAMS_FILE) -> str:
         raise ParameterError(f"{path} must be valid YAML in UTF-8; got {error}.") from None
 
 
-def use_source(source: str, data_path: str, *, tracks: str | None = None, path: Path = PARAMS_FILE) -> None:
+def use_source(
+    source: str,
+    data_path: str,
+    *,
+    tracks: str | None = None,
+    registered_model: str | None = None,
+    path: Path = PARAMS_FILE,
+) -> str | None:
     """Write another source to the section `data` of params.yaml, atomically; comments and layout stay as they are.
 
     Parameters
@@ -194,7 +201,15 @@ def use_source(source: str, data_path: str, *, tracks: str | None = None, path: 
         Folder or file, absolute or relative to the project.
     tracks : str, optional
         The table of tracks; by default the one that is there stays.
+    registered_model : str, optional
+        The value of `gate.registered_model`, if that is in the file. It is not written if source and path are those
+        that are there.
     path : Path
+
+    Returns
+    -------
+    str or None
+        The value of `gate.registered_model`.
 
     Raises
     ------
@@ -202,15 +217,22 @@ def use_source(source: str, data_path: str, *, tracks: str | None = None, path: 
         As `load_params`, or the file has no such section, or cannot be written.
     """
     text = read_params_text(path)
-    section = _parse(text, path).get("data")
+    content = _parse(text, path)
+    section = content.get("data")
     if not isinstance(section, dict):
         raise ParameterError(f"{path}: data must be a mapping; got {_yaml_type(section)}.")
     # A selection of genres, a subset or a combination belongs to the source that was there before.
     values: dict[str, Any] = {"source": source, "path": data_path, "genres": [], "subset": None, "sources": []}
     if tracks is not None:
         values["tracks"] = tracks
+    gate = content.get("gate")
+    gate = gate if isinstance(gate, dict) and "registered_model" in gate else {}
+    unchanged = (section.get("source"), section.get("path")) == (source, data_path)
     try:
         new = replace_values(text, "data", values)
+        if gate and not unchanged:
+            gate = {"registered_model": registered_model}
+            new = replace_values(new, "gate", gate)
         target = path.resolve()  # of a link, so that it stays one
         with atomic_file(target) as temporary:
             temporary.write_text(new, encoding="utf-8", newline="")
@@ -219,6 +241,7 @@ def use_source(source: str, data_path: str, *, tracks: str | None = None, path: 
         raise ParameterError(f"{path} must be a file whose lines can be changed one by one; got {error}.") from None
     except OSError as error:
         raise ParameterError(f"{path} must be writable; got {error.strerror or error}.") from None
+    return gate.get("registered_model")
 
 
 def _parse(text: str, path: Path) -> dict:

@@ -25,24 +25,29 @@ DEMO, DEMO_PATH, DEMO_TRACKS = "demo", "data/demo.yaml", "data/tracks.csv"
 def use(source: str, kind: str | None, as_json: bool) -> None:
     """Choose the music of this project.
 
-    It is written to the section data of params.yaml. DIR is a folder of music (<genre>/[<artist>/]<file>), a copy of
+    It is written to the section data of params.yaml, and gate.registered_model is named after it, so that its models
+    are not compared with those of other music. DIR is a folder of music (<genre>/[<artist>/]<file>), a copy of
     GTZAN or the FMA, a folder of spectrograms, or an .npz of them. `demo` is the built-in demo music; ./demo is a
     folder of that name. Nothing is copied before `dvc repro`.
     """
     from genreflow.params import use_source
+    from genreflow.registry.params import GateParams, model_name_of_music
 
     genres: dict[str, int] = {}
     if source == DEMO and kind is None:
         kind, path = DEMO, DEMO_PATH
-        use_source(kind, path, tracks=DEMO_TRACKS)
+        model = use_source(kind, path, tracks=DEMO_TRACKS)
     else:
         kind, path, genres = _check(source, kind)
-        use_source(kind, path)
+        model = use_source(kind, path, registered_model=model_name_of_music(Path(os.path.abspath(path))))
     following = _next_commands()
     if as_json:
-        click.echo(json.dumps({"source": kind, "path": path, "genres": genres, "next": following}, ensure_ascii=False))
+        content = {"source": kind, "path": path, "genres": genres, "registered_model": model, "next": following}
+        click.echo(json.dumps(content, ensure_ascii=False))
         return
     click.echo(f"params.yaml: data.source is {kind}, data.path is {path}")
+    name = GateParams(registered_model=model).model_name(kind)
+    click.echo(f"Models of this music are versions of {name} (gate.registered_model), which has its own champion.")
     if genres:
         counts = ", ".join(f"{genre} {number}" for genre, number in genres.items())
         click.echo(f"{sum(genres.values())} tracks of {len(genres)} genres: {counts}")

@@ -1,11 +1,20 @@
 """Parameters of `gate` in params.yaml."""
 
+import re
+from pathlib import Path
+
 from pydantic import Field
 
 from genreflow.bundle import MODEL_NAME
 from genreflow.frozen import FrozenModel
 
 DEMO = "demo"
+
+
+def model_name_of_music(path: Path) -> str:
+    """Return the name of the registered model that `genreflow use` chooses for a folder or file of music."""
+    words = re.sub(r"[^\w.-]+", "-", path.stem if path.suffix == ".npz" else path.name).strip("-._").lower()
+    return f"{MODEL_NAME}-{words[:60] or 'music'}"
 
 
 class GateParams(FrozenModel):
