@@ -9,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 from genreflow.bundle import MODEL_NAME, Bundle, stamp
 from genreflow.errors import ParameterError
 from genreflow.files import temporary_path
-from genreflow.registry.download import download_bundle
+from genreflow.registry.bundle_download import download_bundle
 from genreflow.registry.flavour import keep_model, log_bundle
 from genreflow.registry.version import HASH, RECORD, Version, read_version, write_record
 from genreflow.registry.version_description import DESCRIPTION, describe_version
