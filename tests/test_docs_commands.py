@@ -1,6 +1,7 @@
 """Every command of the documentation that needs no container, other machine or network is run, from its page."""
 
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -75,9 +76,11 @@ class Shell:
         for make, recipe in RECIPES.items():
             script = re.sub(rf"^{make}\b", recipe, script, flags=re.MULTILINE)
         lines = []
-        for line in script.splitlines():
-            server = line.split("#")[0].strip()
-            if server in SERVERS:
+        stripped = [line.split("#")[0].strip() for line in script.splitlines()]
+        for line, server in zip(script.splitlines(), stripped, strict=True):
+            if server.startswith("export ") and SERVERS.keys() & set(stripped):  # for the server
+                self.environment |= dict(each.split("=", 1) for each in shlex.split(server)[1:])
+            elif server in SERVERS:
                 self._serve(server)
             else:
                 lines.append(line)
