@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -227,21 +228,44 @@ def use_source(
         values["tracks"] = tracks
     gate = content.get("gate")
     gate = gate if isinstance(gate, dict) and "registered_model" in gate else {}
-    unchanged = (section.get("source"), section.get("path")) == (source, data_path)
+    if gate and (section.get("source"), section.get("path")) != (source, data_path):
+        gate = {"registered_model": registered_model}
+        write_values({"data": values, "gate": gate}, path=path)
+    else:
+        write_values({"data": values}, path=path)
+    return gate.get("registered_model")
+
+
+def write_values(sections: Mapping[str, Mapping[str, Any]], *, path: Path = PARAMS_FILE) -> None:
+    """Write other values to params.yaml, atomically; comments and layout stay as they are.
+
+    Parameters
+    ----------
+    sections : mapping of str to mapping
+        By section, new values by key: str, None, or an empty list.
+    path : Path
+
+    Raises
+    ------
+    ParameterError
+        As `load_params`, or the file has no such section, or cannot be written.
+    """
+    text = read_params_text(path)
+    content = _parse(text, path)
+    for section in sections:
+        if not isinstance(content.get(section), dict):
+            raise ParameterError(f"{path}: {section} must be a mapping; got {_yaml_type(content.get(section))}.")
     try:
-        new = replace_values(text, "data", values)
-        if gate and not unchanged:
-            gate = {"registered_model": registered_model}
-            new = replace_values(new, "gate", gate)
+        for section, values in sections.items():
+            text = replace_values(text, section, values)
         target = path.resolve()  # of a link, so that it stays one
         with atomic_file(target) as temporary:
-            temporary.write_text(new, encoding="utf-8", newline="")
+            temporary.write_text(text, encoding="utf-8", newline="")
             shutil.copymode(target, temporary)
     except ValueError as error:
         raise ParameterError(f"{path} must be a file whose lines can be changed one by one; got {error}.") from None
     except OSError as error:
         raise ParameterError(f"{path} must be writable; got {error.strerror or error}.") from None
-    return gate.get("registered_model")
 
 
 def _parse(text: str, path: Path) -> dict:

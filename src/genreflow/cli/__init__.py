@@ -13,6 +13,7 @@ from genreflow.cli.drift_command import drift
 from genreflow.cli.feedback_commands import feedback
 from genreflow.cli.registry_commands import registry
 from genreflow.cli.remote_commands import pull, push
+from genreflow.cli.retrain_command import retrain
 from genreflow.cli.status_command import status
 from genreflow.cli.training_commands import models, reproduce, tune
 from genreflow.cli.use_command import use
@@ -42,5 +43,5 @@ def cli() -> None:
     """
 
 
-for command in (use, status, classify, audit, models, tune, reproduce, folds, registry, drift, feedback, push, pull):
+for command in (use, status, classify, audit, models, tune, reproduce, folds, registry, drift, feedback, retrain, push, pull):
     cli.add_command(command)
