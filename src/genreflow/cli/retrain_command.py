@@ -29,10 +29,9 @@ NO_NEW_CHAMPION = 3
     show_default=True,
     help="Accepted corrections that are a reason to train again.",
 )
-@click.option("--force", is_flag=True, help="Train again without another reason.")
 @json_option
-def retrain(log: Path | None, min_corrections: int, force: bool, as_json: bool) -> None:
-    """Train again if the music, its labels or the listeners have changed.
+def retrain(log: Path | None, min_corrections: int, as_json: bool) -> None:
+    """Train again if tracks or corrections are new.
 
     Reasons are: drift, which `genreflow drift` found; accepted corrections (`genreflow feedback`); tracks that were
     added, changed or removed; a retraining that was interrupted. Then `dvc repro` runs with a study that starts from
@@ -46,7 +45,7 @@ def retrain(log: Path | None, min_corrections: int, force: bool, as_json: bool) 
     from genreflow.stages.retrain import retrain as run
 
     drift, corrections = _read_drift(log), _count_corrections()
-    reasons = find_reasons(drift=drift, corrections=corrections, min_corrections=min_corrections, forced=force)
+    reasons = find_reasons(drift=drift, corrections=corrections, min_corrections=min_corrections)
     done = run(reasons) if any(reason.teaches for reason in reasons) else None
     if as_json:
         click.echo(json.dumps(_summary(reasons, done), ensure_ascii=False, indent=2))
@@ -69,8 +68,8 @@ def _sentence(reasons: "list[Reason]", done: "Retraining | None", corrections: i
     because = "; ".join(reason.text for reason in reasons)
     if done is None:
         return (
-            f"Nothing was trained: {because}, but there is no new music to learn from. Add tracks to data.path or accept "
-            "corrections; --force runs a new study on the same tracks."
+            f"Nothing was trained: {because}, but there are no new labels to learn from. Add tracks to data.path or "
+            "accept corrections."
         )
     if done.gate is None:
         return f"Nothing was trained: {because}, but the tracks and parameters are those of version {done.champion}."

@@ -1,6 +1,6 @@
 """What `genreflow retrain` does: decide whether there is a reason, run the pipeline, and say what the gate decided.
 
-It is not a stage itself: it runs `dvc repro`, so that whatever was interrupted is continued, by this command or another.
+It is not a stage itself: it runs `dvc repro`, which continues whatever was interrupted.
 """
 
 import logging
@@ -32,12 +32,12 @@ class Reason:
 
     Parameters
     ----------
-    kind : {"drift", "corrections", "data", "interrupted", "forced"}
+    kind : {"drift", "corrections", "data", "interrupted"}
     text : str
         A clause.
     """
 
-    kind: Literal["drift", "corrections", "data", "interrupted", "forced"]
+    kind: Literal["drift", "corrections", "data", "interrupted"]
     text: str
 
     @property
@@ -75,7 +75,7 @@ class Retraining:
         return asdict(self)
 
 
-def find_reasons(*, drift: Sequence[str], corrections: int, min_corrections: int, forced: bool) -> list[Reason]:
+def find_reasons(*, drift: Sequence[str], corrections: int, min_corrections: int) -> list[Reason]:
     """Return the reasons to train again.
 
     Parameters
@@ -86,7 +86,6 @@ def find_reasons(*, drift: Sequence[str], corrections: int, min_corrections: int
         Accepted corrections that the champion was not trained on.
     min_corrections : int
         How many of them are a reason.
-    forced : bool
 
     Returns
     -------
@@ -103,8 +102,6 @@ def find_reasons(*, drift: Sequence[str], corrections: int, min_corrections: int
         )
     if _data_changed():
         reasons.append(Reason("data", "tracks were added, changed or removed"))
-    if forced:
-        reasons.append(Reason("forced", "--force"))
     return reasons
 
 
