@@ -1,5 +1,6 @@
 """`genreflow retrain` in a real project beside a running service: promoted, refused, killed."""
 
+import io
 import json
 import os
 import signal
@@ -7,11 +8,15 @@ import threading
 import time
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 
+from genreflow.bundle import Bundle
 from genreflow.costs.service_process import served
+from genreflow.manifest.manifest import Manifest
 from genreflow.stages.retrain import MARKER
-from pipeline import quick_project, write_music
+from pipeline import RATE, quick_project, tone, write_music
 from test_pipeline_kills import PackagedProject
 
 pytestmark = pytest.mark.slow
@@ -36,6 +41,12 @@ def add_artist(music, number: int) -> None:
     write_music(everything, artists=number)
     for folder in everything.glob(f"*/* artist {number - 1}"):
         folder.rename(music / folder.relative_to(everything))
+
+
+def wav_of(samples: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, format="WAV")
+    return file.getvalue()
 
 
 def retrain(project, *arguments: str, code: int) -> dict:
@@ -97,6 +108,30 @@ def test_a_refusal_leaves_the_champion_and_says_why(project, music):
     assert (found["trained"], found["promoted"], found["champion"]) == (True, False, "2")
     assert "not promoted" in found["gate"]["reason"]
     assert "Nothing to do" in project.run("genreflow", "retrain").stdout
+
+
+def test_a_correction_becomes_part_of_the_next_champion(project, music):
+    """From an answer of the service to a model that was trained on the corrected track, and no other part has it."""
+    project.set(gate={"min_probability": 0.5})
+    song = wav_of(tone(1500.0, seed=99))
+    records = str(project.folder / "feedback")
+    environment = {"GENREFLOW_FEEDBACK_DIR": records, "GENREFLOW_FEEDBACK_AUDIO": "true"}
+    with served(cwd=project.folder, environment=environment, watch=False) as service:
+        answer = httpx.post(f"{service.url}/classify", files={"audio": ("song.wav", song)}, timeout=60).json()
+        claim = {"prediction_id": answer["prediction_id"], "genre": "treble"}
+        assert httpx.post(f"{service.url}/feedback", json=claim, timeout=60).status_code == 200
+    project.run("genreflow", "feedback", "accept", answer["prediction_id"], "--genre", "treble")
+    assert "Nothing to do" in project.run("genreflow", "retrain").stdout, "one correction is not enough"
+    found = retrain(project, "--min-corrections", "1", code=0)
+    assert [reason["kind"] for reason in found["reasons"]] == ["corrections"]
+    assert found["promoted"]
+    split = json.loads((project.folder / "data/split.json").read_text())
+    [track] = [track for track in split["train"] if answer["prediction_id"] in track]
+    assert track not in split["valid"] + split["test"]
+    [hash_of_track] = [
+        row.hash for row in Manifest.load(project.folder / "data/manifest.json").tracks if row.id == track
+    ]
+    assert hash_of_track in Bundle.load(project.folder / "models/champion").lineage["train_tracks"]
 
 
 @pytest.mark.parametrize("stage", ["tune", "evaluate", "package"])

@@ -43,5 +43,20 @@ def cli() -> None:
     """
 
 
-for command in (use, status, classify, audit, models, tune, reproduce, folds, registry, drift, feedback, retrain, push, pull):
+for command in (
+    use,
+    status,
+    classify,
+    audit,
+    models,
+    tune,
+    reproduce,
+    folds,
+    registry,
+    drift,
+    feedback,
+    retrain,
+    push,
+    pull,
+):
     cli.add_command(command)

@@ -20,7 +20,10 @@ NO_NEW_CHAMPION = 3
 @click.option(
     "--log",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the prediction log, which `genreflow drift` wrote its last result to.",
+    envvar="GENREFLOW_PREDICTION_LOG",
+    default=Path("monitoring"),
+    show_default=True,
+    help="Log of the service, in which `genreflow drift` wrote its last result; also by GENREFLOW_PREDICTION_LOG.",
 )
 @click.option(
     "--min-corrections",
@@ -30,7 +33,7 @@ NO_NEW_CHAMPION = 3
     help="Accepted corrections that are a reason to train again.",
 )
 @json_option
-def retrain(log: Path | None, min_corrections: int, as_json: bool) -> None:
+def retrain(log: Path, min_corrections: int, as_json: bool) -> None:
     """Train again if tracks or corrections are new.
 
     Reasons are: drift, which `genreflow drift` found; accepted corrections (`genreflow feedback`); tracks that were
@@ -44,13 +47,12 @@ def retrain(log: Path | None, min_corrections: int, as_json: bool) -> None:
     from genreflow.stages.retrain import find_reasons
     from genreflow.stages.retrain import retrain as run
 
-    drift, corrections = _read_drift(log), _count_corrections()
-    reasons = find_reasons(drift=drift, corrections=corrections, min_corrections=min_corrections)
+    reasons = find_reasons(log=log, min_corrections=min_corrections)
     done = run(reasons) if any(reason.teaches for reason in reasons) else None
     if as_json:
         click.echo(json.dumps(_summary(reasons, done), ensure_ascii=False, indent=2))
     else:
-        click.echo(_sentence(reasons, done, corrections))
+        click.echo(_sentence(reasons, done))
     if reasons and not (done and done.promoted):
         sys.exit(NO_NEW_CHAMPION)
 
@@ -62,9 +64,9 @@ def _summary(reasons: "list[Reason]", done: "Retraining | None") -> dict:
     return {"trained": done.gate is not None, "promoted": done.promoted, **done.to_dict()}
 
 
-def _sentence(reasons: "list[Reason]", done: "Retraining | None", corrections: int) -> str:
+def _sentence(reasons: "list[Reason]", done: "Retraining | None") -> str:
     if not reasons:
-        return f"Nothing to do: no drift was found, the tracks are the same, and {corrections} corrections are new."
+        return "Nothing to do: no drift was found, the tracks are the same, and no or too few corrections are new."
     because = "; ".join(reason.text for reason in reasons)
     if done is None:
         return (

@@ -6,22 +6,27 @@ It is not a stage itself: it runs `dvc repro`, which continues whatever was inte
 import logging
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
+from genreflow.bundle import Bundle
+from genreflow.datasets.corrections import Corrections
 from genreflow.errors import GenreflowError, counted
 from genreflow.files import write_json
+from genreflow.manifest.manifest import Manifest
+from genreflow.monitoring.last_check import CHECK_FILE, read_last_check
 from genreflow.params import load_params, write_values
 from genreflow.registry.pointer import Pointer, read_pointer
-from genreflow.stages import GATE, POINTER, TRIALS
+from genreflow.stages import CHAMPION, CORRECTIONS, GATE, MANIFEST, POINTER, TRIALS
 from genreflow.stages.dvc_lock import set_damaged_lock_aside
 from genreflow.stages.project_status import GateStatus, read_stale_stages
 from genreflow.stages.stage_results import read_result
 
 # Written while a retraining runs, with its reasons: what is left of a killed one is continued.
 MARKER = Path("data/.retrain.json")
+
+CORRECTIONS_TABLE = str(CORRECTIONS / "tracks.csv")
 
 logger = logging.getLogger(__name__)
 
@@ -75,32 +80,35 @@ class Retraining:
         return asdict(self)
 
 
-def find_reasons(*, drift: Sequence[str], corrections: int, min_corrections: int) -> list[Reason]:
+def find_reasons(*, log: Path, min_corrections: int) -> list[Reason]:
     """Return the reasons to train again.
 
     Parameters
     ----------
-    drift : sequence of str
-        What the last check for drift of the champion has found; empty if nothing.
-    corrections : int
-        Accepted corrections that the champion was not trained on.
-    min_corrections : int
-        How many of them are a reason.
+    log : Path
+        Folder of the log of predictions, with the last check for drift.
+    min_corrections : int > 0
+        How many corrections that no model was trained on are a reason.
 
     Returns
     -------
     list of Reason
+
+    Raises
+    ------
+    GenreflowError
+        DVC cannot tell what has changed, or a file of the project is damaged.
     """
+    changed = _changed_data()
+    corrections = _count_new_corrections() if CORRECTIONS_TABLE in changed else 0
     reasons = []
     if MARKER.exists():
         reasons.append(Reason("interrupted", "a retraining was interrupted"))
-    if drift:
-        reasons.append(Reason("drift", f"drift was found in {', '.join(drift)}"))
+    if _drift_was_found(log):
+        reasons.append(Reason("drift", "drift was found"))
     if corrections >= min_corrections:
-        reasons.append(
-            Reason("corrections", f"{counted(corrections, 'correction')} were accepted since the last training")
-        )
-    if _data_changed():
+        reasons.append(Reason("corrections", f"{counted(corrections, 'correction is', 'corrections are')} new"))
+    if changed - {CORRECTIONS_TABLE}:
         reasons.append(Reason("data", "tracks were added, changed or removed"))
     return reasons
 
@@ -152,15 +160,26 @@ def _read_gate() -> GateStatus | None:
     return read_result(GATE, GateStatus, stage="register") if GATE.exists() else None
 
 
-def _data_changed() -> bool:
-    """Return whether what the stage `ingest` reads, apart from its code, has changed since it ran.
-
-    Raises
-    ------
-    GenreflowError
-        DVC cannot say.
-    """
+def _changed_data() -> set[str]:
+    """Return what the stage `ingest` reads, apart from its code, and has changed since it ran."""
     stale, error = read_stale_stages()
     if stale is None:
         raise GenreflowError(f"retrain: the current folder must be a project whose state DVC can read; got: {error}.")
-    return any(not change.startswith("src/") for change in stale.get("ingest", ()))
+    names = {change.partition(" (")[0] for change in stale.get("ingest", ())}
+    return {name for name in names if not name.startswith("src/")}
+
+
+def _count_new_corrections() -> int:
+    """Return the number of corrections that were not there when the stage `ingest` ran."""
+    rows = Corrections(CORRECTIONS).read()
+    tracks = Manifest.load(MANIFEST).tracks if MANIFEST.exists() else ()
+    known = {PurePath(track.path).stem for track in tracks if track.train_only}
+    return sum(row.prediction_id not in known for row in rows)
+
+
+def _drift_was_found(log: Path) -> bool:
+    """Return whether the last check of the champion has found drift."""
+    if not (CHAMPION / "bundle.json").exists():
+        return False
+    check = read_last_check(log / CHECK_FILE, Bundle.load(CHAMPION).hash)
+    return check is not None and check[0]
