@@ -134,7 +134,7 @@ def retrain(reasons: list[Reason]) -> Retraining:
     write_json(MARKER, [asdict(reason) for reason in reasons])
     set_damaged_lock_aside()
     if load_params().tune.start_from is None and TRIALS.exists():
-        write_values("tune", {"start_from": "previous"})
+        write_values({"tune": {"start_from": "previous"}})
         logger.info("params.yaml: tune.start_from is previous from now on")
     code = subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode
     if code:
