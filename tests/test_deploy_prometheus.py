@@ -83,6 +83,7 @@ def prometheus(folder: Path, port: int) -> Iterator[Prometheus]:
 def service(request, bento_home, tmp_path_factory) -> Iterator[ServiceProcess]:
     bundle = write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle", refuse_above=0.6).directory
     environment = {"BENTOML_HOME": bento_home, "GENREFLOW_BUNDLE": str(bundle), "GENREFLOW_PROCESSES": "2"}
+    environment["GENREFLOW_PREDICTION_LOG"] = str(tmp_path_factory.mktemp("log"))  # beside it is the check for drift
     environment |= {"GENREFLOW_TOKEN": request.param} if request.param else {}
     with served("genre-classifier:latest", environment=environment, watch=False) as service:
         yield service
