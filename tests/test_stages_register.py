@@ -63,12 +63,12 @@ class Toys:
     def hashes(self, *parts: str) -> list[str]:
         return self.data.hashes_of(track for part in parts for track in self.data.split.parts[part])
 
-    def register(self, *, wrong: int = 0, directory: Path = CANDIDATE, **options) -> dict:
+    def register(self, *, wrong: int = 0, **options) -> dict:
         """Run the stage with a new candidate, which is wrong for the first test tracks; return the gate's report."""
         self.temperature += 0.01
         lineage = {"train_tracks": self.hashes("train"), "valid_tracks": self.hashes("valid")}
         options["lineage"] = lineage | options.pop("lineage", {})
-        write_toy_bundle(directory, temperature=self.temperature, **options)
+        write_toy_bundle(CANDIDATE, temperature=self.temperature, **options)
         rows = [{"track": track, "actual": track.split("/")[0]} for track in self.test]
         for number, row in enumerate(rows):
             row["predicted"] = "other" if number < wrong else row["actual"]
@@ -208,12 +208,12 @@ def test_a_first_model_that_is_no_better_than_the_majority_class_is_an_error(toy
 def test_the_packaged_champion_is_compared_where_the_registry_is_empty(toys, monkeypatch):
     """As in a clone, whose MLflow database is new."""
     toys.register()
+    shutil.copytree(CANDIDATE, Path("first"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path('other.db').absolute()}")
     report = toys.register()
     assert (report["rule"], report["promote"]) == ("incomparable", False)
     assert "models/champion" in report["reason"]
-    toys.temperature = 1.0
-    toys.register(directory=CHAMPION)  # the same as the first candidate
+    shutil.copytree(Path("first"), CHAMPION)
     report = toys.register(wrong=3)
     assert (report["rule"], report["comparison"]["lost"]) == ("compared", 3)
 
