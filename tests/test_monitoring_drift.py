@@ -23,7 +23,7 @@ def alarms(window_of, *, repetitions: int, seed: int = 0) -> float:
     for number in range(repetitions):
         rng = np.random.default_rng([seed, number])
         own = reference(tracks(rng, 40))
-        tests = compare(Sample.of(own), own.groups, Sample.of(reference(window_of(rng))), divisions=199, seed=number)
+        tests = compare(Sample.of(own), own.groups, Sample.of(reference(window_of(rng))), divisions=999, seed=number)
         found += any(test.p_adjusted < 0.05 for test in tests)
     return found / repetitions
 
@@ -86,12 +86,16 @@ def test_the_correction_of_p_values_is_that_of_westfall_and_young():
     p_of_draws = np.stack([[(null[:, k] >= value).mean() for value in null[:, k]] for k in range(4)], axis=1)
     smallest = p_of_draws.min(axis=1) * 199
     np.testing.assert_allclose(adjusted, [(1 + (smallest <= 200 * p).sum()) / 200 for p in alone])
+    few = smallest_p_values(observed, null, degrees=8)
+    assert (few[0] >= alone).all()
+    assert few[0][1] == pytest.approx(2 * stats.t.sf(stats.norm.isf(alone[1] / 2), 8))
+    assert (few[1] >= adjusted).all()
     assert 2.5 * alone[2] < adjusted[2] < 3.2 * alone[2]
 
 
 def test_a_reference_of_few_artists_is_refused():
-    own = reference(tracks(np.random.default_rng(0), 7))
-    with pytest.raises(ParameterError, match="8 artists"):
+    own = reference(tracks(np.random.default_rng(0), 11))
+    with pytest.raises(ParameterError, match="12 artists"):
         compare(Sample.of(own), own.groups, Sample.of(own))
 
 
