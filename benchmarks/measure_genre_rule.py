@@ -3,8 +3,8 @@
     python benchmarks/measure_genre_rule.py [--comparisons 100]
 
 Simulated predictions of a champion that is right for 70 % of the tracks, two tracks by each artist. Without a loss, the
-candidate is as good in all of ten genres, and independent on 30 % of the tracks; it is refused if any genre shows a loss
-of more than 0.1. With one, it loses the given share of all tracks in a single genre, and gains none.
+candidate is as good in all of ten genres, and independent on 30 % of the tracks; it is refused if any genre shows a
+loss of more than 0.1. With one, it loses the given share of all tracks in a single genre, and gains none.
 """
 
 import argparse
