@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import re
 import select
@@ -146,7 +147,7 @@ def test_names_of_genres_are_shown_as_text_and_a_model_of_the_demo_has_a_notice(
 
 @contextmanager
 def occupied(service):
-    """Occupy the only place of an upload by a client that does not send its body."""
+    """Occupy the only place of an upload by a client that does not send its body, until the end or a call."""
     lines = [
         "POST /classify HTTP/1.1",
         "Host: x",
@@ -164,7 +165,7 @@ def occupied(service):
 
             wait_for(is_occupied)
             assert client.post("/classify", files={"audio": b"words"}).status_code == 429
-            yield
+            yield stack.close
         wait_for(lambda: client.post("/classify", files={"audio": b"words"}).status_code == 415)
 
 
@@ -508,6 +509,80 @@ def test_several_files_as_table_and_csv(visit, service, audio_files):
     expect(page, "#track-view").to_be_hidden()
 
 
+def test_an_example_of_the_demo_is_one_click_away(visit, tmp_path, service):
+    bundle = write_toy_bundle(tmp_path / "bundle", lineage={"source": "demo"})
+    with served(environment={"GENREFLOW_BUNDLE": str(bundle.directory)}, watch=False) as demo:
+        page = visit(demo)
+        buttons = page.locator("#example-list button")
+        sync_api.expect(buttons).to_have_count(3)
+        for number, button in enumerate(buttons.all(), start=1):
+            button.click()
+            expect(page, "#track-name").to_have_text(f"{button.text_content()}.mp3")
+            if number > 1:
+                expect(page, "#progress-text").to_contain_text(f"{number} files: ")
+            expect(page, "#probabilities .label").to_have_count(len(LABELS))
+        page.click("#play")
+        expect(page, "#current-time").to_have_text("0:01")
+    page = visit(service)  # whose model is not known to be of the demo's music
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    expect(page, "#examples").to_be_hidden()
+
+
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory):
+    """Half an hour: bass, then whistle."""
+    path = tmp_path_factory.mktemp("long") / "mix.flac"
+    with sf.SoundFile(path, "w", 8000, 1) as file:
+        for label in ("bass", "whistle"):
+            for _ in range(15):
+                file.write(tone(label, 60.0))
+    return path
+
+
+def test_a_long_file_is_uploaded_and_played_without_being_decoded(visit, service, long_file):
+    page = visit(service)
+    activity = []
+    page.expose_function("record", lambda text: activity.append(text))
+    page.evaluate(
+        "new MutationObserver(() => record(document.getElementById('activity-text').textContent))"
+        ".observe(document.getElementById('activity-text'), {childList: true})"
+    )
+    with page.expect_request("**/classify") as request:
+        choose(page, long_file)
+    assert request.value.headers["accept"].startswith("application/x-ndjson")
+    expect(page, "#predicted-genre .genre").to_have_text(re.compile("bass|whistle"))
+    assert any("mix.flac is 30:00 long. Uploading the file to the service" in text for text in activity)
+    expect(page, "#activity").to_be_hidden()
+    expect(page, "#status").to_contain_text("mix.flac: ")
+    expect(page, "#player").to_be_hidden()
+    expect(page, "#genre-bar .region").to_have_text(["bass", "whistle"])
+    page.locator("#regions button").last.click()
+    sync_api.expect(page.locator("#regions tr").last).to_have_attribute("aria-current", "true")
+    position = "document.getElementById('long-audio').currentTime"
+    assert 880 <= page.evaluate(position) <= 920
+    page.click("#genre-bar", position={"x": 10, "y": 20})
+    sync_api.expect(page.locator("#regions tr").first).to_have_attribute("aria-current", "true")
+    assert page.evaluate(position) < 60
+    # Another track replaces it.
+    page.get_by_role("button", name="Clear").click()
+    expect(page, "#track-view").to_be_hidden()
+    assert page.evaluate("document.getElementById('long-audio').paused")
+
+
+def test_the_progress_of_a_long_request_is_shown(visit, service, audio_files):
+    page = visit(service)
+    expect(page, "#genres li").to_have_count(len(LABELS))
+    lines = [
+        {"progress": {"seconds": 3.2}},
+        {"status": 415, "body": {"error": {"code": "undecodable", "message": "x"}}},
+    ]
+    body = "".join(json.dumps(line) + "\n" for line in lines)
+    page.route("**/classify", lambda route: route.fulfill(body=body, content_type="application/x-ndjson"))
+    choose(page, audio_files / "drone.aiff")
+    expect_error(page, "undecodable", "drone.aiff cannot be decoded")
+    page.unroute("**/classify")
+
+
 def test_a_recording_is_classified(visit, service):
     page = visit(service)
     page.get_by_role("button", name="Record").click()
@@ -603,7 +678,11 @@ def test_response_headers_and_files(service, bento):
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
             assert "http" not in policy
-        assert client.get("/ui/limits.json").json() == {"max_seconds": 900.0, "max_bytes": 200_000_000}
+        assert client.get("/ui/limits.json").json() == {
+            "max_seconds": 9000.0,
+            "max_bytes": 300_000_000,
+            "requires_token": False,
+        }
         assert "BSD 3-Clause" in client.get("/ui/vendor/wavesurfer/LICENSE").text
         for path in ("/ui/nothing.js", "/ui/%2e%2e/__init__.py", "/ui/..%2f__init__.py"):
             assert client.get(path).status_code == 404

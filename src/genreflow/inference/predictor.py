@@ -1,6 +1,6 @@
 """From an audio file to a prediction: the service, the command line and the evaluation share this code."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -164,7 +164,12 @@ class Predictor:
         return self._summarise(outputs)
 
     def analyse(
-        self, source: Path | str | BinaryIO, *, name: str | None = None, max_seconds: float | None = None
+        self,
+        source: Path | str | BinaryIO,
+        *,
+        name: str | None = None,
+        max_seconds: float | None = None,
+        on_progress: Callable[[float], None] | None = None,
     ) -> Analysis:
         """Classify one track, and summarise its sound.
 
@@ -172,6 +177,8 @@ class Predictor:
         ----------
         source, name, max_seconds
             As in `classify`.
+        on_progress : callable, optional
+            Called with the duration decoded so far [s], block by block. What it raises ends the work.
 
         Returns
         -------
@@ -182,7 +189,7 @@ class Predictor:
         AudioError, OSError
             As `classify`.
         """
-        return self._analysis(self._decode(source, name, max_seconds, summarise=True))
+        return self._analysis(self._decode(source, name, max_seconds, summarise=True, on_progress=on_progress))
 
     def analyse_stored(self, store: FeatureStore, key: str) -> Analysis:
         """Do the same as `analyse` for a track of a feature store, without its level.
@@ -217,13 +224,22 @@ class Predictor:
         return Analysis(self._summarise(outputs), outputs.summary.summary(), embedding)
 
     def _decode(
-        self, source: Path | str | BinaryIO, name: str | None, max_seconds: float | None, *, summarise: bool
+        self,
+        source: Path | str | BinaryIO,
+        name: str | None,
+        max_seconds: float | None,
+        *,
+        summarise: bool,
+        on_progress: Callable[[float], None] | None = None,
     ) -> "_Outputs":
         spec = self.bundle.spec
 
         def predict(blocks: Iterator[np.ndarray]) -> _Outputs:  # a second time if the channels cancel each other
             outputs = _Outputs(SummarySums() if summarise else None)
-            self._predict(self._logmel.frames(outputs.count(blocks)), outputs)
+            blocks = outputs.count(blocks)
+            if on_progress:
+                blocks = _reporting(blocks, spec.sample_rate, on_progress)
+            self._predict(self._logmel.frames(blocks), outputs)
             return outputs
 
         name = name or source_name(source)
@@ -310,6 +326,16 @@ class _Outputs:
     def mean_embedding(self) -> np.ndarray | None:
         """Mean over the segments [shape=(1, size)]."""
         return None if self._embedding is None else self._embedding[None] / self._segments
+
+
+def _reporting(
+    blocks: Iterator[np.ndarray], sample_rate: int, on_progress: Callable[[float], None]
+) -> Iterator[np.ndarray]:
+    samples = 0
+    for block in blocks:
+        yield block
+        samples += len(block)
+        on_progress(samples / sample_rate)
 
 
 def _require_sound(levels: Levels, name: str) -> None:

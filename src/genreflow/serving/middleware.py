@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from genreflow.serving.cross_origin import check_host, check_origin
 from genreflow.serving.health import Health
 from genreflow.serving.messages import RequestBody, ResponseSender, ResponseStalled
+from genreflow.serving.progress import accepts_progress, answer_with_progress
 from genreflow.serving.responses import ErrorResponse, RequestError
 from genreflow.serving.settings import Settings
 from genreflow.serving.slots import Slots
@@ -153,7 +154,10 @@ class AdmissionMiddleware:
             # A worker that accepted one connection tends to accept the next ones too. A client whose next request
             # would wait connects again instead, and often reaches an idle worker.
             response.close = self.settings.processes > 1 and self.requests.used > 1
-            await self.app(scope, body, response)
+            if form is not None and accepts_progress(Headers(scope=scope)):
+                await answer_with_progress(self.app, scope, body, response)
+            else:
+                await self.app(scope, body, response)
 
     async def _read_files(self, form: UploadForm, request: Request) -> list[UploadFile]:
         with self.uploads.taken():

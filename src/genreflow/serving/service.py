@@ -20,6 +20,7 @@ from genreflow.serving.metrics import FAILURES, LAST_CHECK, count_prediction
 from genreflow.serving.open_files import raise_open_file_limit
 from genreflow.serving.prediction_log import log_prediction
 from genreflow.serving.prediction_record import PredictionRecord
+from genreflow.serving.progress import progress_report
 from genreflow.serving.reload import BundleWatch
 from genreflow.serving.responses import ErrorResponse, RequestError
 from genreflow.serving.schema import (
@@ -100,7 +101,9 @@ class GenreClassifier:
         predictor = self.predictor  # one for the whole request
         started = time.perf_counter()
         try:
-            analysis = predictor.analyse(audio.file, name=audio.filename, max_seconds=self.settings.max_seconds)
+            analysis = predictor.analyse(
+                audio.file, name=audio.filename, max_seconds=self.settings.max_seconds, on_progress=progress_report()
+            )
         except AudioError as error:
             FAILURES.labels(error.code).inc()
             raise RequestError.from_audio_error(error) from error

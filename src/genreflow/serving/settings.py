@@ -30,8 +30,8 @@ class Settings(FrozenModel):
     )
     token: str = Field("", repr=False, description="bearer token that classification requires; empty: none")
     processes: int = Field(2, ge=1, le=1000, description="worker processes, each with one thread that classifies")
-    max_megabytes: float = Field(200.0, gt=0, le=1e6, description="largest request body [MB]")
-    max_minutes: float = Field(15.0, gt=0, le=1e6, description="longest audio [min]")
+    max_megabytes: float = Field(300.0, gt=0, le=1e6, description="largest request body [MB]")
+    max_minutes: float = Field(150.0, gt=0, le=1e6, description="longest audio [min]")
     max_work_seconds: float = Field(
         15.0, gt=0, le=1e6, description="processor time after which no further file of a batch is classified [s]"
     )

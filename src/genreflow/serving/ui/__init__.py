@@ -73,12 +73,13 @@ async def _docs(request: Request) -> Response:
 
 
 async def _limits(request: Request) -> Response:
-    """The limits of the service, by which the page refuses a file before decoding, and whether it takes feedback."""
+    """What the page must know first: by which limits it refuses a file, whether there is a token, and feedback."""
     limits = settings()
     content = {
         "max_seconds": limits.max_seconds,
         "max_bytes": limits.max_bytes,
         "feedback": feedback_facts(limits),
+        "requires_token": bool(limits.token),
     }
     return JSONResponse(content, headers=_HEADERS)
 

@@ -2,10 +2,17 @@
 
 import { byId } from "./dom.js";
 import { UserError, withActivity } from "./messages.js";
+import { upload } from "./upload.js";
+
+/** @import {ProgressHandlers} from "./upload.js" */
 
 /**
- * @typedef {{max_seconds: number, max_bytes: number, feedback: {days: number, audio: boolean} | null}} Limits Longest
- *   audio [s], largest request body [bytes], and how long answers and audio are kept for feedback; null: it takes none.
+ * @typedef {object} Limits
+ * @property {number} max_seconds Longest audio [s].
+ * @property {number} max_bytes Largest request body.
+ * @property {{days: number, audio: boolean} | null} feedback How long answers, and whether audio, are kept for feedback;
+ *   null: the service takes none.
+ * @property {boolean} requires_token
  *
  * @typedef {object} ModelInfo
  * @property {string} name
@@ -17,6 +24,7 @@ import { UserError, withActivity } from "./messages.js";
  * @property {number} sample_rate [Hz]
  * @property {boolean} [leaking] True if the model's test data overlap its training data.
  * @property {string} [notice] What its users must know.
+ * @property {{source?: string}} lineage
  *
  * @typedef {{start: number, end: number, genre: string, confidence: number}} Segment Times in seconds.
  *
@@ -57,12 +65,13 @@ export async function fetchModel() {
  * @param {Blob} blob
  * @param {string} name The file name that error messages of the service contain.
  * @param {AbortSignal} signal
+ * @param {ProgressHandlers} [handlers] Called as the request proceeds.
  * @returns {Promise<Prediction>}
  */
-export async function classify(blob, name, signal) {
+export async function classify(blob, name, signal, handlers) {
   const body = new FormData();
   body.append("audio", blob, name);
-  return post("classify", { body, signal });
+  return post("classify", { body, signal, handlers });
 }
 
 /**
@@ -80,7 +89,7 @@ export async function sendFeedback(prediction_id, genre, comment) {
 async function post(route, options) {
   let response = await send(route, options);
   if (BUSY_STATUSES.includes(response.status)) {
-    response = await withActivity("The service is busy. Trying again …", retry(response, route, options));
+    response = await withActivity("The service is busy. Trying again …", () => retry(response, route, options));
   }
   return readJson(response);
 }
@@ -108,9 +117,9 @@ async function send(route, { headers, ...options }) {
   }
 }
 
-async function request(url, options) {
+async function request(url, { handlers, ...options }) {
   try {
-    return await fetch(url, { cache: "no-store", ...options });
+    return handlers ? await upload(url, options, handlers) : await fetch(url, { cache: "no-store", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     const message = "The service cannot be reached. Check that it is running and that you are online.";

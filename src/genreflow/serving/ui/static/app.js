@@ -2,10 +2,12 @@
 
 import { listenForAudio } from "./audio-input.js";
 import { byId } from "./dom.js";
+import { showExamples } from "./examples.js";
 import { announceRetention } from "./feedback.js";
 import { announce, hideError, showError } from "./messages.js";
 import { loadModelInfo, modelLabels } from "./model-info.js";
 import { describePrediction } from "./prediction.js";
+import { showSnippets } from "./snippets.js";
 import { TrackList, downloadCsv, summarize, toCsv } from "./track-list.js";
 import { TrackQueue, decodeTrack } from "./track-queue.js";
 import { TrackView } from "./track-view.js";
@@ -51,7 +53,7 @@ function showDecoded(track, audio) {
 }
 
 function showSettled(track) {
-  if (track.prediction && track.undecodable && opensByItself(track)) trackView.open(track, null);
+  if (track.prediction && track.undrawn && opensByItself(track)) trackView.open(track, null);
   else if (track === trackView.track) trackView.update();
   if (track.error) {
     if (track === trackView.track || isAnnounced(track)) showError(track.error, () => retry(track));
@@ -75,7 +77,7 @@ async function openFromList(track) {
   updateList();
   try {
     // Decoded again: keeping the samples of every track would fill the memory.
-    const audio = track.undecodable ? null : await decodeTrack(track);
+    const audio = track.undrawn ? null : await decodeTrack(track);
     if (trackView.track !== track) return; // another track was opened in the meantime
     open(track, audio);
     trackView.focus();
@@ -94,9 +96,16 @@ function clear() {
   byId("choose").focus();
 }
 
-function connect() {
+async function connect() {
   hideError();
-  loadModelInfo().then(announceRetention, (error) => showError(error, connect));
+  try {
+    const { limits, model } = await loadModelInfo();
+    showSnippets(limits.requires_token);
+    if (model.lineage.source === "demo") showExamples(addFiles);
+    announceRetention();
+  } catch (error) {
+    showError(error, connect);
+  }
 }
 
 listenForAudio(addFiles);

@@ -12,10 +12,27 @@ import { UserError } from "./messages.js";
  * @property {number} peak The largest magnitude of a sample; 1 is full scale.
  */
 
-const MAX_FILE_BYTES = 1e9; // larger files are not read: the browser would have to keep them in memory
+// Longer files are not decoded: the browser keeps all their samples in memory, at first at the file's own sample rate.
+export const MAX_DECODED_SECONDS = 15 * 60;
 const PROBE_TIMEOUT_MS = 4000;
 const WAV_HEADER_BYTES = 44;
 const FORM_OVERHEAD_BYTES = 10_000; // an upper bound of what multipart encoding adds to a file
+
+/**
+ * Read the duration of a file from its header, and check it.
+ *
+ * @param {File} file
+ * @param {string} name Shown in error messages.
+ * @param {Limits} limits
+ * @returns {Promise<number>} In seconds; 0 if the browser does not find it.
+ * @throws {UserError} The file is empty or too long.
+ */
+export async function checkedDuration(file, name, limits) {
+  if (!file.size) throw new UserError("empty", `${name} is empty.`);
+  const duration = await probeDuration(file);
+  checkDuration(name, duration, limits);
+  return duration;
+}
 
 /**
  * Decode an audio file.
@@ -27,14 +44,9 @@ const FORM_OVERHEAD_BYTES = 10_000; // an upper bound of what multipart encoding
  * @param {string} name Shown in error messages.
  * @param {{sampleRate: number, limits: Limits}} options `sampleRate` in Hz.
  * @returns {Promise<DecodedAudio | null>} Null if the browser cannot decode the file.
- * @throws {UserError} The file is empty, unreadable, too large or too long.
+ * @throws {UserError} The file is unreadable, too large or too long, or has no audio.
  */
 export async function decode(file, name, { sampleRate, limits }) {
-  if (!file.size) throw new UserError("empty", `${name} is empty.`);
-  if (file.size > MAX_FILE_BYTES) {
-    throw new UserError("too_large", `${name} is larger than 1 GB, the limit of this page.`);
-  }
-  checkDuration(name, await probeDuration(file), limits);
   let buffer;
   try {
     buffer = await new OfflineAudioContext(1, 1, sampleRate).decodeAudioData(await file.arrayBuffer());

@@ -1,11 +1,11 @@
 // Entry point of the API page: renders the OpenAPI document of the service.
 
+import { codeBlock } from "./code-block.js";
 import { byId, element } from "./dom.js";
 import * as openapi from "./openapi.js";
 
 /** @import {Route, Schema} from "./openapi.js" */
 
-const COPIED_MS = 2000;
 // The page is at /docs, beside /docs.json; both may be under a path prefix.
 const specUrl = new URL("docs.json", location.href);
 
@@ -182,26 +182,6 @@ function typeNodes(schema) {
 }
 
 /** Preformatted text, with a button that copies it if that button has a name. */
-function codeBlock(text, copyLabel = null) {
-  const code = element("pre", { tabindex: "0", children: [element("code", { text })] });
-  if (!copyLabel) return element("div", { class: "code-block", children: [code] });
-  const button = element("button", { type: "button", class: "copy", "aria-label": copyLabel, text: "Copy" });
-  button.addEventListener("click", () => copy(code, button));
-  return element("div", { class: "code-block", children: [code, button] });
-}
-
-async function copy(code, button) {
-  // Browsers offer the clipboard only on localhost and over HTTPS; elsewhere the text is selected instead.
-  if (navigator.clipboard) {
-    await navigator.clipboard.writeText(code.textContent);
-    button.textContent = "Copied";
-  } else {
-    getSelection().selectAllChildren(code);
-    button.textContent = "Press Ctrl+C";
-  }
-  byId("status").textContent = button.textContent;
-  setTimeout(() => { button.textContent = "Copy"; }, COPIED_MS);
-}
 
 /** Scroll to the element that the URL names: it did not exist yet when the browser loaded the page. */
 function openTarget() {

@@ -48,20 +48,24 @@ export function hideError() {
 const activities = [];
 
 /**
- * Show a text until a promise settles. Of several such texts the latest is visible.
+ * Show a text while a function runs. Of several such texts the latest is visible.
  *
  * @template T
  * @param {string} text
- * @param {Promise<T>} promise
- * @returns {Promise<T>} Settles as `promise` does.
+ * @param {(report: (text: string, share: number) => void) => Promise<T>} run `report` changes the text, and shows which
+ *   share in [0, 1] is done; only the first text is announced.
+ * @returns {Promise<T>} Settles as that of `run` does.
  */
-export async function withActivity(text, promise) {
-  const activity = { text };
+export async function withActivity(text, run) {
+  const activity = { text, share: null };
   activities.push(activity);
   announce(text);
   showLatestActivity();
   try {
-    return await promise;
+    return await run((newText, share) => {
+      Object.assign(activity, { text: newText, share });
+      showLatestActivity();
+    });
   } finally {
     activities.splice(activities.indexOf(activity), 1);
     showLatestActivity();
@@ -69,6 +73,9 @@ export async function withActivity(text, promise) {
 }
 
 function showLatestActivity() {
-  byId("activity-text").textContent = activities.at(-1)?.text ?? "";
+  const { text = "", share = null } = activities.at(-1) ?? {};
+  byId("activity-text").textContent = text;
+  byId("activity-progress").hidden = share === null;
+  byId("activity-progress").value = share ?? 0;
   byId("activity").hidden = !activities.length;
 }

@@ -40,6 +40,10 @@ export class Player {
     new ResizeObserver(() => this.#view?.layout()).observe(byId("time-axis"));
   }
 
+  get playable() {
+    return this.#audio !== null;
+  }
+
   /**
    * Draw a track and make it playable.
    *

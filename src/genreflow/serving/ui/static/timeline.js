@@ -1,8 +1,7 @@
-// The genre over time: regions merged from overlapping segments, time axis, and a bar for audio without a waveform.
+// The genre over time: regions merged from overlapping segments, and the time axis.
 
-import { byId, element } from "./dom.js";
+import { element } from "./dom.js";
 import { formatTime } from "./format.js";
-import { fitRegionLabel, regionColor, regionLabel } from "./genres.js";
 
 /** @import {Segment} from "./api.js" */
 /** @typedef {{start: number, end: number, genre: string, confidence: number}} GenreRegion Times in seconds. */
@@ -77,50 +76,4 @@ export function drawTimeAxis(axis, duration) {
     ticks.push(tick);
   }
   axis.replaceChildren(...ticks);
-}
-
-/** The regions of a track that the browser cannot decode, as a bar with a time axis. */
-export class GenreBar {
-  /** @type {GenreRegion[]} */
-  #regions = [];
-  #duration = 0;
-
-  constructor() {
-    new ResizeObserver(() => this.#layout()).observe(byId("genre-bar"));
-  }
-
-  /**
-   * @param {GenreRegion[]} regions
-   * @param {number} duration [s]
-   */
-  show(regions, duration) {
-    this.#regions = regions;
-    this.#duration = duration;
-    byId("undecodable").hidden = false;
-    byId("genre-bar").replaceChildren(
-      ...regions.map((region) => {
-        const node = element("div", { class: "region", children: [regionLabel(region.genre)] });
-        node.style.left = `${(100 * region.start) / duration}%`;
-        node.style.width = `${(100 * (region.end - region.start)) / duration}%`;
-        node.style.backgroundColor = regionColor(region);
-        return node;
-      }),
-    );
-    this.#layout();
-  }
-
-  hide() {
-    this.#regions = [];
-    byId("undecodable").hidden = true;
-  }
-
-  #layout() {
-    if (!this.#regions.length) return;
-    const bar = byId("genre-bar");
-    this.#regions.forEach(({ start, end }, index) => {
-      const node = bar.children[index];
-      fitRegionLabel(node, node.firstChild, ((end - start) / this.#duration) * bar.clientWidth);
-    });
-    drawTimeAxis(byId("genre-bar-axis"), this.#duration);
-  }
 }

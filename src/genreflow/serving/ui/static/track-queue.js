@@ -1,8 +1,8 @@
 // The tracks, classified one after the other.
 
 import { classify } from "./api.js";
-import { decode, encodeWav, fitsRequest } from "./audio.js";
-import { formatMegabytes } from "./format.js";
+import { MAX_DECODED_SECONDS, checkedDuration, decode, encodeWav, fitsRequest } from "./audio.js";
+import { formatMegabytes, formatTime } from "./format.js";
 import { UserError, withActivity } from "./messages.js";
 import { loadModelInfo } from "./model-info.js";
 
@@ -17,7 +17,8 @@ import { loadModelInfo } from "./model-info.js";
  * @property {"waiting" | "working" | "done" | "failed"} state
  * @property {Prediction} [prediction] If it is done.
  * @property {UserError | null} [error] If it failed.
- * @property {boolean} [undecodable] True if the browser cannot decode the file.
+ * @property {"undecodable" | "long" | null} [undrawn] Why there is no waveform: the browser cannot decode the file, or
+ *   should not, since it would keep all samples of a long one in memory.
  */
 
 /**
@@ -31,29 +32,43 @@ export async function decodeTrack({ file, name }) {
   return decode(file, name, { sampleRate: model.sample_rate, limits });
 }
 
-/** Decode a track in the browser and classify it by the service. */
+/** Decode a track in the browser and classify it by the service; the service decodes a long one. */
 async function classifyTrack(track, signal, onDecoded) {
-  const audio = await decodeTrack(track);
+  const { limits } = await loadModelInfo();
+  const duration = await checkedDuration(track.file, track.name, limits);
+  const isLong = duration > MAX_DECODED_SECONDS;
+  const audio = isLong ? null : await decodeTrack(track);
   signal.throwIfAborted();
-  track.undecodable = !audio;
-  if (!audio) return classifyUndecoded(track, signal);
+  track.undrawn = isLong ? "long" : audio ? null : "undecodable";
+  if (!audio) return uploadTrack(track, duration, signal);
   onDecoded(track, audio);
   await new Promise((resolve) => setTimeout(resolve)); // lets the browser draw before a long track is encoded
   return classify(encodeWav(audio), track.name, signal);
 }
 
-/** Upload a file that the browser cannot decode; the service may be able to. */
-async function classifyUndecoded({ file, name }, signal) {
+/** Upload a file unchanged; the service may be able to decode what the browser is not. */
+async function uploadTrack({ file, name, undrawn }, duration, signal) {
   const { limits } = await loadModelInfo();
+  const isLong = undrawn === "long";
+  const problem = isLong ? `${name} is ${formatTime(duration)} long` : `This browser cannot decode ${name}`;
   if (!fitsRequest(file.size, limits)) {
-    const limit = formatMegabytes(limits.max_bytes);
-    const message = `This browser cannot decode ${name}, and the file is too large to upload (limit ${limit}).`;
-    throw new UserError("too_large", message);
+    const [size, limit] = [file.size, limits.max_bytes].map(formatMegabytes);
+    const message = `${problem}, and the file of ${size} is too large to upload (limit ${limit}).`;
+    throw new UserError("too_large", isLong ? `${message} As MP3 it may be smaller.` : message);
   }
+  const end = duration ? ` of ${formatTime(duration)}` : "";
   try {
-    return await withActivity(
-      `This browser cannot decode ${name}. Uploading the file to the service …`,
-      classify(file, name, signal),
+    return await withActivity(`${problem}. Uploading the file to the service …`, (report) =>
+      classify(file, name, signal, {
+        onSent: (share) => {
+          const done = share < 1 ? `${Math.floor(100 * share)}% sent` : "Waiting for the service";
+          report(`${problem}. Uploading the file to the service: ${done} …`, share);
+        },
+        onProcessed: (seconds) => {
+          const share = duration ? Math.min(1, seconds / duration) : null;
+          report(`Classifying ${name}: ${formatTime(seconds)}${end} …`, share);
+        },
+      }),
     );
   } catch (error) {
     if (error.code !== "undecodable") throw error;

@@ -1,11 +1,12 @@
-// The open track: player, or a genre bar if the browser cannot decode the file, with the prediction below.
+// The open track: player, or a genre bar if the browser does not decode the file, with the prediction below.
 
 import { byId } from "./dom.js";
 import { hideFeedback, offerFeedback } from "./feedback.js";
 import { formatTime } from "./format.js";
 import { Player } from "./player.js";
 import { describeReason, hidePrediction, markRegion, showPrediction, showRegions } from "./prediction.js";
-import { GenreBar, mergeSegments } from "./timeline.js";
+import { GenreBar } from "./genre-bar.js";
+import { mergeSegments } from "./timeline.js";
 
 /** @import {DecodedAudio} from "./audio.js" */
 /** @import {Track} from "./track-queue.js" */
@@ -20,7 +21,7 @@ export class TrackView {
 
   /**
    * @param {Track} track
-   * @param {DecodedAudio | null} audio Null if the browser cannot decode the file; the track then has a prediction.
+   * @param {DecodedAudio | null} audio Null if the track is not drawn; it then has a prediction.
    */
   open(track, audio) {
     this.close();
@@ -31,7 +32,9 @@ export class TrackView {
     byId("track-duration").textContent = formatTime(this.#duration);
     byId("track-view").hidden = false;
     document.body.classList.add("has-tracks");
-    if (audio) {
+    if (!audio) {
+      this.#genreBar.open(track.undrawn === "long" ? track.file : null);
+    } else {
       this.#player.open(audio, track.recorded ? null : track.file);
       // From now on the space bar starts playback instead of pressing the button that was used last.
       const buttons = [document.body, byId("choose"), byId("record")];
@@ -51,7 +54,8 @@ export class TrackView {
     const regions = mergeSegments(prediction.segments, this.#duration);
     showPrediction(prediction);
     offerFeedback(prediction);
-    showRegions(regions, this.#decoded ? (seconds) => this.#player.seek(seconds) : null);
+    const player = this.#decoded ? this.#player : this.#genreBar;
+    showRegions(regions, player.playable ? (seconds) => player.seek(seconds) : null);
     if (this.#decoded) this.#player.showRegions(regions);
     else this.#genreBar.show(regions, this.#duration);
     document.title = `${prediction.genre ?? describeReason(prediction)} – ${name} – genreflow`;
@@ -72,7 +76,7 @@ export class TrackView {
   close() {
     this.track = null;
     this.#player.close();
-    this.#genreBar.hide();
+    this.#genreBar.close();
     hidePrediction();
     hideFeedback();
     byId("track-view").hidden = true;
