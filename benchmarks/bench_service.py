@@ -2,6 +2,7 @@
 
     python benchmarks/bench_service.py [--bundle DIR] [--requests 100] [--clients 8] [--seconds 20]
     python benchmarks/bench_service.py --against CHECKOUT [--turns 5] [--processes N] [--bundle DIR]
+    python benchmarks/bench_service.py --prediction-log [--turns 5] [--requests 100] [--bundle DIR]
 
 The plain service is `plain_service.py`, in the same run with the same model, clips and client. The bare loop is the
 same decoding, features and model without HTTP on all cores, in threads and in processes. The client sends prepared
@@ -11,6 +12,8 @@ service.
 
 ``--against`` compares this version with the one in another checkout of the repository, in turns, and prints medians and
 ranges: latency of one client, throughput of all clients and of two, and peak memory.
+
+``--prediction-log`` compares the latency of one client with and without the log of predictions, in turns.
 
 Tried with `efficient` and not used, since it gained less than the noise, or lost: three or four threads in a worker,
 other thread switch intervals (0.05 to 20 ms), a lower priority of the threads that classify, uvloop, httptools, larger
@@ -203,6 +206,23 @@ def compare(options: argparse.Namespace) -> None:
         print(f"  {key:24} {'   '.join(cells)}")
 
 
+def measure_log(options: argparse.Namespace) -> None:
+    """Print the latency of one client, with and without the log of predictions, and the size of the log."""
+    clip, own = make_clip(22050, 30), environment_of(options)
+    times: dict[str, list[float]] = {"without": [], "with": []}
+    with tempfile.TemporaryDirectory() as folder:
+        logged = own | {"GENREFLOW_PREDICTION_LOG": folder}
+        with served(environment=own, watch=False) as first, served(environment=logged, watch=False) as second:
+            for _ in range(options.turns):
+                for name, service in (("without", first), ("with", second)):
+                    times[name].append(statistics.median(latencies(service.port, "wav", clip, options.requests)))
+        written = [path.read_bytes() for path in Path(folder).glob("*.jsonl")]
+    for name, found in times.items():
+        print(f"  {name:8} the log, p50 {statistics.median(found):.2f} ms ({min(found):.2f} to {max(found):.2f})")
+    lines = sum(content.count(b"\n") for content in written)
+    print(f"  {lines} predictions, {sum(map(len, written)) / lines:.0f} bytes each")
+
+
 def report(options: argparse.Namespace) -> None:
     """Measure this version, the plain service and the bare loop, and print all figures."""
     clips = make_clips()
@@ -281,11 +301,16 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--against", type=Path, help="another checkout of this repository")
-    parser.add_argument("--turns", type=int, default=5, help="measurements of each version, with --against")
+    parser.add_argument("--prediction-log", action="store_true", help="with and without the log of predictions")
+    parser.add_argument(
+        "--turns", type=int, default=5, help="measurements of each, with --against and --prediction-log"
+    )
     parser.add_argument("--processes", type=int, help="GENREFLOW_PROCESSES, by default that of the service")
     options = parser.parse_args()
     if options.against:
         compare(options)
+    elif options.prediction_log:
+        measure_log(options)
     else:
         report(options)
 
