@@ -1,0 +1,131 @@
+"""Time and memory of the data stages as a collection grows: `python benchmarks/bench_scale.py --tracks 1000 10000`.
+
+For each size, clips of 3 s are synthesised, and ingest, featurize, audit and split run, each in a process of its own;
+then ten clips are added and they run again, as `dvc repro` runs them. The output lists wall time, processor time (user
+and system, also of child processes) and peak memory per stage, and their ratio per track to the smallest size. A ratio
+above 1 grows faster than the collection.
+
+Times depend on the machine and on what else it does; the processor time and the ratios hardly.
+"""
+
+import argparse
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+
+STAGES = ("ingest", "featurize", "audit", "split")
+RATE, SECONDS = 11025, 3
+GENRES, TRACKS_PER_ARTIST = 8, 10
+NOTES, NOTES_PER_TRACK = 256, 24
+ADDED = 10
+PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
+
+
+class Cost(NamedTuple):
+    """What a process took: wall time [s], processor time [s] and peak memory [bytes]."""
+
+    wall: float
+    processor: float
+    peak: int
+
+
+def write_tracks(folder: Path, numbers: range) -> None:
+    """Write one wav per number, 24 of 256 notes at random times: no two are alike, and each takes 0.3 ms."""
+    rng = np.random.default_rng(0)
+    t = np.arange(RATE // 2) / RATE
+    pitches = 80 * 2 ** (np.arange(NOTES) / NOTES * 5.5)
+    notes = (3000 * np.exp(-8 * t) * np.sin(2 * np.pi * pitches[:, None] * t)).astype(np.int16)
+    size = RATE * SECONDS
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + 2 * size, b"WAVE", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16, b"data", 2 * size)  # fmt: skip
+    for number in numbers:
+        rng = np.random.default_rng(number)
+        samples = np.zeros(size, np.int16)
+        places = zip(rng.integers(0, NOTES, NOTES_PER_TRACK), rng.integers(0, size - len(t), NOTES_PER_TRACK), strict=True)
+        for note, begin in places:
+            samples[begin : begin + len(t)] += notes[note]
+        artist = number // TRACKS_PER_ARTIST
+        path = folder / f"genre {artist % GENRES}" / f"artist {artist:05}" / f"{number:06}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(header + samples.tobytes())
+
+
+def run_stage(name: str, project: Path, scheduler: str | None = None) -> Cost:
+    """Run a stage in a process of its own.
+
+    Raises
+    ------
+    SystemExit
+        It failed; its messages are shown.
+    """
+    environment = os.environ | ({"DASK_SCHEDULER_ADDRESS": scheduler} if scheduler else {})
+    with open(project / f"{name}.log", "w+") as log:
+        begin = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "genreflow.stages", name], cwd=project, stdout=log, stderr=log, env=environment
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            raise SystemExit(f"{name}: must succeed; got exit code {process.returncode}: {log.read()[-2000:]}")
+    # ru_maxrss is in KiB on Linux, in bytes on macOS
+    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+
+def measure(n_tracks: int, directory: Path) -> dict[tuple[str, str], Cost]:
+    """Return the costs by stage and run, which is ``all`` or ``added``."""
+    music, project = directory / "music", directory / "project"
+    (project / "data").mkdir(parents=True)
+    params = yaml.safe_load(PARAMS.read_text())
+    params["data"] |= {"source": "folder", "path": str(music)}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    (project / "data/tracks.csv").write_text("path,genre,group,split\n")
+    costs = {}
+    for run, numbers in (("all", range(n_tracks)), ("added", range(n_tracks, n_tracks + ADDED))):
+        write_tracks(music, numbers)
+        for stage in STAGES:
+            costs[stage, run] = run_stage(stage, project)
+    return costs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tracks", type=int, nargs="+", default=[200, 1000], help="sizes of the collection")
+    parser.add_argument("--directory", type=Path, help="folder for clips and projects, 160 kB per track")
+    options = parser.parse_args()
+    sizes = sorted(options.tracks)
+    smallest: dict[tuple[str, str], Cost] = {}
+    print(f"clips of {SECONDS} s; added: {ADDED} clips; ratio: processor time per track to that of {sizes[0]} tracks\n")
+    print("| tracks | stage | run | wall [s] | processor [s] | per track [ms] | ratio | peak [MiB] | per track more [KiB] |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for n_tracks in sizes:
+        directory = Path(tempfile.mkdtemp(dir=options.directory))
+        try:
+            costs = measure(n_tracks, directory)
+        finally:
+            shutil.rmtree(directory)
+        smallest = smallest or costs
+        for (stage, run), cost in costs.items():
+            base = smallest[stage, run]
+            ratio = (cost.processor / n_tracks) / (base.processor / sizes[0])
+            more = (cost.peak - base.peak) / (n_tracks - sizes[0]) / 1024 if n_tracks > sizes[0] else None
+            print(
+                f"| {n_tracks} | {stage} | {run} | {cost.wall:.1f} | {cost.processor:.1f} | "
+                f"{1000 * cost.processor / n_tracks:.2f} | {ratio:.2f} | {cost.peak / 2**20:.0f} | "
+                f"{'' if more is None else f'{more:.1f}'} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
