@@ -94,7 +94,7 @@ class Manifest:
         """Number of tracks by genre, in alphabetical order."""
         return dict(sorted(Counter(track.genre for track in self.tracks).items()))
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Sixteen hex digits that identify the content; notes are not part of it."""
         content = [self.source, self.spec_hints, [track.to_dict() for track in self.tracks]]

@@ -1,7 +1,7 @@
 """A track and its metadata."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 GroupSource = Literal["tracks.csv", "published", "folder", "tag", "track"]
@@ -85,15 +85,19 @@ class Track:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are not None."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        # Not dataclasses.asdict, whose deep copies took most of the time of reading and writing a manifest.
+        return {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Track":
         """Build a track from what `to_dict` returned, also after a round trip through JSON."""
-        fields = dict(fields)
-        if fields.get("entries") is not None:
-            fields["entries"] = tuple((start, stop) for start, stop in fields["entries"])
-        return cls(**fields)
+        values = dict(fields)
+        if values.get("entries") is not None:
+            values["entries"] = tuple((start, stop) for start, stop in values["entries"])
+        return cls(**values)
+
+
+_FIELDS = tuple(field.name for field in fields(Track))
 
 
 def singleton_group(track_id: str) -> str:
