@@ -10,20 +10,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from genreflow.bundle import Bundle
 from genreflow.datasets.corrections import Corrections
 from genreflow.errors import GenreflowError, counted
-from genreflow.files import write_json
+from genreflow.files import read_json, write_json
 from genreflow.manifest.manifest import Manifest
 from genreflow.monitoring.last_check import CHECK_FILE, read_last_check
 from genreflow.params import load_params, write_values
-from genreflow.registry.pointer import Pointer, read_pointer
+from genreflow.registry.pointer import read_pointer
 from genreflow.stages import CHAMPION, CORRECTIONS, GATE, MANIFEST, POINTER, TRIALS
 from genreflow.stages.dvc_lock import set_damaged_lock_aside
 from genreflow.stages.project_status import GateStatus, read_stale_stages
 from genreflow.stages.stage_results import read_result
 
-# Written while a retraining runs, with its reasons: what is left of a killed one is continued.
+# Written while a retraining runs, with what was there before: a killed one is continued.
 MARKER = Path("data/.retrain.json")
 
 CORRECTIONS_TABLE = str(CORRECTIONS / "tracks.csv")
@@ -99,11 +101,11 @@ def find_reasons(*, log: Path, min_corrections: int) -> list[Reason]:
     GenreflowError
         DVC cannot tell what has changed, or a file of the project is damaged.
     """
+    if MARKER.exists():  # DVC cannot tell what has changed while it takes a killed process for a running one
+        return [Reason("interrupted", "a retraining was interrupted")]
     changed = _changed_data()
     corrections = _count_new_corrections() if CORRECTIONS_TABLE in changed else 0
     reasons = []
-    if MARKER.exists():
-        reasons.append(Reason("interrupted", "a retraining was interrupted"))
     if _drift_was_found(log):
         reasons.append(Reason("drift", "drift was found"))
     if corrections >= min_corrections:
@@ -130,8 +132,8 @@ def retrain(reasons: list[Reason]) -> Retraining:
     GenreflowError
         A stage failed. The champion is as before.
     """
-    before, gate_before = read_pointer(POINTER), _read_gate()
-    write_json(MARKER, [asdict(reason) for reason in reasons])
+    before = _read_beginning() or _Beginning(_read_champion(), _read_gate())
+    write_json(MARKER, asdict(before))
     set_damaged_lock_aside()
     if load_params().tune.start_from is None and TRIALS.exists():
         write_values({"tune": {"start_from": "previous"}})
@@ -140,20 +142,42 @@ def retrain(reasons: list[Reason]) -> Retraining:
     if code:
         raise GenreflowError(
             f"retrain: `dvc repro` must end without an error; got exit code {code}, its message is above. "
-            f"{_champion_sentence(before)} `genreflow retrain` continues."
+            f"{_champion_sentence()} `genreflow retrain` continues."
         )
     MARKER.unlink(missing_ok=True)
-    after, gate = read_pointer(POINTER), _read_gate()
+    gate = _read_gate()
     return Retraining(
         reasons=reasons,
-        champion=after.champion.version if after else None,
-        former=before.champion.version if before else None,
-        gate=gate if gate != gate_before else None,
+        champion=_read_champion(),
+        former=before.champion,
+        gate=gate if gate != before.gate else None,
     )
 
 
-def _champion_sentence(pointer: Pointer | None) -> str:
-    return f"Version {pointer.champion.version} is still the champion." if pointer else "There is no champion yet."
+@dataclass(frozen=True)
+class _Beginning:
+    """The version of the champion and the last decision of the gate, when a retraining began."""
+
+    champion: str | None
+    gate: GateStatus | None
+
+
+def _read_beginning() -> _Beginning | None:
+    """Return that of a retraining that was interrupted; None if there is none, or its file is damaged."""
+    try:
+        return TypeAdapter(_Beginning).validate_python(read_json(MARKER))
+    except (OSError, ValueError):
+        return None
+
+
+def _read_champion() -> str | None:
+    pointer = read_pointer(POINTER)
+    return pointer.champion.version if pointer else None
+
+
+def _champion_sentence() -> str:
+    version = _read_champion()
+    return f"Version {version} is the champion." if version else "There is no champion yet."
 
 
 def _read_gate() -> GateStatus | None:
