@@ -15,8 +15,9 @@ GenerationMode = schemathesis.GenerationMode
 
 
 @pytest.fixture(scope="module")
-def service(bento_home):
+def service(bento_home, tmp_path_factory):
     environment = {"BENTOML_HOME": bento_home, "GENREFLOW_STALL_SECONDS": "2"}
+    environment["GENREFLOW_FEEDBACK_DIR"] = str(tmp_path_factory.mktemp("service") / "feedback")
     with served("genre-classifier:latest", environment=environment, watch=False) as service:
         yield service
 
@@ -39,7 +40,9 @@ QUICK = settings(
 )
 VALID, INVALID = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 # /model ignores its body, so no request to it is invalid.
-CASES = [(path, mode) for path in ("/classify", "/classify_batch") for mode in (VALID, INVALID)] + [("/model", VALID)]
+CASES = [(path, mode) for path in ("/classify", "/classify_batch", "/feedback") for mode in (VALID, INVALID)] + [
+    ("/model", VALID)
+]
 
 
 def check_responses(operation, mode, hypothesis_settings) -> None:

@@ -29,6 +29,8 @@ _EXPIRE_SECONDS = 600.0
 # Records are expired also when this share of the size limit was written since.
 _EXPIRE_SHARE = 0.05
 _LOG_SECONDS = 60.0
+# Within this time an answer is sent.
+_ANSWER_SECONDS = 0.02
 _CLOSE_SECONDS = 2.0
 _LONGEST_SUFFIX = 8
 
@@ -154,6 +156,8 @@ class FeedbackRecorder:
                 continue
             if job is None:
                 return
+            if self._jobs.empty():  # otherwise this thread would take the Python lock while the answer is sent
+                time.sleep(_ANSWER_SECONDS)
             try:
                 self._write(job)
             except Exception as error:
