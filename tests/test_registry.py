@@ -517,6 +517,12 @@ def test_registered_models_have_champions_of_their_own(registry, bundles, tmp_pa
     assert other.serve(read_pointer(path).of_model("other music"), path).champion.version == "1"
 
 
+@pytest.mark.parametrize("name", ["it's", "a/b", "", "x" * 101, "a:b"])
+def test_a_name_that_mlflow_would_misread_is_refused(registry, name):
+    with pytest.raises(ParameterError, match="registered model"):
+        Registry(registry.client, registry.root, name)
+
+
 def test_models_of_other_names_are_not_taken_for_orphans(registry, bundles, tmp_path):
     """Files of a registered model stay when another one is registered."""
     other = Registry(registry.client, registry.root, "third music")

@@ -9,6 +9,8 @@ from genreflow.bundle import MODEL_NAME
 from genreflow.frozen import FrozenModel
 
 DEMO = "demo"
+# Names of registered models: MLflow's filters and URIs do not quote others.
+NAME_PATTERN, MAX_NAME = r"^\w[\w .-]*$", 100
 
 
 def model_name_of_music(path: Path) -> str:
@@ -34,8 +36,8 @@ class GateParams(FrozenModel):
     )
     registered_model: str | None = Field(
         default=None,
-        max_length=100,
-        pattern=r"^\w[\w .-]*$",
+        max_length=MAX_NAME,
+        pattern=NAME_PATTERN,
         description="name in MLflow's registry; null: genre-classifier, of the demo genre-classifier-demo",
     )
 

@@ -1,5 +1,6 @@
 """Bundles as versions of a registered MLflow model."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from genreflow.errors import ParameterError
 from genreflow.files import temporary_path
 from genreflow.registry.bundle_download import download_bundle
 from genreflow.registry.flavour import keep_model, log_bundle
+from genreflow.registry.params import MAX_NAME, NAME_PATTERN
 from genreflow.registry.version import HASH, RECORD, Version, read_version, write_record
 from genreflow.registry.version_description import DESCRIPTION, describe_version
 from genreflow.tracking.store import ensure_experiment, without_credentials
@@ -29,9 +31,19 @@ class StoredVersions:
         Project folder.
     name : str
         Of the registered model.
+
+    Raises
+    ------
+    ParameterError
+        The name is none that a registered model can have here.
     """
 
     def __init__(self, client: MlflowClient, root: Path | str = ".", name: str = MODEL_NAME) -> None:
+        if len(name) > MAX_NAME or not re.search(NAME_PATTERN, name):
+            raise ParameterError(
+                f"registered model: must be named by at most {MAX_NAME} letters, digits, spaces, dots, hyphens and "
+                f"underscores; got {name!r}."
+            )
         self.client, self.root, self.name = client, Path(root), name
 
     def register(self, bundle_dir: Path | str, *, metrics: Mapping[str, float]) -> str:
