@@ -75,8 +75,11 @@ def rollback(as_json: bool) -> None:
 @click.argument("first")
 @click.argument("second")
 @model_option
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page with the changed tracks."
+)
 @json_option
-def compare_versions(first: str, second: str, model: str | None, as_json: bool) -> None:
+def compare_versions(first: str, second: str, model: str | None, html: Path | None, as_json: bool) -> None:
     """Compare two versions on the held-out tracks of the project that neither was trained on.
 
     FIRST and SECOND are versions or aliases, such as `champion`, or NAME/VERSION of another registered model.
@@ -84,6 +87,10 @@ def compare_versions(first: str, second: str, model: str | None, as_json: bool) 
     from genreflow.stages.model_comparison import compare_versions as compare
 
     comparison = compare(first, second, model=_open(model).name)
+    if html is not None:
+        from genreflow.stages.comparison_report import write_report
+
+        write_report(html, comparison)
     if as_json:
         click.echo(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False))
         return
