@@ -68,6 +68,19 @@ def test_a_claim_is_kept_once(records):
     assert [entry.record for entry in records.claimed()] == [record()]
 
 
+def test_of_claims_at_the_same_time_the_first_is_kept(records, monkeypatch):
+    """Both processes have read that there is none yet."""
+    records.add(record())
+    stale = records.read(identifier(1))
+    first = records.claim(identifier(1), "jazz")
+    with monkeypatch.context() as patch:
+        patch.setattr(FeedbackRecords, "read", lambda *_: stale)
+        with pytest.raises(ClaimedError):
+            records.claim(identifier(1), "rock")
+        assert records.claim(identifier(1), "jazz") == first
+    assert records.read(identifier(1)).claim == first
+
+
 def test_none_of_the_genres_can_be_claimed(records):
     records.add(record())
     assert records.claim(identifier(1), None).genre is None
