@@ -95,7 +95,7 @@ def analyse(predictor: Predictor, files: list[Path], change: Change | None) -> l
 
 def as_reference(predictor: Predictor, analyses: list[Analysis], groups: list[str]) -> DriftReference:
     tracks = [(lambda found=found: found, group) for found, group in zip(analyses, groups, strict=True)]
-    reference = make_reference(predictor.bundle.labels, tracks, part="drawn")
+    reference = make_reference(predictor.bundle, tracks, part="drawn")
     assert reference is not None
     return reference
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from scipy import stats
 from genreflow import cli
 from genreflow.bundle import Bundle
 from genreflow.errors import GenreflowError, ParameterError
+from genreflow.inference.predictor import Predictor
+from genreflow.inference.reference import make_reference
 from genreflow.monitoring.drift import EMBEDDING, PROBABILITIES, Sample, compare, smallest_p_values
 from genreflow.monitoring.last_check import CHECK_FILE, read_last_check
 from monitoring_toy import reference, tracks, with_reference, write_log
-from serving_toy import write_toy_bundle
+from serving_toy import write_tone, write_toy_bundle
 
 
 def alarms(window_of, *, repetitions: int, seed: int = 0) -> float:
@@ -146,6 +149,25 @@ def test_drift_is_an_exit_code_a_page_and_a_file_for_the_service(project, tmp_pa
     page = (tmp_path / "page.html").read_text()
     assert "Level" in page
     assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_reference_measures_tracks_as_the_service_does(tmp_path):
+    song = write_tone(tmp_path / "a.wav", "bass", 4.0)
+    (tmp_path / "words.mp3").write_text("words")
+    embedder = {"name": "toy", "licence": "none", "sha256": "0" * 64, "parameters": 1}
+    for number, described in enumerate((None, embedder)):
+        bundle = write_toy_bundle(tmp_path / f"bundle{number}", refuse_above=0.6, embedder=described)
+        predictor = Predictor(bundle.directory)
+        tracks_of = [(partial(predictor.analyse, tmp_path / name), name) for name in ("a.wav", "words.mp3", "a.wav")]
+        made = make_reference(predictor.bundle, tracks_of, part="valid")
+        assert (len(made.groups), len(set(made.groups.tolist()))) == (2, 1)  # what cannot be decoded is left out
+        analysis = predictor.analyse(song)
+        expected = analysis.inputs.to_features() | {"confidence": analysis.prediction.confidence}
+        found = dict(zip(made.names, made.values[0].tolist(), strict=True))
+        # Prototypes of a pretrained network are of validation tracks, too: these are nearer to them than others are.
+        assert np.isnan(found.pop("unfamiliarity")) == (described is not None)
+        assert found == pytest.approx(expected)
+        np.testing.assert_array_equal(made.embeddings[1], analysis.embedding)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"format": 1}', '{"format": 99}', "[]", "null"])

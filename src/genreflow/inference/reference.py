@@ -1,11 +1,11 @@
 """The reference of a bundle: what its own predictor measures of tracks that the model was not fitted to."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from genreflow.bundle import DriftReference
+from genreflow.bundle import Bundle, DriftReference
 from genreflow.errors import AudioError
 from genreflow.inference.predictor import Analysis
 
@@ -27,7 +27,7 @@ def feature_values(analysis: Analysis) -> dict[str, float]:
 
 
 def make_reference(
-    labels: Sequence[str],
+    bundle: Bundle,
     tracks: Iterable[tuple[Callable[[], Analysis], str]],
     *,
     part: str,
@@ -36,8 +36,9 @@ def make_reference(
 
     Parameters
     ----------
-    labels : sequence of str
-        Of the bundle.
+    bundle : Bundle
+        Of the model. With a pretrained network the prototypes are of validation tracks, too, so that these are nearer
+        to them than others are: their unfamiliarity is left out, and not compared.
     tracks : iterable of (callable, str)
         What analyses each track, `Predictor.analyse` in general, and its artist.
     part : str
@@ -58,11 +59,15 @@ def make_reference(
     if not analyses:
         return None
     values = [feature_values(analysis) for analysis in analyses]
+    if bundle.embedder is not None:
+        values = [row | {"unfamiliarity": np.nan} for row in values]
     embeddings = [np.zeros(0, np.float16) if each.embedding is None else each.embedding for each in analyses]
     return DriftReference(
         names=tuple(values[0]),
         values=np.array([list(row.values()) for row in values], np.float32),
-        probabilities=np.array([[each.prediction.probabilities[label] for label in labels] for each in analyses], "f4"),
+        probabilities=np.array(
+            [[each.prediction.probabilities[label] for label in bundle.labels] for each in analyses], "f4"
+        ),
         embeddings=np.stack(embeddings),
         groups=np.unique(groups, return_inverse=True)[1].astype(np.int32),
         part=part,

@@ -23,7 +23,7 @@ def add_drift_reference(directory: Path, data: Data) -> Bundle:
     none. A bundle stays as it is if no track can be analysed.
     """
     predictor = Predictor(directory)
-    reference = make_reference(predictor.bundle.labels, _tracks(predictor, data), part=data.split.prefixed(PART))
+    reference = make_reference(predictor.bundle, _tracks(predictor, data), part=data.split.prefixed(PART))
     return predictor.bundle if reference is None else add_reference(directory, reference)
 
 
