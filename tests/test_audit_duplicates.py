@@ -11,11 +11,13 @@ import soundfile
 import soxr
 import yaml
 
-from genreflow.audit import duplicates
+from genreflow.audit import alignment, duplicates, search_cache
+from genreflow.audit.alignment import align
 from genreflow.audit.candidates import find_candidates
 from genreflow.audit.duplicates import NearDuplicate, find_near_duplicates
 from genreflow.audit.fingerprint import Fingerprint, fingerprint
 from genreflow.audit.recordings import recording_clusters
+from genreflow.audit.search_cache import SearchCache
 from genreflow.datasets.demo import compose
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.features.logmel import LogMel
@@ -261,6 +263,49 @@ def test_cache_saves_fingerprinting_and_does_not_change_the_result(frames, tmp_p
     assert find(tracks, store, cache=cache_file) == expected
     assert len(computed) == 2 * len(tracks)
     assert [file.name for file in cache_file.parent.iterdir()] == ["fingerprints"]
+
+
+def test_only_new_candidates_are_aligned_and_only_new_tracks_read(frames, tmp_path, monkeypatch):
+    names = list(frames)[:6]
+    tracks, store = open_store(
+        tmp_path / "store", {name: frames[name] for name in names} | {f"{name}~": frames[name][30:] for name in names}
+    )
+    cache_file, audits = tmp_path / "fingerprints", [tracks[:-2], tracks, tracks, tracks[:4], tracks[3:]]
+    expected = [find(some, store) for some in audits]
+    assert [len(pairs) for pairs in expected] == [4, 6, 6, 0, 3]
+
+    aligned = []
+    monkeypatch.setattr(duplicates, "align", lambda *of, **options: aligned.append(of) or align(*of, **options))
+    counts = []
+    for some, pairs in zip(audits, expected, strict=True):
+        assert find(some, store, cache=cache_file) == pairs
+        counts.append(len(aligned))
+    assert counts[0] >= 4
+    assert counts[1] >= counts[0] + 2
+    assert counts[2] == counts[1]
+
+    find(tracks, store, cache=cache_file)
+    monkeypatch.setattr(FeatureStore, "_array", None)  # no shard may be opened
+    assert find(tracks, FeatureStore.open(tmp_path / "store"), cache=cache_file) == expected[1]
+
+
+def test_a_limited_number_of_alignments_is_cached(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(search_cache, "_MAX_ALIGNMENTS", 1)
+    y = next(iter(frames.values()))
+    tracks, store = open_store(tmp_path / "store", {"a": y, "b": y[30:], "c": y[60:]})
+    expected = find(tracks, store)
+    for _ in range(2):
+        assert find(tracks, store, cache=tmp_path / "cache") == expected
+    assert len(SearchCache(tmp_path / "cache", SPEC).alignments) == 1
+
+
+def test_alignments_of_another_version_are_not_used(frames, tmp_path, monkeypatch):
+    y = next(iter(frames.values()))
+    tracks, store = open_store(tmp_path / "store", {"a": y, "b": y[30:]})
+    find(tracks, store, cache=tmp_path / "cache")
+    assert SearchCache(tmp_path / "cache", SPEC).alignments
+    monkeypatch.setattr(alignment, "VERSION", 99)
+    assert not SearchCache(tmp_path / "cache", SPEC).alignments
 
 
 def test_cache_of_another_spec_is_not_used(frames, tmp_path):

@@ -20,6 +20,7 @@ from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.features.spec import FeatureSpec
 from genreflow.features.store import FeatureStore
 from genreflow.features.update import update
+from genreflow.files import sha256
 
 SPEC = FeatureSpec(n_mels=4)
 
@@ -215,6 +216,29 @@ def test_a_damaged_shard_is_computed_again(tmp_path, run):
     array.write_bytes(array.read_bytes()[:-3])
     assert run(*range(8))[0].computed == 8
     assert_holds(tmp_path / "store", *range(8))
+
+
+def test_tracks_are_read_shard_by_shard_and_each_shard_is_unmapped_and_verified_once(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_BYTES", 100)
+    run(*range(20))
+    store = FeatureStore.open(tmp_path / "store")
+    keys = sorted(store, reverse=True)
+    first = store.pieces(keys[0])  # its shard stays open
+    verified = []
+    monkeypatch.setattr(shards, "sha256", lambda path: verified.append(path) or sha256(path))
+    for _ in range(2):
+        read = {}
+        for key, pieces in store.each(keys):
+            read[key] = [piece.copy() for piece in pieces]
+            assert len(store._open) <= 2
+        assert sorted(read) == sorted(keys)
+        for key in keys:
+            np.testing.assert_array_equal(read[key][0], FeatureStore.open(tmp_path / "store").pieces(key)[0])
+        assert len(store._open) == 1
+    np.testing.assert_array_equal(first[0], read[keys[0]][0])
+    verified.clear()
+    list(store.each(keys))
+    assert verified == []
 
 
 def test_shards_have_a_bounded_size(tmp_path, run, monkeypatch):

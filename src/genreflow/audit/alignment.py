@@ -6,6 +6,8 @@ import numpy as np
 
 from genreflow.audit.fingerprint import parabola_vertex
 
+# Part of the key of cached alignments: increase it when equal frames and candidates give other alignments than before.
+VERSION = 1
 # Minimum overlap of two tracks [s]; shorter overlaps cannot be compared reliably.
 MIN_OVERLAP = 3.0
 # Short, so that the shift of a copy at 2 % other speed drifts by little more than a frame within a window.

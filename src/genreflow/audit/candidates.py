@@ -54,14 +54,16 @@ def find_candidates(fingerprints: Sequence[Fingerprint]) -> Iterator[Candidate]:
     order = np.argsort(hashes, kind="stable")  # equal hashes stay in the order of their tracks
     hashes, owner = hashes[order], owner[order]
     times = np.concatenate([fingerprint.times for fingerprint in fingerprints])[order]
+    # Where the sort put the hashes of each track; four bytes each, since this array is as long as all hashes.
+    place = np.empty(len(order), np.min_scalar_type(len(order)))
+    place[order] = np.arange(len(order), dtype=place.dtype)
     del order
-    by_track = np.argsort(owner, kind="stable")
     threshold = _vote_threshold(np.array([fingerprint.times.max(initial=0) for fingerprint in fingerprints]))
-    bounds = np.searchsorted(owner[by_track], np.arange(len(fingerprints) + 1))
+    bounds = np.cumsum([0, *lengths])
     begin = 0
     while begin < len(fingerprints):
         end = max(begin + 1, int(np.searchsorted(bounds, bounds[begin] + _BLOCK, side="right")) - 1)
-        left, right = _equal_hashes(hashes, owner, np.sort(by_track[bounds[begin] : bounds[end]]))
+        left, right = _equal_hashes(hashes, owner, np.sort(place[bounds[begin] : bounds[end]]).astype(np.intp))
         first, second, start = owner[left], owner[right], times[left]
         yield from _vote(first, second, start, times[right] - start, threshold)
         begin = end

@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from genreflow.audit.alignment import align
 from genreflow.audit.candidates import find_candidates
-from genreflow.audit.fingerprint import VERSION, Fingerprint, band_differences, fingerprint
+from genreflow.audit.fingerprint import Fingerprint, band_differences, fingerprint
+from genreflow.audit.search_cache import Aligned, SearchCache
 from genreflow.features.store import FeatureStore
-from genreflow.files import DAMAGED_NPZ, atomic_file
 from genreflow.manifest.track import Track
 
 # Minimum similarity of near-duplicates. Copies of 60 real tracks (1 % faster, 0.7 s off and mp3 of 64 kbit/s combined)
@@ -61,7 +61,7 @@ def find_near_duplicates(
         store are skipped.
     store : FeatureStore
     cache : Path or None
-        Cache file for fingerprints, so that only new tracks are fingerprinted.
+        File of a `SearchCache`, so that only new tracks are fingerprinted and only new candidates aligned.
     progress : bool
         Show a progress bar on stderr.
 
@@ -82,61 +82,50 @@ def find_near_duplicates(
     def differences_of(position: int) -> tuple[np.ndarray, float]:
         return band_differences(_frames(store, keys[position]), store.spec.frame_rate)
 
+    known = SearchCache(cache, store.spec)
+    fingerprints = _fingerprints(keys, store, known, progress)
     found = []
     cluster_of: dict[int, set[int]] = {}
-    for first, second, time, shift in find_candidates(_fingerprints(keys, store, cache, progress)):
+    alignments: dict[tuple[str, str], Aligned] = {}
+    for first, second, time, shift in find_candidates(list(fingerprints.values())):
         if second in cluster_of.get(first, ()) and len(cluster_of[first]) > _MAX_PAIRED:
             continue
-        (differences, rate), (other, _) = differences_of(first), differences_of(second)
-        alignment = align(differences, other, rate, time=time, shift=shift)
+        former = known.alignments.get((keys[first], keys[second]))
+        if former is not None and (former.time, former.shift) == (time, shift):
+            aligned = former
+        else:
+            (differences, rate), (other, _) = differences_of(first), differences_of(second)
+            aligned = Aligned(time, shift, align(differences, other, rate, time=time, shift=shift))
+        alignments[keys[first], keys[second]] = aligned
+        alignment = aligned.result
         if alignment and alignment.similarity >= MIN_SIMILARITY:
             found.append(NearDuplicate(first=id_of[keys[first]], second=id_of[keys[second]], **alignment._asdict()))
             merged = cluster_of.get(first, {first}) | cluster_of.get(second, {second})
             cluster_of |= dict.fromkeys(merged, merged)
+    if keys:
+        known.write(fingerprints, alignments)
     return sorted(found, key=lambda pair: (pair.first, pair.second))
 
 
 def _frames(store: FeatureStore, key: str) -> np.ndarray:
-    pieces = store.pieces(key)
+    ((_, pieces),) = store.each([key])  # it stays mapped no longer than needed
+    return _joined(pieces)
+
+
+def _joined(pieces: list[np.ndarray]) -> np.ndarray:
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _fingerprints(keys: list[str], store: FeatureStore, cache: Path | None, progress: bool) -> list[Fingerprint]:
-    made_by = f"{VERSION} {store.spec.key}"
-    cached = _read_cache(cache, made_by) if cache else {}
-    fingerprints = {key: cached[key] for key in keys if key in cached}
-    new = [key for key in keys if key not in cached]
-    for key in tqdm(new, desc="fingerprints", unit="track", disable=not progress):
-        fingerprints[key] = fingerprint(_frames(store, key), store.spec.frame_rate)
-    if cache and fingerprints.keys() != cached.keys():
-        _write_cache(cache, made_by, fingerprints)
-    return [fingerprints[key] for key in keys]
-
-
-def _read_cache(cache: Path, made_by: str) -> dict[str, Fingerprint]:
-    """Return the cached fingerprints; none if the file is missing, damaged, or of another spec or version."""
-    try:
-        with np.load(cache, allow_pickle=False) as arrays:
-            if arrays["made_by"] != made_by:
-                return {}
-            hashes, times, ends = arrays["hashes"], arrays["times"], arrays["ends"]
-            keys = arrays["keys"].tolist()
-            begins = [0, *ends[:-1]]
-            return {
-                key: Fingerprint(hashes[begin:end], times[begin:end])
-                for key, begin, end in zip(keys, begins, ends, strict=True)
-            }
-    except DAMAGED_NPZ:
-        return {}
-
-
-def _write_cache(cache: Path, made_by: str, fingerprints: dict[str, Fingerprint]) -> None:
-    with atomic_file(cache) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            made_by=made_by,
-            keys=np.array(list(fingerprints), dtype=str),
-            ends=np.cumsum([len(one.hashes) for one in fingerprints.values()]),
-            hashes=np.concatenate([one.hashes for one in fingerprints.values()]),
-            times=np.concatenate([one.times for one in fingerprints.values()]),
-        )
+def _fingerprints(keys: list[str], store: FeatureStore, cache: SearchCache, progress: bool) -> dict[str, Fingerprint]:
+    """Return the fingerprints by key, in the order of `keys`; those that the cache lacks are computed and added."""
+    new = [key for key in keys if key not in cache.fingerprints]
+    made = {}
+    with tqdm(total=len(new), desc="fingerprints", unit="track", disable=not progress) as bar:
+        for key, pieces in store.each(new):
+            made[key] = fingerprint(_joined(pieces), store.spec.frame_rate)
+            bar.update()
+    fingerprints = {key: made[key] if key in made else cache.fingerprints[key] for key in keys}
+    alignments = {pair: one for pair, one in cache.alignments.items() if fingerprints.keys() >= set(pair)}
+    if made:  # before the alignments, which may be interrupted
+        cache.write(fingerprints, alignments)
+    return fingerprints

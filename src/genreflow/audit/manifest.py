@@ -70,7 +70,7 @@ def audit_manifest(
         Base log-mel of the tracks. Without it, near-duplicates and tracks without features are not searched for.
     params : AuditParams
     fingerprints : Path or None
-        Cache file for fingerprints, so that only new tracks are fingerprinted.
+        Cache file, see `find_near_duplicates`.
     progress : bool
         Show a progress bar on stderr.
     """

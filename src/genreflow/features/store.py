@@ -10,7 +10,7 @@ finished shards. An update that would remove features keeps the former state of 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -45,6 +45,7 @@ class RowStore:
         self.spec = index.spec
         self._tracks, self._hashes = index.tracks, index.hashes
         self._open: dict[str, np.ndarray] = {}
+        self._verified: set[str] = set()
 
     @classmethod
     def open(cls, directory: str | os.PathLike) -> Self:
@@ -100,6 +101,32 @@ class RowStore:
         array = self._array(name)
         return [array[begin:end] for begin, end in ranges]
 
+    def each(self, keys: Iterable[str]) -> Iterator[tuple[str, list[np.ndarray]]]:
+        """Yield the pieces of tracks shard by shard, and unmap each shard after its last track.
+
+        Pages of a mapped file that were read count as memory of the process: those of all tracks, if the shards stay
+        mapped as with `pieces`.
+
+        Parameters
+        ----------
+        keys : iterable of str
+
+        Yields
+        ------
+        key : str
+        pieces : list of np.ndarray
+            See `pieces`, also for the exceptions.
+        """
+        by_shard: dict[str, list[str]] = {}
+        for key in keys:
+            by_shard.setdefault(self._tracks[key][0], []).append(key)
+        for name, own in by_shard.items():
+            stays = name in self._open
+            for key in own:
+                yield key, self.pieces(key)
+            if not stays:
+                self._open.pop(name, None)
+
     def verify(self) -> None:
         """Open all shards, so that a damaged one is found before any work; 0.7 s for each GiB of features.
 
@@ -114,7 +141,9 @@ class RowStore:
     def _array(self, name: str) -> np.ndarray:
         if name not in self._open:
             try:
-                self._open[name] = open_array(self.directory, name, self._hashes[name])
+                expected = None if name in self._verified else self._hashes[name]
+                self._open[name] = open_array(self.directory, name, expected)
+                self._verified.add(name)
             except DamagedShardError as error:
                 path = array_path(self.directory, name)
                 raise DamagedFileError(
