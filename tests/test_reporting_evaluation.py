@@ -18,12 +18,13 @@ from genreflow.features.spec import FeatureSpec
 from genreflow.files import write_csv, write_json
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
-from genreflow.reporting.evaluation.charts import learning_curves
+from genreflow.reporting.evaluation.charts import familiarity_curve, learning_curves
 from genreflow.reporting.evaluation.data import (
     Evaluation,
     Prediction,
     Usage,
     accuracy_by_coverage,
+    accuracy_by_familiarity,
     load_curves,
     most_confident_mistakes,
     reliability,
@@ -282,3 +283,19 @@ def test_a_diverged_fit_is_drawn():
     ElementTree.fromstring(svg)
     assert "nan" not in svg
     assert "inf" not in svg
+
+
+def test_accuracy_by_familiarity_has_groups_of_equal_size():
+    distances = [0.05, 0.4, 0.1, None, 0.2, 0.3]
+    predictions = [
+        Prediction(str(number), "a", "a" if number % 2 else "b", 0.9, value) for number, value in enumerate(distances)
+    ]
+    rows = accuracy_by_familiarity(predictions, n_bins=2)
+    assert [(row["low"], row["high"], row["n"], row["accuracy"]) for row in rows] == [
+        (0.05, 0.1, 2, 0.0),
+        (0.2, 0.4, 3, pytest.approx(2 / 3)),
+    ]
+    assert accuracy_by_familiarity(PREDICTIONS) == []
+    assert familiarity_curve(PREDICTIONS) is None
+    picture = ElementTree.fromstring(familiarity_curve(predictions))
+    assert sum(element.tag.endswith("circle") for element in picture.iter()) == 5

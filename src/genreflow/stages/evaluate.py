@@ -36,7 +36,8 @@ class Evaluation:
     report : dict
         All metrics, by track and by segment, with the part and the split that they were measured on.
     predictions : list of dict
-        By track: ``track`` (ID), ``actual``, ``predicted`` and ``confidence`` in [0, 1].
+        By track: ``track`` (ID), ``actual``, ``predicted``, ``confidence`` in [0, 1], and ``unfamiliarity`` in
+        [0, 2] or None.
     """
 
     report: dict
@@ -123,7 +124,8 @@ def evaluate_bundle(predictor: Predictor, data: Data, baselines: Mapping[str, Ma
         "part": split.prefixed(part),
         "split": split.method,
         "leaking": split.leaking,
-        "notes": [*split.notes, *notes_on_baselines(compared, split.prefixed(part, sep=" "))],
+        "notes": list(split.notes),
+        "baseline_notes": notes_on_baselines(compared, split.prefixed(part, sep=" ")),
         "majority_accuracy": float(np.mean(labels == most_frequent)),
         "baselines": compared,
         **count_abstentions(bundle, predicted, labels),
@@ -138,9 +140,10 @@ def evaluate_bundle(predictor: Predictor, data: Data, baselines: Mapping[str, Ma
             "actual": track.genre,
             "predicted": genres[probabilities.argmax()],
             "confidence": round(float(probabilities.max()), 4),
+            "unfamiliarity": None if unfamiliarity is None else round(unfamiliarity, 4),
             **split.tags,
         }
-        for track, probabilities in zip(tracks, predicted.by_track, strict=True)
+        for track, probabilities, unfamiliarity in zip(tracks, predicted.by_track, predicted.unfamiliarity, strict=True)
     ]
     return Evaluation(report, predictions)
 
@@ -242,5 +245,5 @@ def log_evaluation(evaluation: Evaluation) -> None:
             f"{row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}); probability that the model is better "
             f"{row['probability_model_better']:.2f}"
         )
-    for note in report["notes"]:
+    for note in (*report["notes"], *report["baseline_notes"]):
         logger.info(f"note: {note}")

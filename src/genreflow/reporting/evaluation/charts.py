@@ -3,7 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from genreflow.reporting.evaluation.data import Evaluation, Prediction, accuracy_by_coverage, reliability
+from genreflow.reporting.evaluation.data import (
+    Evaluation,
+    Prediction,
+    accuracy_by_coverage,
+    accuracy_by_familiarity,
+    reliability,
+)
 from genreflow.reporting.svg import AXIS, LEFT, RIGHT, WIDTH, round_values, svg, text
 
 _HEIGHT, _TOP = 228, 22
@@ -69,6 +75,23 @@ def reliability_diagram(predictions: list[Prediction]) -> str:
     return svg(elements, _HEIGHT)
 
 
+def familiarity_curve(predictions: list[Prediction]) -> str | None:
+    """Draw accuracy against unfamiliarity, in bins of as many tracks each; None if the model has no measure."""
+    rows = accuracy_by_familiarity(predictions)
+    if not rows:
+        return None
+    top = max(1.05 * rows[-1]["high"], 1e-6)
+    elements = _square_axes("distance from the training music", "accuracy", top=top)
+    points = [(_x(row["unfamiliarity"] / top), _y(row["accuracy"])) for row in rows]
+    elements.append(f'<path class="line0" d="{_polyline(points)}"/>')
+    for (x, y), row in zip(points, rows, strict=True):
+        elements.append(
+            f'<circle class="series0" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>distance {row["low"]:.3f} to '
+            f"{row['high']:.3f}: {row['n']} tracks, accuracy {row['accuracy']:.0%}</title></circle>"
+        )
+    return svg(elements, _HEIGHT)
+
+
 def coverage_curve(predictions: list[Prediction], uncertain: int) -> str:
     """Draw the accuracy on the most confident tracks against their share; a line marks where the model is uncertain."""
     elements = _square_axes("share of the tracks, the most confident first", "accuracy")
@@ -126,17 +149,20 @@ def learning_curves(curves: Mapping[str, Sequence[float]], names: Mapping[str, s
     return svg(elements, _HEIGHT)
 
 
-def _square_axes(x_title: str, y_title: str) -> list[str]:
+def _square_axes(x_title: str, y_title: str, *, top: float | None = None) -> list[str]:
+    """Draw axes in percent; with `top`, the x axis from 0 to that value."""
     elements = [
         f'<path class="axis" d="M{LEFT} {_TOP}V{_BOTTOM}H{_END}"/>',
-        text((LEFT + _END) / 2, _HEIGHT - 4, f"{x_title} [%]", "middle"),
+        text((LEFT + _END) / 2, _HEIGHT - 4, x_title if top else f"{x_title} [%]", "middle"),
         text(LEFT - 26, _TOP - 9, f"{y_title} [%]", "start"),
     ]
+    ticks = [(value / 100, f"{value}") for value in (0, 25, 50, 75, 100)]
+    if top:
+        ticks = [(value / top, f"{value:g}") for value in round_values(0, top, most=5)]
+    for share, label in ticks:
+        elements.append(f'<path d="M{_x(share):.1f} {_BOTTOM}v3"/>' + text(_x(share), _BOTTOM + 14, label, "middle"))
     for percent in (0, 25, 50, 75, 100):
         share = percent / 100
-        elements.append(
-            f'<path d="M{_x(share):.1f} {_BOTTOM}v3"/>' + text(_x(share), _BOTTOM + 14, f"{percent}", "middle")
-        )
         elements.append(
             f'<path d="M{LEFT - 3} {_y(share):.1f}h3"/>' + text(LEFT - 5, _y(share) + 3.5, f"{percent}", "end")
         )

@@ -1,7 +1,7 @@
 """An evaluation as the report draws it, read from the files that the stages write."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -26,12 +26,15 @@ class Prediction:
     actual, predicted : str
         Genres.
     confidence : float in [0, 1]
+    unfamiliarity : float in [0, 2] or None
+        Distance from the training music; None if the model has no measure.
     """
 
     track: str
     actual: str
     predicted: str
     confidence: Share
+    unfamiliarity: Annotated[float, Field(ge=0, le=2)] | None = None
 
     @property
     def correct(self) -> bool:
@@ -91,6 +94,7 @@ class Evaluation:
     answered_accuracy: Share | None
     track: Metrics
     segment: Metrics
+    baseline_notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,39 @@ def reliability(predictions: list[Prediction], *, n_bins: int = 10) -> list[dict
                     "n": len(own),
                     "confidence": sum(p.confidence for p in own) / len(own),
                     "accuracy": sum(p.correct for p in own) / len(own),
+                }
+            )
+    return rows
+
+
+def accuracy_by_familiarity(predictions: list[Prediction], *, n_bins: int = 5) -> list[dict[str, float]]:
+    """Return the accuracy of tracks by how unlike the training music they are.
+
+    Parameters
+    ----------
+    predictions : list of Prediction
+        Those without a measure are left out.
+    n_bins : int > 0
+        Bins of about as many tracks each.
+
+    Returns
+    -------
+    list of dict
+        ``low``, ``high`` and ``unfamiliarity`` (mean) in [0, 2], ``n`` and ``accuracy`` of each bin that is not empty.
+    """
+    known = sorted((p.unfamiliarity, p.correct) for p in predictions if p.unfamiliarity is not None)
+    rows = []
+    for number in range(n_bins):
+        own = known[len(known) * number // n_bins : len(known) * (number + 1) // n_bins]
+        if own:
+            values = [value for value, _ in own]
+            rows.append(
+                {
+                    "low": values[0],
+                    "high": values[-1],
+                    "unfamiliarity": sum(values) / len(own),
+                    "n": len(own),
+                    "accuracy": sum(correct for _, correct in own) / len(own),
                 }
             )
     return rows

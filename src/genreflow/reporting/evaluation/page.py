@@ -7,7 +7,13 @@ from pathlib import Path
 
 from genreflow.files import write_text
 from genreflow.manifest.manifest import Manifest
-from genreflow.reporting.evaluation.charts import accuracy_bars, coverage_curve, learning_curves, reliability_diagram
+from genreflow.reporting.evaluation.charts import (
+    accuracy_bars,
+    coverage_curve,
+    familiarity_curve,
+    learning_curves,
+    reliability_diagram,
+)
 from genreflow.reporting.evaluation.data import Evaluation, Prediction, Usage, most_confident_mistakes
 from genreflow.reporting.excerpts import audio_source
 from genreflow.reporting.params import ReportParams
@@ -95,6 +101,7 @@ def write_page(path: Path, report: Report, params: ReportParams, spectrograms: S
         "Accuracy beside the baselines": accuracy_bars(evaluation),
         "Calibration": reliability_diagram(report.predictions),
         "Accuracy against coverage": coverage_curve(report.predictions, evaluation.abstained - evaluation.unfamiliar),
+        "Accuracy against familiarity": familiarity_curve(report.predictions),
         "Accuracy while training": learning_curves(report.curves, _ACCURACIES, share=True),
         "Loss while training": learning_curves(report.curves, _LOSSES, share=False),
     }
@@ -105,7 +112,7 @@ def write_page(path: Path, report: Report, params: ReportParams, spectrograms: S
             evaluation=evaluation,
             part=evaluation.part.replace("_", " "),
             genres=list(evaluation.track.per_genre),
-            plots=plots,
+            plots={title: picture for title, picture in plots.items() if picture},
             explanations=_EXPLANATIONS,
             wrong=len(wrong),
             mistakes=[_mistake(prediction, report, params, spectrograms, raw, path) for prediction in shown],
@@ -120,6 +127,10 @@ _EXPLANATIONS = {
         "correct answers; below it, the model is overconfident."
     ),
     "Accuracy against coverage": "Accuracy if only the most confident answers are given.",
+    "Accuracy against familiarity": (
+        "Tracks by their distance from the training music, in five groups of about as many tracks each: 0 is equal to "
+        "it, 1 has nothing in common with it."
+    ),
     "Accuracy while training": (
         "After each epoch of the final fit. Training segments are augmented, so their accuracy may be the lowest."
     ),
