@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,39 @@ def test_the_number_of_files_whose_facts_are_kept_is_limited(music, run, tmp_pat
     decoded.clear()
     run(music)
     assert len(decoded) == len(list(music.rglob("*.wav")))
+
+
+def test_all_files_of_the_current_ingest_are_kept_however_many(music, run, decoded, monkeypatch):
+    monkeypatch.setattr(cache, "_MAX_FILES", 1)
+    first = run(music)
+    decoded.clear()
+    assert run(music) == first
+    assert decoded == []
+
+
+def test_a_change_of_equal_size_within_one_step_of_the_clock_is_found(music, run, tmp_path, monkeypatch):
+    """A file system with steps of a second: what changes after ingest has read a file must get another time."""
+    step, start = 1_000_000_000, time.time_ns() | 1
+    monkeypatch.setattr(cache, "_CLOCK_STEP", step)
+    file, import_file = music / "rock/Queen/two.wav", folders.import_file
+
+    def rewrite(seed: int) -> None:
+        write_noise(file, seed=seed)
+        now = time.time_ns()
+        os.utime(file, ns=(now, now - (now - start) % step))
+
+    def import_and_change(original, copy, **options):
+        reused = import_file(original, copy, **options)
+        if original == file:
+            rewrite(71)
+        return reused
+
+    rewrite(70)
+    with monkeypatch.context() as patched:
+        patched.setattr(folders, "import_file", import_and_change)
+        first = run(music)
+    assert run(music).by_id["rock/Queen/two"].hash != first.by_id["rock/Queen/two"].hash
+    assert contents(raw_dir(tmp_path)) == contents(music)
 
 
 def test_copies_of_another_ingest_are_not_reused(music, run, tmp_path):

@@ -1,6 +1,7 @@
 """Reuse of former ingests: unchanged files are not decoded again, and those of the previous one are not copied."""
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,10 @@ _MEASURED = (
     "duration", "declared_duration", "undeclared_duration", "hash", "sample_rate", "declared_sample_rate", "channels",
     "peak", "rms", "clipped", "cancelled_db", "damaged", "constant_offset",
 )  # fmt: skip
-# Files whose facts are kept, the newest first: some 15 MB of JSON.
+# Files whose facts are kept, the newest first, or those of the current ingest if they are more: some 15 MB of JSON.
 _MAX_FILES = 50_000
+# Clocks of file systems advance in steps: about 4 ms on Linux, up to 2 s where times are stored without nanoseconds.
+_CLOCK_STEP, _COARSE_CLOCK_STEP = 20_000_000, 2_000_000_000  # [ns]
 
 Signature = tuple[int, int]  # size [bytes] and modification time [ns]
 
@@ -63,7 +66,7 @@ class IngestCache:
         The audio hash of a copy is compared, since DVC may have checked out the raw data of another ingest.
         """
         absolute = os.path.abspath(original)
-        signature = file_signature(original)
+        signature = _settled_signature(original)
         self.current[path] = absolute, signature
         if absolute not in self.known:
             return None
@@ -87,7 +90,7 @@ class IngestCache:
                 new[absolute] = [*signature, _measured(track)]
         if new:
             files = new | {path: entry for path, entry in self.known.items() if path not in new}
-            newest = dict(list(files.items())[:_MAX_FILES])
+            newest = dict(list(files.items())[: max(_MAX_FILES, len(new))])
             write_checked_json(signatures_path(manifest_path), {"version": MANIFEST_VERSION, "files": newest})
 
     def component(self, name: str) -> "IngestCache":
@@ -111,6 +114,21 @@ def signatures_path(manifest_path: Path) -> Path:
     the same on every machine.
     """
     return Path(manifest_path).with_name(".ingested.json")
+
+
+def _settled_signature(original: Path) -> Signature:
+    """Return the signature of a file, after a wait if its modification time is not yet over.
+
+    A second change within one step of the clock leaves the modification time as it is, so that a file of the same size
+    would pass for unchanged: what git calls racily clean.
+    """
+    size, modified = file_signature(original)
+    step = _CLOCK_STEP if modified % 1_000_000_000 else _COARSE_CLOCK_STEP
+    age = time.time_ns() - modified
+    if 0 <= age < step:
+        time.sleep((step - age) / 1e9)
+        return file_signature(original)
+    return size, modified
 
 
 def _measured(track: Track) -> dict[str, Any]:
