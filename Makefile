@@ -74,6 +74,10 @@ test: $(STAMP) ## lint, check types and run the fast tests
 test-slow: $(STAMP) ## run the slow tests
 	$(PYTEST) -m slow
 
+.PHONY: coverage
+coverage: $(STAMP) ## run the fast tests, and list the lines that they do not run, in htmlcov/
+	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html
+
 .PHONY: bench
 bench: $(STAMP) ## measure speed and memory against a baseline in the same run
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; python $$b || exit 1; done

@@ -80,7 +80,7 @@ def draw_differences(comparison: Comparison) -> str:
     bottom = _TOP + _ROW * len(rows)
 
     def x(difference: float) -> float:
-        return _NAMES + (WIDTH - RIGHT - _NAMES) * (difference + 1) / 2
+        return _NAMES + (WIDTH - RIGHT - _NAMES - 14) * (difference + 1) / 2
 
     elements = [f'<path class="ideal" d="M{x(0):.1f} {_TOP - 4}V{bottom}"/>']
     for points in (-100, -50, 0, 50, 100):
