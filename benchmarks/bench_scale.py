@@ -3,12 +3,14 @@
 For each size, clips of 3 s are synthesised, and ingest, featurize, audit and split run, each in a process of its own;
 then ten clips are added and they run again, as `dvc repro` runs them. The output lists wall time, processor time (user
 and system, also of child processes) and peak memory per stage, and their ratio per track to the smallest size. A ratio
-above 1 grows faster than the collection.
+above 1 grows faster than the collection. With `--workers 2`, featurize computes all features once more on a Dask
+cluster of this machine; its row has the processor time of the stage alone, without that of the workers.
 
 Times depend on the machine and on what else it does; the processor time and the ratios hardly.
 """
 
 import argparse
+import json
 import os
 import shutil
 import struct
@@ -16,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,8 +88,36 @@ def run_stage(name: str, project: Path, scheduler: str | None = None) -> Cost:
     return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
-def measure(n_tracks: int, directory: Path) -> dict[tuple[str, str], Cost]:
-    """Return the costs by stage and run, which is ``all`` or ``added``."""
+@contextmanager
+def dask_cluster(directory: Path, workers: int) -> Iterator[str]:
+    """Run a scheduler and workers of one thread on this machine; yield the scheduler's address."""
+    dask, address_file = [sys.executable, "-m", "dask"], directory / "scheduler.json"
+    options = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(address_file)]
+    commands = [[*dask, "scheduler", "--port", "0", *options]]
+    commands += [[*dask, "worker", "--no-nanny", "--nthreads", "1", *options]] * workers
+    processes = []
+    try:
+        with open(directory / "dask.log", "a") as log:
+            for command in commands:
+                processes.append(subprocess.Popen(command, cwd=directory, stdout=log, stderr=log))
+                while not (address_file.exists() and address_file.read_text().endswith("}")):
+                    if processes[0].poll() is not None:
+                        raise SystemExit(f"dask scheduler: must run; got exit code {processes[0].returncode}")
+                    time.sleep(0.1)
+        from distributed import Client
+
+        address = json.loads(address_file.read_text())["address"]
+        with Client(address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=60)
+        yield address
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def measure(n_tracks: int, directory: Path, workers: int = 0) -> dict[tuple[str, str], Cost]:
+    """Return the costs by stage and run: ``all``, ``added``, and ``dask`` if there are workers."""
     music, project = directory / "music", directory / "project"
     (project / "data").mkdir(parents=True)
     params = yaml.safe_load(PARAMS.read_text())
@@ -97,6 +129,10 @@ def measure(n_tracks: int, directory: Path) -> dict[tuple[str, str], Cost]:
         write_tracks(music, numbers)
         for stage in STAGES:
             costs[stage, run] = run_stage(stage, project)
+    if workers:
+        shutil.rmtree(project / "data/features")
+        with dask_cluster(directory, workers) as scheduler:
+            costs["featurize", "dask"] = run_stage("featurize", project, scheduler)
     return costs
 
 
@@ -104,6 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracks", type=int, nargs="+", default=[200, 1000], help="sizes of the collection")
     parser.add_argument("--directory", type=Path, help="folder for clips and projects, 160 kB per track")
+    parser.add_argument("--workers", type=int, default=0, help="of a Dask cluster, on which featurize runs once more")
     options = parser.parse_args()
     sizes = sorted(options.tracks)
     smallest: dict[tuple[str, str], Cost] = {}
@@ -114,7 +151,7 @@ def main() -> None:
     for n_tracks in sizes:
         directory = Path(tempfile.mkdtemp(dir=options.directory))
         try:
-            costs = measure(n_tracks, directory)
+            costs = measure(n_tracks, directory, options.workers)
         finally:
             shutil.rmtree(directory)
         smallest = smallest or costs
