@@ -80,9 +80,9 @@ def rollback(as_json: bool) -> None:
 )
 @json_option
 def compare_versions(first: str, second: str, model: str | None, html: Path | None, as_json: bool) -> None:
-    """Compare two versions on the held-out tracks of the project that neither was trained on.
+    """Compare two versions on held-out tracks.
 
-    FIRST and SECOND are versions or aliases, such as `champion`, or NAME/VERSION of another registered model.
+    The tracks are those that neither was trained on. FIRST and SECOND are versions or aliases, such as `champion`, or NAME/VERSION of another registered model.
     """
     from genreflow.stages.model_comparison import compare_versions as compare
 
