@@ -84,8 +84,9 @@ def drift(
 ) -> None:
     """Compare the log of predictions with known music.
 
-    Known are the held-out tracks that its model was measured on. The outcome is written to a page, to drift.json in the log, which the service shows in its metrics, and to MLflow.
-    The exit code is 0 without drift, 3 with drift, and 2 if the two cannot be compared.
+    Known are the held-out tracks that the model was measured on. The outcome is written to a page, to drift.json in the
+    log, which the service shows in its metrics, and to MLflow. The exit code is 0 without drift, 3 with drift, and 2 if
+    the two cannot be compared.
     """
     from genreflow.bundle import Bundle
     from genreflow.errors import GenreflowError

@@ -82,7 +82,8 @@ def rollback(as_json: bool) -> None:
 def compare_versions(first: str, second: str, model: str | None, html: Path | None, as_json: bool) -> None:
     """Compare two versions on held-out tracks.
 
-    The tracks are those that neither was trained on. FIRST and SECOND are versions or aliases, such as `champion`, or NAME/VERSION of another registered model.
+    The tracks are those that neither was trained on. FIRST and SECOND are versions or aliases, such as `champion`, or
+    NAME/VERSION of another registered model.
     """
     from genreflow.stages.model_comparison import compare_versions as compare
 
