@@ -28,7 +28,12 @@ from encoded import encode
 from genreflow.costs.service_process import served
 from serving_toy import tone, wait_for
 
-LIMITS = {"GENREFLOW_MAX_MEGABYTES": "40", "GENREFLOW_STALL_SECONDS": "1", "GENREFLOW_MAX_FILES": "5"}
+LIMITS = {
+    "GENREFLOW_MAX_MINUTES": "15",
+    "GENREFLOW_MAX_MEGABYTES": "40",
+    "GENREFLOW_STALL_SECONDS": "1",
+    "GENREFLOW_MAX_FILES": "5",
+}
 # Most that one request may cost: processor time [s] and memory [MiB].
 MAX_CPU_SECONDS, MAX_MEMORY_MIB = 20, 200
 FORM = {"content-type": "multipart/form-data; boundary=x"}

@@ -78,7 +78,11 @@ async def answer_with_progress(app: ASGIApp, scope: Scope, receive: Receive, sen
             for message in answer.messages:
                 await send(message)
             return
-        headers = [(b"content-type", MEDIA_TYPE.encode()), (b"cache-control", b"no-store")]
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),  # nginx would keep the lines until the end
+        ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         while not work.done():
             await _send_line(send, {"progress": {"seconds": round(progress.seconds, 1)}})
