@@ -14,9 +14,9 @@ from genreflow.errors import AudioError, counted
 
 # 120 dB above full scale. A float file beyond it holds no audio, and its power would overflow float32.
 MAX_AMPLITUDE = 1e6
-# Samples of all channels per second of `max_seconds`: stereo at 96 kHz, or 8 channels at 24 kHz. With more of them, a
+# Samples of all channels per second of `max_seconds`: stereo at 48 kHz, or 8 channels at 12 kHz. With more of them, a
 # small file of little content could take minutes to decode.
-MAX_SAMPLES_PER_SECOND = 200_000
+MAX_SAMPLES_PER_SECOND = 100_000
 
 T = TypeVar("T")
 
