@@ -11,8 +11,8 @@ from genreflow.audit.fingerprint import Fingerprint
 _BIN_SECONDS = 0.5
 # A hash is compared with at most this many following equal ones, so that the work stays linear for common hashes.
 _MAX_MATCHES = 64
-# Number of hashes processed at a time; each has about ten matches in 10,000 tracks, of about 60 bytes each.
-_BLOCK = 1 << 18
+# Number of hashes processed at a time; each has about ten matches in 10,000 tracks and at most 63, of about 60 bytes.
+_BLOCK = 1 << 16
 
 
 class Candidate(NamedTuple):
