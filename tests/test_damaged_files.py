@@ -80,7 +80,7 @@ def damages(data: bytes) -> dict[str, bytes]:
 
 # Fields whose value may be missing or null, or that only people read.
 IGNORED = {"audit": ("tracks", "usable", "left_out", "flagged"), "split": (), "manifest": ()}
-OPTIONAL = {"split": ("segments", "folds", "fold", "notes")}
+OPTIONAL = {"split": ("segments", "folds", "fold", "notes", "train_only", "train_only_left_out")}
 
 
 @pytest.mark.parametrize("kind", KINDS)
