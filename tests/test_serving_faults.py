@@ -160,5 +160,5 @@ for path in sorted(os.scandir(os.environ["PROMETHEUS_MULTIPROC_DIR"]), key=lambd
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     sizes = {name: (int(size), int(stored)) for name, size, stored in map(str.split, run.stdout.splitlines())}
-    assert set(sizes) == {"counter", "gauge_all", "gauge_livesum", "histogram"}
+    assert set(sizes) == {"counter", "gauge_all", "gauge_livesum", "gauge_mostrecent", "histogram"}
     assert all(stored >= size == 1 << 18 for size, stored in sizes.values())

@@ -277,12 +277,12 @@ import mlflow
 watched = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "urllib3.connectionpool", "mlflow", "alembic")]
 loggers = [(list(logger.filters), logger.level) for logger in watched]
 environment = dict(os.environ)
-from genreflow.tracking import datasets, lineage, runs, store, study, summary, system_metrics, trials, writer
+from genreflow.tracking import datasets, lineage, retries, runs, store, study, summary, system_metrics, trials, writer
 assert dict(os.environ) == environment
 assert [(list(logger.filters), logger.level) for logger in watched] == loggers
 os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "7"
 writer.MlflowWriter(mlflow.MlflowClient("http://127.0.0.1:9"))
-print({name: os.environ[name] for name in writer.REQUEST_LIMITS})
+print({name: os.environ[name] for name in retries.REQUEST_LIMITS})
 """
     environment = {name: value for name, value in os.environ.items() if name not in REQUEST_LIMITS}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
