@@ -140,7 +140,10 @@ def shell(project, home):
 def test_pages_name_why_commands_are_not_run():
     reasons = [block.not_run for page in pages() for block in blocks(page) if block.not_run]
     assert reasons
-    known = r"container|Prometheus|second machine|once per fold|remote repository|creates the environment|crontab|hours|server of its own|fifty tracks"
+    known = (
+        r"container|Prometheus|second machine|once per fold|remote repository|creates the environment|crontab|hours"
+        r"|server of its own|fifty tracks"
+    )
     assert [reason for reason in reasons if not re.search(known, reason)] == []
 
 
