@@ -82,9 +82,9 @@ def packaging(project):
 @pytest.mark.parametrize(
     ("module", "name", "moment", "complete"),
     [
-        ("genreflow.registry.model_registry", "download_artifacts", "before", False),
-        ("genreflow.registry.model_registry", "download_artifacts", "after", False),
-        ("genreflow.registry.model_registry", "stamp", "after", False),
+        ("genreflow.registry.bundle_download", "download_artifacts", "before", False),
+        ("genreflow.registry.bundle_download", "download_artifacts", "after", False),
+        ("genreflow.registry.bundle_download", "stamp", "after", False),
         ("bentoml.bentos", "build_bentofile", "before", False),
         ("bentoml.bentos", "build_bentofile", "after", False),
         ("genreflow.files", "_exchange", "before", False),
