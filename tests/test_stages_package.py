@@ -84,7 +84,7 @@ def packaging(project):
     [
         ("genreflow.registry.bundle_download", "download_artifacts", "before", False),
         ("genreflow.registry.bundle_download", "download_artifacts", "after", False),
-        ("genreflow.registry.bundle_download", "stamp", "after", False),
+        ("genreflow.registry.stored_versions", "stamp", "after", False),
         ("bentoml.bentos", "build_bentofile", "before", False),
         ("bentoml.bentos", "build_bentofile", "after", False),
         ("genreflow.files", "_exchange", "before", False),
