@@ -89,7 +89,6 @@ def test_music_is_classified_with_musicnn(tmp_path):
     bundle = Bundle.load(project.folder / "models/candidate")
     assert (bundle.embedder["name"], bundle.embedder["licence"]) == ("MTT_musicnn", "ISC")
     assert json.loads((project.folder / "metrics.json").read_text())["test"]["track"]["accuracy"] > 0.6
-    assert "MTT_musicnn" in (project.folder / "reports/model_card.md").read_text()
     [track] = sorted((tmp_path / "music").rglob("track 0.wav"))[:1]
     [line] = project.run(
         "genreflow", "classify", str(track), "--bundle", "models/candidate", "--json"

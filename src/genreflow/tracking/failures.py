@@ -40,7 +40,9 @@ def classify(error: Exception, uri: str) -> WriteFailure:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     if isinstance(error, MlflowException):
         status = error.get_http_status_code()
-        unreachable = status in TEMPORARY_STATUS or not is_reachable(uri)
+        if status not in TEMPORARY_STATUS and not is_reachable(uri):
+            return UNREACHABLE
+        unreachable = status in TEMPORARY_STATUS
         return WriteFailure(reason, transient=unreachable or status >= 500, unreachable=unreachable)
     if (status := http_status(error)) is not None:  # of a server that passes artifacts on
         unreachable = status >= 500 or status in TEMPORARY_STATUS
