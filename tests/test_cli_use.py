@@ -16,7 +16,7 @@ from PIL import Image
 
 from genreflow import cli
 from genreflow.errors import ParameterError
-from genreflow.files import utf8_name
+from genreflow.file_names import utf8_name
 from genreflow.params import PARAMS_FILE, load_params
 from pipeline import Project, write_music
 
@@ -116,7 +116,7 @@ def test_genres_subset_and_combination_of_the_previous_source_are_removed(projec
 )
 def test_other_layouts_of_the_section_are_kept(project, section):
     PARAMS_FILE.write_text("\ufeff# top\n" + section + "\nsplit: {valid: 0.2} # end\n", encoding="utf-8", newline="")
-    from genreflow.params import use_source
+    from genreflow.params_edit import use_source
 
     use_source("folder", "/m u, [s]")
     text = PARAMS_FILE.read_bytes().decode()

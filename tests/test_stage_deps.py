@@ -21,6 +21,7 @@ EXCLUDED = {
     "genreflow.frozen": "validates parameters; a stage with invalid ones writes nothing",
     "genreflow.errors": "exceptions; a stage that raises one writes nothing",
     "genreflow.files": "writes atomically what it is given",
+    "genreflow.file_names": "escapes names that cannot be encoded; others are as before",
     "genreflow.logs": "shows log messages",
     "genreflow.cores": "counts cores; no result depends on their number",
     "genreflow.interruption": "ends a stage, which then writes nothing",

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from genreflow.errors import DamagedFileError, GenreflowError
-from genreflow.files import distrust, is_resource_error, one_line
+from genreflow.file_names import one_line
+from genreflow.files import distrust, is_resource_error
 
 INTERRUPTED = 130  # exit code of a process that Ctrl-C ends, as shells have it
 TRACEBACK_VARIABLE = "GENREFLOW_TRACEBACK"

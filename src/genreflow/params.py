@@ -1,10 +1,8 @@
 """params.yaml as a frozen, validated model, composed of the parameter models that the packages own."""
 
 import json
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -16,7 +14,6 @@ from genreflow.errors import ParameterError
 from genreflow.export.params import BundleParams
 from genreflow.features.params import FeatureParams
 from genreflow.features.spec import FeatureSpec
-from genreflow.files import atomic_file
 from genreflow.frozen import FrozenModel
 from genreflow.models import MODELS
 from genreflow.models.default_architectures import default_spec, searched_architectures
@@ -27,7 +24,7 @@ from genreflow.training.options import FitOptions
 from genreflow.training.params import SegmentParams
 from genreflow.tuning.params import TuneParams, check_storage_url
 from genreflow.tuning.search_space import searched_dimensions
-from genreflow.yaml_files import MAX_CHARACTERS, parse_yaml, replace_values
+from genreflow.yaml_files import MAX_CHARACTERS, parse_yaml
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -166,7 +163,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         The file is missing, is not a YAML mapping, or holds an unknown, missing or invalid parameter; each fault is
         reported on a line of its own.
     """
-    return parse_params(_parse(read_params_text(path), path), source=str(path))
+    return parse_params(parse_sections(read_params_text(path), path), source=str(path))
 
 
 def read_params_text(path: Path = PARAMS_FILE) -> str:
@@ -184,98 +181,15 @@ def read_params_text(path: Path = PARAMS_FILE) -> str:
         raise ParameterError(f"{path} must be valid YAML in UTF-8; got {error}.") from None
 
 
-def use_source(
-    source: str,
-    data_path: str,
-    *,
-    tracks: str | None = None,
-    registered_model: str | None = None,
-    path: Path = PARAMS_FILE,
-) -> str | None:
-    """Write another source to the section `data` of params.yaml, atomically; comments and layout stay as they are.
-
-    Parameters
-    ----------
-    source : str
-        A name in `genreflow.datasets.sources.SOURCES`, apart from ``combination``.
-    data_path : str
-        Folder or file, absolute or relative to the project.
-    tracks : str, optional
-        The table of tracks; by default the one that is there stays.
-    registered_model : str, optional
-        The value of `gate.registered_model`, if that is in the file. It is not written if source and path are those
-        that are there.
-    path : Path
-
-    Returns
-    -------
-    str or None
-        The value of `gate.registered_model`.
-
-    Raises
-    ------
-    ParameterError
-        As `load_params`, or the file has no such section, or cannot be written.
-    """
-    text = read_params_text(path)
-    content = _parse(text, path)
-    section = content.get("data")
-    if not isinstance(section, dict):
-        raise ParameterError(f"{path}: data must be a mapping; got {_yaml_type(section)}.")
-    # A selection of genres, a subset or a combination belongs to the source that was there before.
-    values: dict[str, Any] = {"source": source, "path": data_path, "genres": [], "subset": None, "sources": []}
-    if tracks is not None:
-        values["tracks"] = tracks
-    gate = content.get("gate")
-    gate = gate if isinstance(gate, dict) and "registered_model" in gate else {}
-    if gate and (section.get("source"), section.get("path")) != (source, data_path):
-        gate = {"registered_model": registered_model}
-        write_values({"data": values, "gate": gate}, path=path)
-    else:
-        write_values({"data": values}, path=path)
-    return gate.get("registered_model")
-
-
-def write_values(sections: Mapping[str, Mapping[str, Any]], *, path: Path = PARAMS_FILE) -> None:
-    """Write other values to params.yaml, atomically; comments and layout stay as they are.
-
-    Parameters
-    ----------
-    sections : mapping of str to mapping
-        By section, new values by key: str, None, or an empty list.
-    path : Path
-
-    Raises
-    ------
-    ParameterError
-        As `load_params`, or the file has no such section, or cannot be written.
-    """
-    text = read_params_text(path)
-    content = _parse(text, path)
-    for section in sections:
-        if not isinstance(content.get(section), dict):
-            raise ParameterError(f"{path}: {section} must be a mapping; got {_yaml_type(content.get(section))}.")
-    try:
-        for section, values in sections.items():
-            text = replace_values(text, section, values)
-        target = path.resolve()  # of a link, so that it stays one
-        with atomic_file(target) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            shutil.copymode(target, temporary)
-    except ValueError as error:
-        raise ParameterError(f"{path} must be a file whose lines can be changed one by one; got {error}.") from None
-    except OSError as error:
-        raise ParameterError(f"{path} must be writable; got {error.strerror or error}.") from None
-
-
-def _parse(text: str, path: Path) -> dict:
+def parse_sections(text: str, path: Path = PARAMS_FILE) -> dict:
+    """Return the sections of the text of params.yaml, not validated; ParameterError if it is no YAML mapping."""
     try:
         content = parse_yaml(text)
     except ValueError as error:
         raise ParameterError(f"{path} must be valid YAML; got {error}.") from None
     if not isinstance(content, dict):
         sections = ", ".join(Params.model_fields)
-        raise ParameterError(f"{path} must be a mapping with the sections {sections}; got {_yaml_type(content)}.")
+        raise ParameterError(f"{path} must be a mapping with the sections {sections}; got {yaml_type(content)}.")
     return content
 
 
@@ -302,5 +216,6 @@ def parse_params(content: dict, *, source: str = str(PARAMS_FILE)) -> Params:
         raise ParameterError("\n".join(messages(error, Params, source=source))) from None
 
 
-def _yaml_type(content: object) -> str:
+def yaml_type(content: object) -> str:
+    """Name the type of a value of a YAML file, for an error message."""
     return "nothing" if content is None else f"a {type(content).__name__}"

@@ -5,7 +5,7 @@ from collections import defaultdict
 from genreflow.audit.faults import Audit
 from genreflow.audit.kinds import KINDS
 from genreflow.errors import counted
-from genreflow.files import one_line
+from genreflow.file_names import one_line
 
 _SHOWN = 10
 _LARGEST = "largest track, share of audio"

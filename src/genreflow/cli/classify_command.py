@@ -133,7 +133,7 @@ def _exit_when_interrupted() -> Iterator[None]:
 def _write_playlists(playlists: "Playlists") -> None:
     """Write the playlists, and name the files that they leave out."""
     from genreflow.errors import counted
-    from genreflow.files import one_line
+    from genreflow.file_names import one_line
 
     for path, tracks in playlists.write().items():
         click.echo(one_line(f"{path}: {counted(tracks, 'track')}"), err=True)
@@ -144,7 +144,7 @@ def _write_playlists(playlists: "Playlists") -> None:
 
 def _print_predictions(files: list[Path], bundle: Path, *, jobs: int | None, as_json: bool, each: "Each") -> int:
     """Print one line per file, and return the number of files that failed."""
-    from genreflow.files import one_line
+    from genreflow.file_names import one_line
     from genreflow.inference.batch import iter_results, outcome
     from genreflow.inference.output import with_utf8_names
     from genreflow.inference.predictor import Predictor

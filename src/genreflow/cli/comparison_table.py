@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from genreflow.errors import counted
-from genreflow.files import one_line
+from genreflow.file_names import one_line
 
 if TYPE_CHECKING:
     from genreflow.registry.comparison import ComparedTrack, Comparison

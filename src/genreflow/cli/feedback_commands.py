@@ -53,7 +53,7 @@ def list_feedback(with_reviewed: bool, answers: bool, folder: Path, as_json: boo
     if not entries:
         click.echo("No feedback." if with_reviewed else "No feedback waits for a review.")
         return
-    from genreflow.files import one_line
+    from genreflow.file_names import one_line
 
     head = ["ID", "given (UTC)", "listener", *(["answer"] if answers else []), "audio", "review", "comment"]
     rows = [head, *(_row(entry, answers) for entry in entries)]

@@ -30,7 +30,7 @@ def use(source: str, kind: str | None, as_json: bool) -> None:
     GTZAN or the FMA, a folder of spectrograms, or an .npz of them. `demo` is the built-in demo music; ./demo is a
     folder of that name. Nothing is copied before `dvc repro`.
     """
-    from genreflow.params import use_source
+    from genreflow.params_edit import use_source
     from genreflow.registry.params import GateParams, model_name_of_music
 
     genres: dict[str, int] = {}

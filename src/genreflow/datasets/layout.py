@@ -10,7 +10,7 @@ from typing import NamedTuple
 from genreflow.datasets.labels import with_artist
 from genreflow.datasets.track_table import Row, TrackTable
 from genreflow.errors import ParameterError, counted
-from genreflow.files import utf8_name
+from genreflow.file_names import utf8_name
 from genreflow.manifest.track import Track, singleton_group
 
 

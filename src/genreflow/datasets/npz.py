@@ -17,7 +17,8 @@ from genreflow.datasets.spectrogram_shards import Shard, ShardsAndNotes, Spectro
 from genreflow.datasets.track_table import Row
 from genreflow.errors import ParameterError
 from genreflow.features.spec import LevelReference
-from genreflow.files import DAMAGED_NPZ, require_regular, utf8_name
+from genreflow.file_names import utf8_name
+from genreflow.files import DAMAGED_NPZ, require_regular
 from genreflow.manifest.track import Track, singleton_group
 
 # Dynamic range of imported decibels [dB]; lower levels become 0.

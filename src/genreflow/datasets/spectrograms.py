@@ -18,7 +18,7 @@ from genreflow.datasets.png import open_png
 from genreflow.datasets.spectrogram_shards import Shard, ShardsAndNotes, Spectrogram
 from genreflow.errors import ParameterError
 from genreflow.features.spec import FeatureSpec
-from genreflow.files import utf8_name
+from genreflow.file_names import utf8_name
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from genreflow.audio.formats import AUDIO_SUFFIXES, describe_formats
 from genreflow.errors import ParameterError
-from genreflow.files import name_from_utf8, require_regular
+from genreflow.file_names import name_from_utf8
+from genreflow.files import require_regular
 
 LIST_SUFFIXES = frozenset({".txt", ".m3u", ".m3u8", ".csv"})
 # Columns of a .csv with the paths, in order of preference; `genreflow classify` itself writes `file`.

@@ -7,7 +7,8 @@ from types import ModuleType
 from typing import Any
 
 from genreflow.errors import ParameterError
-from genreflow.files import atomic_file, csv_writer, json_line, remove_leftovers, utf8_name
+from genreflow.file_names import utf8_name
+from genreflow.files import atomic_file, csv_writer, json_line, remove_leftovers
 
 # Rows per row group of a Parquet file.
 ROW_GROUP = 1000

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from genreflow.errors import ParameterError
-from genreflow.files import one_line, remove_leftovers, utf8_name, write_text
+from genreflow.file_names import one_line, utf8_name
+from genreflow.files import remove_leftovers, write_text
 
 HEAD = "#EXTM3U"
 # Second line of a playlist that this module wrote, and the hash of all lines after it.

@@ -1,7 +1,7 @@
 """From an audio file to a prediction: the service, the command line and the evaluation share this code."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ from genreflow.features.store import FeatureStore
 from genreflow.inference.input_summary import InputSummary, SummarySums
 from genreflow.inference.onnx_session import load_with_session
 from genreflow.inference.prediction import Prediction, Segment, abstention_reason
+from genreflow.inference.track_outputs import TrackOutputs
 
 # Segments per run of the model. Larger batches are no faster on one core and take more memory. Models from LARGE_BYTES
 # on are as fast with smaller ones (`vgg_large` takes 60 MiB less with two threads, musicnn 40 MiB less with one).
@@ -210,14 +211,14 @@ class Predictor:
         KeyError
             The store has no such track.
         """
-        outputs = _Outputs(SummarySums())
+        outputs = TrackOutputs(SummarySums())
         pieces = store.pieces(key)
         for piece in pieces:  # no segment spans two pieces
             self._predict(iter([piece]), outputs)
         outputs.samples = round(self.bundle.spec.seconds(sum(map(len, pieces))) * self.bundle.spec.sample_rate)
         return self._analysis(outputs)
 
-    def _analysis(self, outputs: "_Outputs") -> Analysis:
+    def _analysis(self, outputs: TrackOutputs) -> Analysis:
         assert outputs.summary is not None
         mean = outputs.mean_embedding
         embedding = None if mean is None else mean[0].astype(np.float16)
@@ -231,11 +232,11 @@ class Predictor:
         *,
         summarise: bool,
         on_progress: Callable[[float], None] | None = None,
-    ) -> "_Outputs":
+    ) -> TrackOutputs:
         spec = self.bundle.spec
 
-        def predict(blocks: Iterator[np.ndarray]) -> _Outputs:  # a second time if the channels cancel each other
-            outputs = _Outputs(SummarySums() if summarise else None)
+        def predict(blocks: Iterator[np.ndarray]) -> TrackOutputs:  # a second time if the channels cancel each other
+            outputs = TrackOutputs(SummarySums() if summarise else None)
             blocks = outputs.count(blocks)
             if on_progress:
                 blocks = _reporting(blocks, spec.sample_rate, on_progress)
@@ -254,7 +255,7 @@ class Predictor:
         _require_sound(levels, name)
         return outputs
 
-    def _predict(self, clips: Iterator[np.ndarray], outputs: "_Outputs") -> None:
+    def _predict(self, clips: Iterator[np.ndarray], outputs: TrackOutputs) -> None:
         """Add what the model says of the segments of consecutive clips."""
         if outputs.summary is not None:
             clips = outputs.summary.frames(clips)
@@ -265,7 +266,7 @@ class Predictor:
             outputs.add(start, softmax(logits, self.bundle.temperature), embeddings)
             outputs.short |= is_short
 
-    def _summarise(self, outputs: "_Outputs") -> Prediction:
+    def _summarise(self, outputs: TrackOutputs) -> Prediction:
         labels, spec = self.bundle.labels, self.bundle.spec
         starts, by_segment = np.concatenate(outputs.starts), np.concatenate(outputs.probabilities)
         duration = outputs.samples / spec.sample_rate
@@ -294,38 +295,6 @@ class Predictor:
             duration=round(duration, 3),
             short=outputs.short,
         )
-
-
-@dataclass
-class _Outputs:
-    """What the model says of the segments of a track, which are added batch by batch."""
-
-    summary: SummarySums | None = None
-    starts: list[np.ndarray] = field(default_factory=list)
-    probabilities: list[np.ndarray] = field(default_factory=list)
-    samples: int = 0
-    short: bool = False
-    _embedding: np.ndarray | None = None  # sum over the segments: those of an hour would take megabytes
-    _segments: int = 0
-
-    def count(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Count the samples of a stream of blocks."""
-        for block in blocks if self.summary is None else self.summary.blocks(blocks):
-            self.samples += len(block)
-            yield block
-
-    def add(self, starts: np.ndarray, probabilities: np.ndarray, embeddings: np.ndarray | None) -> None:
-        self.starts.append(starts)
-        self.probabilities.append(probabilities)
-        self._segments += len(probabilities)
-        if embeddings is not None:
-            total = embeddings.sum(axis=0, dtype=np.float64)
-            self._embedding = total if self._embedding is None else self._embedding + total
-
-    @property
-    def mean_embedding(self) -> np.ndarray | None:
-        """Mean over the segments [shape=(1, size)]."""
-        return None if self._embedding is None else self._embedding[None] / self._segments
 
 
 def _reporting(

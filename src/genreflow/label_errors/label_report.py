@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from genreflow.errors import counted
-from genreflow.files import one_line, write_csv, write_json
+from genreflow.file_names import one_line
+from genreflow.files import write_csv, write_json
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import logging
 from genreflow.audit.faults import Audit
 from genreflow.errors import ParameterError, counted
 from genreflow.features.store import FeatureStore
-from genreflow.files import one_line
+from genreflow.file_names import one_line
 from genreflow.label_errors.label_report import LabelReport
 from genreflow.manifest.manifest import Manifest
 from genreflow.params import load_params

@@ -12,7 +12,8 @@ from pathlib import Path
 from genreflow.datasets.params import DataParams
 from genreflow.datasets.sources import DOWNLOADABLE, check_sources
 from genreflow.errors import ParameterError, counted
-from genreflow.files import one_line, require_regular, utf8_name, write_text
+from genreflow.file_names import one_line, utf8_name
+from genreflow.files import require_regular, write_text
 from genreflow.params import load_params
 from genreflow.stages import CHECKED
 from genreflow.stages.dvc_lock import set_damaged_lock_aside

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from genreflow.bundle import Bundle
 from genreflow.errors import ParameterError
-from genreflow.files import one_line, write_csv
+from genreflow.file_names import one_line
+from genreflow.files import write_csv
 from genreflow.params import load_params
 from genreflow.reporting.evaluation.data import Evaluation, Prediction, Usage, load_curves
 from genreflow.reporting.evaluation.model_card import write_model_card

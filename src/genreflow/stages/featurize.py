@@ -7,7 +7,7 @@ from genreflow.datasets.featurize import update_features
 from genreflow.datasets.filterbank import load_or_make_filter_bank
 from genreflow.errors import GenreflowError, counted
 from genreflow.features.kept import KeptStates
-from genreflow.files import one_line
+from genreflow.file_names import one_line
 from genreflow.manifest.manifest import Manifest
 from genreflow.models.default_architectures import default_spec, searched_architectures
 from genreflow.params import load_params

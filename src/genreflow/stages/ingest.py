@@ -3,7 +3,7 @@
 import logging
 
 from genreflow.datasets.sources import ingest
-from genreflow.files import one_line
+from genreflow.file_names import one_line
 from genreflow.params import load_params
 from genreflow.stages import CORRECTIONS, MANIFEST, RAW
 from genreflow.stages.dvc_cache import remade

@@ -9,7 +9,7 @@ from genreflow.errors import DamagedFileError, ParameterError
 from genreflow.features.segments import count_segments
 from genreflow.features.spec import FilterBank
 from genreflow.features.store import FeatureStore
-from genreflow.files import one_line
+from genreflow.file_names import one_line
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Part, Track
 from genreflow.splits.split import Split

@@ -9,7 +9,8 @@ from typing import Any
 
 from genreflow.bundle import Bundle
 from genreflow.errors import GenreflowError, ParameterError
-from genreflow.files import one_line, write_json
+from genreflow.file_names import one_line
+from genreflow.files import write_json
 from genreflow.params import load_params
 from genreflow.registry.comparison import Comparison, compare, pair_predictions
 from genreflow.registry.evidence import Evidence, Obstacle

@@ -18,7 +18,8 @@ from genreflow.errors import GenreflowError, counted
 from genreflow.files import read_json, write_json
 from genreflow.manifest.manifest import Manifest
 from genreflow.monitoring.last_check import CHECK_FILE, read_last_check
-from genreflow.params import load_params, write_values
+from genreflow.params import load_params
+from genreflow.params_edit import write_values
 from genreflow.registry.pointer import read_pointer
 from genreflow.stages import CHAMPION, CORRECTIONS, GATE, MANIFEST, POINTER, TRIALS
 from genreflow.stages.dvc_lock import set_damaged_lock_aside

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from genreflow.audit.faults import Audit
 from genreflow.features.segments import limit_per_track
 from genreflow.features.store import FeatureStore
-from genreflow.files import one_line, write_json
+from genreflow.file_names import one_line
+from genreflow.files import write_json
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import PARTS
 from genreflow.params import load_params

@@ -15,7 +15,7 @@ from genreflow.datasets.options import IngestOptions
 from genreflow.datasets.selection import select_tracks
 from genreflow.datasets.track_table import Row
 from genreflow.errors import ParameterError, counted
-from genreflow.files import utf8_name
+from genreflow.file_names import utf8_name
 from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Part, Track, singleton_group
 
