@@ -32,7 +32,8 @@ from genreflow.manifest.track import Track
 from genreflow.models import MODELS
 from genreflow.reproduction.fits import limit_options, load_segments
 from genreflow.reproduction.reproduce import plan_tasks
-from genreflow.reproduction.tasks import KINDS, fit_options, make_task, structure_hash
+from genreflow.reproduction.structure_hash import structure_hash
+from genreflow.reproduction.tasks import KINDS, fit_options, make_task
 from genreflow.reproduction.time_budget import MIN_EPOCHS, Schedule, Workload, plan_epochs
 from genreflow.splits.make import make_split
 from genreflow.splits.params import SplitParams

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
-import soxr
 
 from genreflow.audio.blocks import MAX_SAMPLE_RATE, READ_SAMPLES, Block, Reader
 from genreflow.audio.input_file import Source, source_name
 from genreflow.audio.levels import Levels
 from genreflow.audio.readers import open_reader
+from genreflow.audio.resampling import regrouped, resampled
 from genreflow.errors import AudioError, counted
 
 # 120 dB above full scale. A float file beyond it holds no audio, and its power would overflow float32.
@@ -129,7 +129,7 @@ def iter_mono(
     with open_reader(source, name=name) as reader:
         rate = sample_rate or reader.sample_rate
         blocks = iter_native(reader, levels, name=name, max_seconds=max_seconds)
-        yield from _regroup(_resampled(_mono(blocks, channel), rate), max(1, round(block_seconds * rate)))
+        yield from regrouped(resampled(_mono(blocks, channel), rate), max(1, round(block_seconds * rate)))
     if channel is None and levels.cancelled_db is not None:
         raise OppositeChannels
 
@@ -235,49 +235,3 @@ def _mono(blocks: Iterator[tuple[Block, np.ndarray]], channel: int | None) -> It
     """Yield the mean of the channels, or one of them, with its sample rate."""
     for (samples, sample_rate), mean in blocks:
         yield mean if channel is None else samples[min(channel, len(samples) - 1)], sample_rate
-
-
-def _resampled(chunks: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
-    """Yield float32 [shape=(n,)] at `sample_rate`, in chunks of varying length.
-
-    Each part of a joined file is resampled from its own sample rate.
-    """
-    stream: soxr.ResampleStream | None = None
-    native = 0
-    for y, rate in chunks:
-        if rate != native:
-            if stream is not None:
-                yield _finish(stream)
-            stream = None
-            if rate != sample_rate:
-                stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-            native = rate
-        if stream is None:
-            yield y
-            continue
-        # With a declared rate of 1 Hz, each sample would become `sample_rate` of them.
-        size = max(1, int(READ_SAMPLES * min(1.0, rate / sample_rate)))
-        for begin in range(0, len(y), size):
-            yield stream.resample_chunk(y[begin : begin + size])
-    if stream is not None:
-        yield _finish(stream)
-
-
-def _finish(stream: soxr.ResampleStream) -> np.ndarray:
-    return stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
-
-
-def _regroup(chunks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Yield the samples of chunks in blocks of `size`, the last of which may be shorter."""
-    held: list[np.ndarray] = []
-    count = 0
-    for y in chunks:
-        while count + len(y) >= size:
-            cut = size - count
-            yield np.concatenate([*held, y[:cut]])
-            held, count, y = [], 0, y[cut:]
-        if len(y):
-            held.append(y)
-            count += len(y)
-    if count:
-        yield np.concatenate(held)
