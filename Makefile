@@ -53,7 +53,7 @@ run: repository $(STAMP) ## run the pipeline on the data of params.yaml (at firs
 
 .PHONY: ui
 ui: $(STAMP) ## browse studies, trials and models in the MLflow UI, http://127.0.0.1:5000
-	@echo "http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning"
+	@echo "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=accuracy"
 	mlflow ui
 
 .PHONY: serve

@@ -164,7 +164,7 @@ def picture_of_mlflow(browser: Browser) -> None:
         # The assistant opens by itself in a new browser.
         page.evaluate("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
         page.evaluate("localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')")
-        page.goto(f"{url}/#/experiments/1?workflowType=machine_learning")
+        page.goto(f"{url}/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=accuracy")
         page.reload()
         page.wait_for_function("/[1-9][0-9]* matching run/.test(document.body.innerText)")
         page.wait_for_timeout(2000)  # of the names of the runs

@@ -105,8 +105,9 @@ def test_a_stamp_is_a_copy_with_the_same_hash(tmp_path):
     assert stamped.keras_path.read_bytes() == b"weights"
     assert Bundle.load(tmp_path / "plain").version is None
     assert stamped.onnx_path.stat().st_ino != plain.onnx_path.stat().st_ino
-    again = stamp(tmp_path / "stamped", tmp_path / "stamped", version="8", metrics={})
-    assert (again.version, again.hash) == ("8", plain.hash)
+    again = stamp(tmp_path / "stamped", tmp_path / "stamped", name="music", version="8", metrics={})
+    assert (again.name, again.version) == ("music", "8")
+    assert (again.hash, again.content_hash) == (plain.hash, plain.content_hash)
 
 
 def test_a_reference_is_stored_with_its_prototypes(tmp_path):

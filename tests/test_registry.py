@@ -77,6 +77,12 @@ def test_a_downloaded_bundle_is_the_registered_one(registry, bundles, tmp_path):
     assert registry.register(target, metrics={}) == version
 
 
+def test_a_downloaded_bundle_has_the_name_of_its_registered_model(registry, bundles, tmp_path):
+    other = Registry(registry.client, registry.root, "music 1.5")
+    bundle = other.fetch(other.register(bundles[0], metrics={}), tmp_path / "fetched")
+    assert (bundle.name, bundle.hash) == ("music 1.5", Bundle.load(bundles[0]).hash)
+
+
 def test_another_fit_with_the_same_weights_is_the_same_version(registry, tmp_path):
     temperature = next(TEMPERATURES)
     for name, run in (("first", "1f"), ("second", "2f")):

@@ -93,7 +93,14 @@ def report(tmp_path):
     }
     write_csv(tmp_path / "curves.csv", list(columns), [columns, columns | {"epoch": 2, "accuracy": 0.7}])
     write_json(
-        tmp_path / "gate.json", {"version": "3", "promote": True, "reason": "It is better.", "times_test_split_used": 2}
+        tmp_path / "gate.json",
+        {
+            "registered_model": "genre-classifier-music",
+            "version": "3",
+            "promote": True,
+            "reason": "It is better.",
+            "times_test_split_used": 2,
+        },
     )
     tracks = [
         Track(
@@ -147,6 +154,11 @@ def test_a_model_card_has_figures_with_intervals_and_baselines(report, tmp_path)
     assert "demo" not in text
     assert "LEAKING" not in text
     assert "No pretrained" in text
+
+
+def test_a_model_card_has_the_name_of_the_registered_model(report, tmp_path):
+    bundle = write_toy_bundle(tmp_path / "toy")
+    assert card(tmp_path, report, bundle).startswith("# genre-classifier-music, version 3\n")
 
 
 def test_a_model_card_says_what_limits_the_figures(report, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from genreflow.tracking.datasets import TrainingDataset
 from genreflow.tracking.lineage import lineage_tags
 from genreflow.tracking.runs import LoggedRun, start_run
+from genreflow.tracking.saved_view import ACCURACY_VIEW
 from genreflow.tracking.store import ensure_experiment, open_client, project_root, tracking_uri
 from genreflow.tracking.study import study_run
 from genreflow.tracking.summary import describe_best_trial, log_reports
@@ -367,7 +368,14 @@ def test_an_existing_experiment_is_marked_as_model_training(store, tmp_path):
     client = store[0]
     old = client.create_experiment("existing")
     ensure_experiment(client, tmp_path, name="existing")
-    assert client.get_experiment(old).tags["mlflow.experimentKind"] == "custom_model_development"
+    assert client.get_experiment(old).tags == {"mlflow.experimentKind": "custom_model_development"}
+
+
+def test_a_saved_view_that_someone_changed_is_kept(store, tmp_path):
+    client, experiment_id = store
+    (key,) = ACCURACY_VIEW
+    client.set_experiment_tag(experiment_id, key, "changed")
+    assert ensure_experiment(client, tmp_path).tags[key] == "changed"
 
 
 def test_lineage_has_the_git_revision_and_whether_files_differ_from_it(tmp_path, monkeypatch):
@@ -394,6 +402,7 @@ def test_lineage_has_the_git_revision_and_whether_files_differ_from_it(tmp_path,
 KILLED = """
 import os, signal, sys
 from genreflow.tracking.runs import start_run
+from genreflow.tracking.saved_view import ACCURACY_VIEW
 from genreflow.tracking.store import ensure_experiment, open_client
 from genreflow.tracking.study import study_run
 from genreflow.tracking.trials import StudyTrials

@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from genreflow.tracking.datasets import TrainingDataset
+from genreflow.tracking.saved_view import ACCURACY_VIEW
 from genreflow.tracking.store import ensure_experiment
 from genreflow.tracking.study import study_run
 from genreflow.tracking.summary import describe_best_trial, log_reports
@@ -94,6 +95,15 @@ def test_three_clicks_to_the_curves_of_the_best_trial_and_its_data(page, tmp_pat
     expect(curves.get_by_text("val_track_accuracy", exact=True).first).to_be_visible()
     expect(curves.locator(".js-line").first).to_be_attached()
     curves.screenshot(path=tmp_path / "2_curves.png")
+
+
+def test_the_saved_view_shows_accuracy(page, server, tmp_path):
+    (key,) = ACCURACY_VIEW
+    key = key.removeprefix("mlflow.sharedViewState.")
+    page.goto(f"{server.uri}/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey={key}")
+    sync_api.expect(page.locator(".ag-header-cell", has_text="best_val_track_accuracy")).to_be_visible()
+    sync_api.expect(page.locator(".ag-header-cell", has_text="test_track_accuracy")).to_be_visible()
+    page.screenshot(path=tmp_path / "7_view.png")
 
 
 def test_the_study_links_to_its_best_trial_and_its_plots(page, tmp_path):

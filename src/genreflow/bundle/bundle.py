@@ -21,15 +21,17 @@ from genreflow.bundle.prototypes import PROTOTYPES_FILE, Familiarity
 from genreflow.errors import ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
 
-# Name of the model in the registry and of the service.
+# Name of the service, and of a model that is not registered yet.
 MODEL_NAME = "genre-classifier"
 
 ONNX_FILE, KERAS_FILE, FILTER_BANK_FILE = "model.onnx", "model.keras", "filters.npz"
+# What `stamp` sets, with the values before it.
+UNREGISTERED: dict[str, Any] = {"name": MODEL_NAME, "version": None, "metrics": {}}
 # What identifies a model: what decides its predictions, and the tracks that it has seen. The rest of its provenance
 # (run, revision, hashes of parameters and data) differs between two fits that give the same weights.
 IDENTITY_FIELDS = (
     "format",
-    "name",
+    "name",  # that of `UNREGISTERED`
     "architecture",
     "labels",
     "spec",
@@ -55,7 +57,7 @@ class Bundle:
         Directory of ``model.onnx``, ``filters.npz``, ``bundle.json`` and, optionally, ``prototypes.npy``,
         ``reference.npz`` and ``model.keras``.
     name : str
-        Name in the model registry.
+        Name in the model registry; ``genre-classifier`` before registration.
     architecture : str
         Name of the architecture.
     labels : tuple of str, length n_classes >= 2
@@ -170,7 +172,7 @@ class Bundle:
         differ: where the lineage has the hash of the weights, that stands for the ONNX file, and with the training
         tracks for the prototypes.
         """
-        metadata = self.to_metadata()
+        metadata = self.to_metadata() | UNREGISTERED
         identity = {name: metadata[name] for name in IDENTITY_FIELDS}
         identity["lineage"] = {name: self.lineage[name] for name in IDENTITY_LINEAGE if name in self.lineage}
         files = (FILTER_BANK_FILE,) if WEIGHTS in self.lineage else (ONNX_FILE, FILTER_BANK_FILE, PROTOTYPES_FILE)
@@ -179,8 +181,8 @@ class Bundle:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256, in hex, of everything but `version` and `metrics`, which `stamp` sets."""
-        return text_sha256(to_json(self.to_metadata() | {"version": None, "metrics": {}}))
+        """SHA-256, in hex, of everything but `name`, `version` and `metrics`, which `stamp` sets."""
+        return text_sha256(to_json(self.to_metadata() | UNREGISTERED))
 
     def to_metadata(self) -> dict[str, Any]:
         """Return the content of ``bundle.json`` but its checksum."""

@@ -1,10 +1,10 @@
-"""Write bundles: a new one, or a copy with another version."""
+"""Write bundles: a new one, or a copy with the name and version of a registered model."""
 
 import shutil
 from pathlib import Path
 from typing import Any
 
-from genreflow.bundle.bundle import FILTER_BANK_FILE, KERAS_FILE, MODEL_NAME, ONNX_FILE, Bundle
+from genreflow.bundle.bundle import FILTER_BANK_FILE, KERAS_FILE, ONNX_FILE, UNREGISTERED, Bundle
 from genreflow.bundle.drift_reference import REFERENCE_FILE, DriftReference
 from genreflow.bundle.metadata import write_metadata
 from genreflow.bundle.prototypes import PROTOTYPES_FILE, Familiarity
@@ -26,7 +26,6 @@ def write_bundle(
     abstain_below: float,
     familiarity: Familiarity | None = None,
     architecture: str,
-    name: str = MODEL_NAME,
     embedder: dict[str, Any] | None = None,
     lineage: dict[str, Any],
 ) -> Bundle:
@@ -42,7 +41,7 @@ def write_bundle(
         The same model as a ``.keras`` file, without its embedder.
     labels, spec, bank, segment_frames, segment_hop, temperature, abstain_below, familiarity
         As in `Bundle`.
-    architecture, name, embedder, lineage
+    architecture, embedder, lineage
         As in `Bundle`.
 
     Returns
@@ -66,7 +65,6 @@ def write_bundle(
             familiarity.save(temporary / PROTOTYPES_FILE)
         bundle = Bundle(
             directory=temporary,
-            name=name,
             architecture=architecture,
             labels=tuple(labels),
             spec=spec,
@@ -78,9 +76,8 @@ def write_bundle(
             familiarity=familiarity,
             embedder=embedder,
             lineage=lineage,
-            version=None,
-            metrics={},
             files={path.name: sha256(path) for path in sorted(temporary.iterdir())},
+            **UNREGISTERED,
         )
         write_metadata(temporary, bundle.to_metadata())
     return Bundle.load(directory)
@@ -113,14 +110,18 @@ def add_reference(directory: Path | str, reference: DriftReference) -> Bundle:
     return Bundle.load(directory)
 
 
-def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metrics: dict[str, Any]) -> Bundle:
-    """Copy a bundle, and set version and metrics of the copy; its `hash` stays the same.
+def stamp(
+    source_dir: Path | str, target_dir: Path | str, *, name: str | None = None, version: str, metrics: dict[str, Any]
+) -> Bundle:
+    """Copy a bundle, and set name, version and metrics of the copy; its `hash` stays the same.
 
     Parameters
     ----------
     source_dir : Path
     target_dir : Path
         May be `source_dir`.
+    name : str, optional
+        Of the registered model; by default that of `source_dir`.
     version : str
     metrics : dict
 
@@ -137,7 +138,8 @@ def stamp(source_dir: Path | str, target_dir: Path | str, *, version: str, metri
     source = Bundle.load(source_dir)
     with atomic_directory(Path(target_dir)) as temporary:
         _copy_files(source, temporary)
-        write_metadata(temporary, source.to_metadata() | {"version": str(version), "metrics": metrics})
+        registered = {"name": name or source.name, "version": str(version), "metrics": metrics}
+        write_metadata(temporary, source.to_metadata() | registered)
     return Bundle.load(target_dir)
 
 

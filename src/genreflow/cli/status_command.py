@@ -121,7 +121,7 @@ def _next(found: "ProjectStatus") -> dict[str, str]:
     music = {"genreflow use ~/music": "your own music (one folder per genre), then: dvc repro"}
     return {
         "make serve": "a page to drop music on: http://127.0.0.1:3000/ui",
-        "make ui": "runs and models: http://127.0.0.1:5000",
+        "make ui": "runs and models in MLflow",
         **(music if source == "demo" else {"genreflow use demo": "back to the demo music, then: dvc repro"}),
     }
 

@@ -23,7 +23,7 @@ from genreflow.tracking.runs import start_run
 REQUIREMENTS = ("av", "numpy", "onnxruntime", "pandas", "scipy", "soundfile", "soxr")
 
 
-def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> LoggedModel:
+def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle, *, name: str) -> LoggedModel:
     """Log a bundle as an MLflow model with the python_function flavour.
 
     Parameters
@@ -31,6 +31,8 @@ def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> Logg
     client : MlflowClient
     experiment_id : str
     bundle : Bundle
+    name : str
+        Of the registered model that it will be a version of.
 
     Returns
     -------
@@ -41,7 +43,8 @@ def log_bundle(client: MlflowClient, experiment_id: str, bundle: Bundle) -> Logg
     _delete_orphaned_models(client, experiment_id)
     run_id = _training_run(client, experiment_id, bundle)
     tags = process_tag() | ({"leaking": "true"} if bundle.leaking else {})
-    logged = client.create_logged_model(experiment_id, name=bundle.name, source_run_id=run_id, tags=tags)
+    # Unlike that of a registered model, the name of a logged one has no dots.
+    logged = client.create_logged_model(experiment_id, name=name.replace(".", "-"), source_run_id=run_id, tags=tags)
     try:
         with artifact_errors(
             logged.artifact_location,

@@ -59,9 +59,8 @@ class Registry(StoredVersions):
             if bundle is None or bundle.hash != pointer.champion.bundle_hash:
                 raise
             logger.warning("%s The sound copy in %s is used instead.", error, packaged)
-            return stamp(
-                bundle.directory, target_dir, version=bundle.version or pointer.champion.version, metrics=bundle.metrics
-            )
+            version = bundle.version or pointer.champion.version
+            return stamp(bundle.directory, target_dir, name=self.name, version=version, metrics=bundle.metrics)
 
     def promote_by_hand(self, version: str, pointer_path: Path | str, *, why: str = "") -> Pointer:
         """Make a version the champion, whatever the gate decided; who, when and why is recorded with the version.

@@ -101,7 +101,7 @@ class StoredVersions:
         return max((str(entry.version) for entry in found), key=int, default=None)
 
     def fetch(self, version: str, target_dir: Path | str) -> Bundle:
-        """Download the bundle of a version, with version and metrics added to its ``bundle.json``.
+        """Download the bundle of a version, with its name, version and metrics added to ``bundle.json``.
 
         Parameters
         ----------
@@ -119,13 +119,13 @@ class StoredVersions:
         with temporary_path(target) as temporary:
             temporary.mkdir()
             directory = download_bundle(self.client, entry, temporary)
-            return stamp(directory, target, version=version, metrics=read_version(entry).metrics)
+            return stamp(directory, target, name=self.name, version=version, metrics=read_version(entry).metrics)
 
     def _create(self, bundle: Bundle, metrics: Mapping[str, float], description: str) -> str:
         if not self.client.search_registered_models(f"name = '{self.name}'"):
             self.client.create_registered_model(self.name, description=DESCRIPTION)
         experiment = ensure_experiment(self.client, self.root)
-        logged = log_bundle(self.client, experiment.experiment_id, bundle)
+        logged = log_bundle(self.client, experiment.experiment_id, bundle, name=self.name)
         record = write_record(
             content_hash=bundle.content_hash,
             model_id=logged.model_id,

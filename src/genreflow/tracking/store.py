@@ -19,6 +19,7 @@ from genreflow.files import require_writable
 from genreflow.sqlite import database_path, sqlite_url
 from genreflow.tracking.database import prepare_database, relocate
 from genreflow.tracking.retries import limit_retries
+from genreflow.tracking.saved_view import ACCURACY_VIEW
 
 logger = logging.getLogger(__name__)
 
@@ -138,21 +139,22 @@ def relocate_project(root: Path | str = ".") -> dict[str, int]:
 def ensure_experiment(client: MlflowClient, root: Path | str = ".", *, name: str = EXPERIMENT) -> Experiment:
     """Return the experiment called `name`, which is created if it does not exist.
 
-    An SQLite store keeps artifacts in ``<root>/mlruns``, as an absolute path; a server chooses the place itself.
+    An SQLite store keeps artifacts in ``<root>/mlruns``, as an absolute path; a server chooses the place itself. That
+    of studies and models gets a view that shows accuracy.
     """
+    tags = EXPERIMENT_KIND | (ACCURACY_VIEW if name == EXPERIMENT else {})
     if (experiment := client.get_experiment_by_name(name)) is None:
         local = database_path(client.tracking_uri) is not None
         location = (project_root(root) / ARTIFACTS).as_uri() if local else None
         try:
-            experiment_id = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_KIND)
+            experiment_id = client.create_experiment(name, artifact_location=location, tags=tags)
             return client.get_experiment(experiment_id)
         except MlflowException:
             # Another worker has just created it.
             if (experiment := client.get_experiment_by_name(name)) is None:
                 raise
-    if not EXPERIMENT_KIND.keys() & experiment.tags.keys():
-        for key, value in EXPERIMENT_KIND.items():
-            client.set_experiment_tag(experiment.experiment_id, key, value)
+    for key in tags.keys() - experiment.tags.keys():
+        client.set_experiment_tag(experiment.experiment_id, key, tags[key])
     return experiment
 
 

@@ -101,6 +101,7 @@ class Evaluation:
 class Usage:
     """What ``reports/gate.json`` says of a version: whether and why it was promoted, uses of its test part."""
 
+    registered_model: str
     version: str
     promote: bool
     reason: str
