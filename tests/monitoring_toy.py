@@ -65,7 +65,7 @@ def reference(found: list[tuple[int, LoggedPrediction]]) -> DriftReference:
 
 
 def with_reference(bundle: Bundle, *, artists: int = 30) -> Bundle:
-    return add_reference(bundle.directory, reference(tracks(np.random.default_rng(0), artists)))
+    return add_reference(bundle.directory, bundle.directory, reference(tracks(np.random.default_rng(0), artists)))
 
 
 def write_log(directory: Path, found: list[tuple[int, LoggedPrediction]], bundle_hash: str | None = None) -> Path:

@@ -5,9 +5,11 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import soundfile
 
+from genreflow.bundle import Bundle
 from pipeline import RATE, quick_project, tone
 
 pytestmark = pytest.mark.slow
@@ -34,6 +36,16 @@ def test_the_champion_is_registered_packaged_and_better_than_chance(project):
     assert bundle["metrics"]["test_track_accuracy"] == load(project, "metrics.json")["test"]["track"]["accuracy"]
     assert load(project, "metrics.json")["test"]["track"]["accuracy"] > 0.5
     assert load(project, "reports/package.json")["bento"] in project.run("bentoml", "list").stdout
+
+
+def test_the_champion_has_a_reference_for_drift_of_the_validation_tracks(project):
+    assert Bundle.load(project.folder / "models/candidate").drift_reference is None
+    reference = Bundle.load(project.folder / "models/champion").drift_reference
+    assert reference.part == "valid"
+    assert len(reference.groups) == len(load(project, "data/split.json")["valid"])
+    assert np.isfinite(reference.values).all()
+    # It is of the audio, which has a level, and not of the features.
+    assert (reference.values[:, reference.names.index("level")] < 0).all()
 
 
 def test_the_test_tracks_and_their_artists_are_held_out(project):
@@ -136,7 +148,7 @@ def test_the_status_of_the_project(project):
 
 # Of each package, a stage that its code must rerun and one that it must not.
 RERUNS = {
-    "audio": ("ingest", "split"),
+    "audio": ("drift-reference", "train"),
     "audit": ("audit", "ingest"),
     "bundle/bundle.py": ("train", "split"),
     "costs": ("tune", "train"),
@@ -144,7 +156,7 @@ RERUNS = {
     "evaluation": ("evaluate", "split"),
     "export": ("train", "evaluate"),
     "features": ("featurize", "study-report"),
-    "inference": ("evaluate", "split"),
+    "inference": ("drift-reference", "train"),
     "manifest": ("ingest", "study-report"),
     "models": ("tune", "evaluate"),
     "registry": ("register", "evaluate"),

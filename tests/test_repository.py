@@ -37,6 +37,7 @@ REPEATED_NAMES = {
     "charts": "of the study, and of the evaluation",
     "checks": "audit: of tracks; evaluation: of the arguments of metrics",
     "data": "training: arrays of a project; reporting: a study or an evaluation as the report draws it",
+    "drift_reference": "what a bundle has, and the stage that makes it",
     "featurize": "the stage, and what it calls",
     "manifest": "the manifest, and its audit",
     "metrics": "evaluation: of predictions; serving: of the service, for Prometheus",

@@ -10,13 +10,15 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from genreflow.bundle import Bundle
 from genreflow.cli import cli
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.files import write_json
+from genreflow.inference.predictor import Predictor
 from genreflow.manifest.track import Track
 from genreflow.registry.model_registry import Registry
 from genreflow.registry.pointer import read_pointer
-from genreflow.stages import CANDIDATE, CHAMPION, EVALUATION, GATE, METRICS, POINTER, PREDICTIONS
+from genreflow.stages import CANDIDATE, CHAMPION, EVALUATION, GATE, METRICS, POINTER, PREDICTIONS, RAW
 from genreflow.stages.__main__ import main
 from genreflow.stages.inputs import Data
 from genreflow.stages.model_comparison import compare_models, is_of_other_data, unseen_tracks
@@ -161,6 +163,28 @@ def test_a_champion_that_cannot_be_compared_stays(toys, champion, reason):
     done = CliRunner().invoke(cli, ["registry", "promote", "2", "--reason", "the old music is gone"])
     assert done.exit_code == 0, done.output
     assert read_pointer(POINTER).champion.version == "2"
+
+
+def test_the_drift_reference_of_the_validation_tracks_is_registered_with_the_candidate(toys, tmp_path):
+    write_toy_bundle(CANDIDATE)
+    main("drift-reference")
+    toys.register()  # the reference of another toy, as far as drift is concerned
+    assert Bundle.load(CANDIDATE).drift_reference is None
+    reference = Registry.open().fetch("1", tmp_path / "fetched").drift_reference
+    tracks = toys.data.usable(toys.data.split.valid)
+    assert (reference.part, len(reference.groups)) == ("valid", len(tracks))
+    assert len(set(reference.groups.tolist())) == len({toys.data.split.groups[track.id] for track in tracks})
+    analysis = Predictor(CANDIDATE).analyse(RAW / tracks[0].path)
+    assert reference.values[0][reference.names.index("level")] == pytest.approx(analysis.inputs.level)
+
+
+def test_a_drift_reference_without_tracks_is_left_out(toys, tmp_path):
+    for track in toys.data.usable(toys.data.split.valid):
+        (RAW / track.path).write_bytes(b"not audio")
+    write_toy_bundle(CANDIDATE)
+    main("drift-reference")
+    toys.register()
+    assert Registry.open().fetch("1", tmp_path / "fetched").drift_reference is None
 
 
 def test_half_of_the_champions_tracks_suffice_to_be_the_same_data(toys):

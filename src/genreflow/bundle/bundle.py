@@ -143,7 +143,7 @@ class Bundle:
         path = self.directory / REFERENCE_FILE
         try:
             return DriftReference.load(path)
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile, ParameterError) as error:
+        except ParameterError as error:
             raise damaged(path, "must hold the reference of a bundle", describe(error)) from error
 
     @property

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from genreflow.bundle.metadata import describe
 from genreflow.errors import ParameterError
+from genreflow.files import DAMAGED_NPZ
 
 REFERENCE_FILE = "reference.npz"
 
@@ -73,15 +75,18 @@ class DriftReference:
 
         Raises
         ------
-        KeyError, ValueError, OSError, zipfile.BadZipFile, ParameterError
+        ParameterError
             The file is missing or damaged.
         """
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(
-                names=tuple(arrays["names"].tolist()),
-                values=arrays["values"],
-                probabilities=arrays["probabilities"],
-                embeddings=arrays["embeddings"],
-                groups=arrays["groups"],
-                part=str(arrays["part"]),
-            )
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(
+                    names=tuple(arrays["names"].tolist()),
+                    values=arrays["values"],
+                    probabilities=arrays["probabilities"],
+                    embeddings=arrays["embeddings"],
+                    groups=arrays["groups"],
+                    part=str(arrays["part"]),
+                )
+        except (*DAMAGED_NPZ, ParameterError) as error:
+            raise ParameterError(f"{path}: must be a drift reference; got {describe(error)}") from error

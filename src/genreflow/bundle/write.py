@@ -83,31 +83,34 @@ def write_bundle(
     return Bundle.load(directory)
 
 
-def add_reference(directory: Path | str, reference: DriftReference) -> Bundle:
-    """Add a drift reference to a bundle, which is replaced atomically; its `hash` stays the same.
+def add_reference(source_dir: Path | str, target_dir: Path | str, reference: DriftReference) -> Bundle:
+    """Copy a bundle, and add a drift reference to the copy; its `hash` stays the same.
 
     Parameters
     ----------
-    directory : Path
+    source_dir : Path
+    target_dir : Path
+        May be `source_dir`.
     reference : DriftReference
         Of the bundle's model.
 
     Returns
     -------
     Bundle
+        The copy.
 
     Raises
     ------
     GenreflowError
         As `Bundle.load`.
     """
-    source = Bundle.load(directory)
-    with atomic_directory(Path(directory)) as temporary:
+    source = Bundle.load(source_dir)
+    with atomic_directory(Path(target_dir)) as temporary:
         _copy_files(source, temporary)
         reference.save(temporary / REFERENCE_FILE)
         files = source.files | {REFERENCE_FILE: sha256(temporary / REFERENCE_FILE)}
         write_metadata(temporary, source.to_metadata() | {"files": files})
-    return Bundle.load(directory)
+    return Bundle.load(target_dir)
 
 
 def stamp(

@@ -62,8 +62,8 @@ def reference_of(bundle: Bundle) -> DriftReference:
     """
     reference = bundle.drift_reference
     if reference is None:
-        problem = "must have a drift reference; got a bundle of an earlier version of genreflow"
-        raise BundleError(bundle.directory, problem, "`dvc repro` trains a model with one")
+        problem = "must have a drift reference; got a bundle that was registered without one"
+        raise BundleError(bundle.directory, problem, "models that `dvc repro` registers have one")
     return reference
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genreflow.bundle import Bundle
-from genreflow.errors import GenreflowError, ParameterError
+from genreflow.bundle import REFERENCE_FILE, Bundle, DriftReference, add_reference
+from genreflow.errors import DamagedFileError, GenreflowError, ParameterError
 from genreflow.file_names import one_line
 from genreflow.files import write_json
 from genreflow.params import load_params
@@ -21,6 +21,7 @@ from genreflow.registry.pointer import Pointer, read_pointer, write_pointer
 from genreflow.stages import (
     CANDIDATE,
     CHAMPION,
+    DRIFT_REFERENCE,
     EVALUATION,
     GATE,
     METRICS,
@@ -42,7 +43,9 @@ def main() -> None:
     results = Results.load(data)
     pointer = read_pointer(POINTER)
     registry = Registry.open(PROJECT, gate.model_name(data.manifest.source))
-    version = registry.register(CANDIDATE, metrics=flat_metrics(results.metrics))
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = add_drift_reference(Path(folder, CANDIDATE.name))
+        version = registry.register(bundle, metrics=flat_metrics(results.metrics))
     report = decide(gather_evidence(registry, version, pointer, data, results, gate))
     registry.record_gate(version, data.split.hash, report)
     move_pointer(registry, version, pointer, report)
@@ -87,6 +90,25 @@ def flat_metrics(metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> di
         for unit, values in units.items()
         for name, value in values.items()
     }
+
+
+def add_drift_reference(directory: Path) -> Path:
+    """Copy the candidate with its drift reference; return the directory of the candidate itself if it has none.
+
+    Raises
+    ------
+    ParameterError
+        The reference is damaged.
+    """
+    path = DRIFT_REFERENCE / REFERENCE_FILE
+    if not path.exists():
+        return CANDIDATE
+    try:
+        reference = DriftReference.load(path)
+    except ParameterError as error:
+        raise DamagedFileError(path, f"{error}; `dvc repro drift-reference` writes it again.") from error
+    add_reference(CANDIDATE, directory, reference)
+    return directory
 
 
 def gather_evidence(

@@ -16,7 +16,6 @@ from genreflow.stages import CANDIDATE, CURVES, PROJECT
 from genreflow.stages.best_trial import BestTrial
 from genreflow.stages.embeddings import Embeddings, load_segments
 from genreflow.stages.inputs import Data
-from genreflow.stages.reference_tracks import add_drift_reference
 
 if TYPE_CHECKING:
     from genreflow.tracking.runs import LoggedRun
@@ -89,7 +88,6 @@ def train(params: Params, data: Data, best: BestTrial) -> "FitResult":
             refuse_above=params.bundle.refuse_above,
             lineage={**tags, **lineage(params, data, configuration), "mlflow_run": run.run_id},
         )
-        add_drift_reference(CANDIDATE, data)
         run.log_metrics({f"best_{metric}": value for metric, value in result.best.items()} | facts)
     logger.info(
         f"{best.architecture}, {model.count_params():,} parameters: track accuracy "

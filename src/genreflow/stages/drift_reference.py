@@ -1,30 +1,37 @@
-"""Add to a bundle what drift is measured against: its own predictions for validation tracks."""
+"""Bundle -> what drift is measured against: the bundle's own predictions for validation tracks."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
-from genreflow.bundle import Bundle, add_reference
+from genreflow.bundle import REFERENCE_FILE, BundleError
+from genreflow.errors import DamagedFileError
+from genreflow.files import atomic_directory
 from genreflow.inference.predictor import Analysis, Predictor
 from genreflow.inference.reference import MAX_TRACKS, make_reference
 from genreflow.manifest.track import Part
-from genreflow.stages import RAW
+from genreflow.stages import CANDIDATE, DRIFT_REFERENCE, RAW
 from genreflow.stages.inputs import Data
 
 PART: Part = "valid"
 
 
-def add_drift_reference(directory: Path, data: Data) -> Bundle:
-    """Analyse the validation tracks with a bundle, as the service will analyse others, and add the result to it.
+def main() -> None:
+    """Analyse the validation tracks with the candidate, as the service will analyse others.
 
     The weights were not fitted to these tracks. Their audio is used, which has a level; tracks of spectrograms have
-    none. A bundle stays as it is if no track can be analysed.
+    none. The out is an empty directory if no track can be analysed: `register` then adds nothing to the bundle.
     """
-    predictor = Predictor(directory)
+    data = Data.load()
+    try:
+        predictor = Predictor(CANDIDATE)
+    except BundleError as error:
+        raise DamagedFileError(CANDIDATE, str(error)) from error
     reference = make_reference(predictor.bundle, _tracks(predictor, data), part=data.split.prefixed(PART))
-    return predictor.bundle if reference is None else add_reference(directory, reference)
+    with atomic_directory(DRIFT_REFERENCE) as directory:
+        if reference is not None:
+            reference.save(directory / REFERENCE_FILE)
 
 
 def _tracks(predictor: Predictor, data: Data) -> Iterator[tuple[Callable[[], Analysis], str]]:
