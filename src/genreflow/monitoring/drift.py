@@ -15,8 +15,8 @@ the numbers of tracks n and m. It does depend on the number of tracks of an arti
 as many as the reference. Fifty requests for one artist are drift, as the tests understand it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import stats
@@ -91,7 +91,13 @@ class Comparison:
 
 
 def compare(
-    reference: Sample, groups: np.ndarray, window: Sample, *, divisions: int | None = None, seed: int = 0
+    reference: Sample,
+    groups: np.ndarray,
+    window: Sample,
+    *,
+    divisions: int | None = None,
+    seed: int = 0,
+    null: Mapping[str, np.ndarray] | None = None,
 ) -> list[Comparison]:
     """Test whether a window has the distribution of a reference.
 
@@ -102,10 +108,10 @@ def compare(
         Artists of the reference's tracks.
     window : Sample
         With the same columns.
-    divisions : int > 0, optional
-        Random divisions of the artists; by default `DIVISIONS`, or `MORE_DIVISIONS` where there are few artists.
-    seed : int >= 0
-        Of the divisions: the same samples give the same result.
+    divisions, seed
+        As in `null_statistics`.
+    null : mapping of str to np.ndarray, optional
+        `null_statistics` of the reference for a window of this size, if other windows are compared with it, too.
 
     Returns
     -------
@@ -118,45 +124,60 @@ def compare(
         The samples have other columns, or the reference has too few tracks or artists.
     """
     _check(reference, groups, window)
-    artists = len(np.unique(groups))
-    divisions = divisions or (DIVISIONS if artists >= FEW_GROUPS else MORE_DIVISIONS)
-    parts = _divide(groups, share=min(0.5, len(window) / (len(window) + len(reference))), count=divisions, seed=seed)
+    null = null or null_statistics(reference, groups, len(window), divisions=divisions, seed=seed)
     found: list[Comparison] = []
-    observed, null = [], []
-    for name, column in zip(reference.names, range(len(reference.names)), strict=True):
-        own, other = (np.round(each.values[:, column].astype(float), _DECIMALS) for each in (reference, window))
-        if not (np.isfinite(own).all() and np.isfinite(other).all()):
+    observed = []
+    for column, name in enumerate(reference.names):
+        own, other = _column(reference, column), _column(window, column)
+        if name not in null or not np.isfinite(other).all():
             continue
         test = stats.ks_2samp(own, other, method="asymp")
-        found.append(
-            Comparison(
-                name, float(test.statistic), 1, 1, float(test.pvalue), float(np.median(own)), float(np.median(other))
-            )
-        )
+        medians = float(np.median(own)), float(np.median(other))
+        found.append(Comparison(name, float(test.statistic), 1, 1, float(test.pvalue), *medians))
         observed.append(test.statistic * np.sqrt(_scale(len(own), len(other))))
-        null.append(_null_of_ks(own, parts))
-    for name, own, other in (
-        (EMBEDDING, _unit(reference.embeddings), _unit(window.embeddings)),
-        (PROBABILITIES, np.sqrt(reference.probabilities), np.sqrt(window.probabilities)),
-    ):
-        if own.shape[1] and other.shape[1]:
-            squared, divided = _discrepancies(own, other, parts)
+    for name, own, other in zip((EMBEDDING, PROBABILITIES), _vectors(reference), _vectors(window), strict=True):
+        if name in null and other.shape[1]:
+            squared = _discrepancy(own, other)
             found.append(Comparison(name, float(np.sqrt(max(squared, 0))), 1, 1))
             observed.append(squared * _scale(len(own), len(other)))
-            null.append(divided)
-    alone, adjusted = smallest_p_values(np.array(observed), np.stack(null, axis=1), degrees=artists / 2)
+    draws = np.stack([null[each.name] for each in found], axis=1)
+    alone, adjusted = smallest_p_values(np.array(observed), draws, degrees=len(np.unique(groups)) / 2)
     return [
-        Comparison(
-            each.name,
-            each.statistic,
-            float(p_value),
-            float(p_adjusted),
-            each.p_independent,
-            each.reference,
-            each.window,
-        )
+        replace(each, p_value=float(p_value), p_adjusted=float(p_adjusted))
         for each, p_value, p_adjusted in zip(found, alone, adjusted, strict=True)
     ]
+
+
+def null_statistics(
+    reference: Sample, groups: np.ndarray, size: int, *, divisions: int | None = None, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Compute all statistics between random parts of a reference.
+
+    Parameters
+    ----------
+    reference : Sample
+    groups : np.ndarray [shape=(n,)]
+        Artists of its tracks.
+    size : int > 0
+        Of a window.
+    divisions : int > 0, optional
+        Random divisions of the artists; by default `DIVISIONS`, or `MORE_DIVISIONS` where there are few artists.
+    seed : int >= 0
+        Of the divisions: the same samples give the same result.
+
+    Returns
+    -------
+    dict of str to np.ndarray [shape=(divisions,)]
+        The scaled statistic of each division, by the name of the test.
+    """
+    divisions = divisions or (DIVISIONS if len(np.unique(groups)) >= FEW_GROUPS else MORE_DIVISIONS)
+    parts = _divide(groups, share=min(0.5, size / (size + len(reference))), count=divisions, seed=seed)
+    columns = {name: _column(reference, column) for column, name in enumerate(reference.names)}
+    null = {name: _null_of_ks(values, parts) for name, values in columns.items() if np.isfinite(values).all()}
+    for name, vectors in zip((EMBEDDING, PROBABILITIES), _vectors(reference), strict=True):
+        if vectors.shape[1]:
+            null[name] = _null_of_discrepancies(vectors, parts)
+    return null
 
 
 def smallest_p_values(
@@ -239,20 +260,37 @@ def _null_of_ks(values: np.ndarray, parts: np.ndarray) -> np.ndarray:
     return largest * np.sqrt(_scale(n, m))[:, 0]
 
 
-def _discrepancies(reference: np.ndarray, window: np.ndarray, parts: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the squared maximum mean discrepancy, and the scaled one of each division of the reference."""
-    distances = pdist(reference, "sqeuclidean")
-    width = float(np.median(distances)) or 1.0
-
-    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.exp(-cdist(a, b, "sqeuclidean") / width)
-
-    own = kernel(reference, reference)
-    squared = own.mean() + kernel(window, window).mean() - 2 * kernel(reference, window).mean()
+def _null_of_discrepancies(rows: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Return the scaled, squared maximum mean discrepancy of each division."""
+    kernel = _kernel(rows, rows, _width(rows))
     m = parts.sum(axis=1)
     n = parts.shape[1] - m
     weights = np.where(parts, 1 / m[:, None], -1 / n[:, None])
-    return float(squared), np.einsum("ij,ij->i", weights @ own, weights) * _scale(n, m)
+    return np.einsum("ij,ij->i", weights @ kernel, weights) * _scale(n, m)
+
+
+def _discrepancy(own: np.ndarray, other: np.ndarray) -> float:
+    """Return the squared maximum mean discrepancy of a window."""
+    width = _width(own)
+    within = _kernel(own, own, width).mean() + _kernel(other, other, width).mean()
+    return float(within - 2 * _kernel(own, other, width).mean())
+
+
+def _width(rows: np.ndarray) -> float:
+    return float(np.median(pdist(rows, "sqeuclidean"))) or 1.0
+
+
+def _kernel(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
+    return np.exp(-cdist(a, b, "sqeuclidean") / width)
+
+
+def _column(sample: Sample, column: int) -> np.ndarray:
+    return np.round(sample.values[:, column].astype(float), _DECIMALS)
+
+
+def _vectors(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the tests `EMBEDDING` and `PROBABILITIES` compare."""
+    return _unit(sample.embeddings), np.sqrt(sample.probabilities)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
