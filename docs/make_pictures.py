@@ -5,6 +5,7 @@ gets, and nothing that others have rights in.
 """
 
 import io
+import re
 import shutil
 import socket
 import subprocess
@@ -159,7 +160,7 @@ def picture_of_service(browser: Browser, mix: Path) -> None:
 
 def picture_of_mlflow(browser: Browser) -> None:
     with mlflow_ui() as url:
-        page = open_page(browser, url, width=1400, height=600)
+        page = open_page(browser, url, width=1250)
         page.context.route(lambda other: not other.startswith(url), lambda route: route.abort())
         # The assistant opens by itself in a new browser.
         page.evaluate("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
@@ -168,6 +169,9 @@ def picture_of_mlflow(browser: Browser) -> None:
         page.reload()
         page.wait_for_function("/[1-9][0-9]* matching run/.test(document.body.innerText)")
         page.wait_for_timeout(2000)  # of the names of the runs
+        page.locator(".ag-row button").first.click()  # the trials of the study
+        page.get_by_role("link", name=re.compile("^trial")).first.wait_for()
+        page.wait_for_timeout(500)
         save(page, "mlflow")
 
 
