@@ -1,6 +1,7 @@
 """Near-duplicates: copies are found and aligned with their originals, and different music is not confused."""
 
 import io
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import soxr
 import yaml
 
 from genreflow.audit import alignment, duplicates, search_cache
+from genreflow.audit import candidates as audit_candidates
 from genreflow.audit.alignment import align
 from genreflow.audit.candidates import find_candidates
 from genreflow.audit.duplicates import NearDuplicate, find_near_duplicates
@@ -319,10 +321,79 @@ def test_cache_of_another_spec_is_not_used(frames, tmp_path):
     assert find(tracks, store, cache=cache_file) == find(tracks, store) != {}
 
 
-def test_hash_common_to_all_tracks_gives_no_candidates():
+def test_hash_common_to_all_tracks_gives_no_candidates(tmp_path):
     rng = np.random.default_rng(0)
     times = rng.uniform(0, 9000, (100, 200)).astype(np.float32)
-    assert list(find_candidates([Fingerprint(np.zeros(200, np.uint32), track_times) for track_times in times])) == []
+    fingerprints = [Fingerprint(np.zeros(200, np.uint32), track_times) for track_times in times]
+    assert list(find_candidates(enumerate(fingerprints), tmp_path, n_hashes=20_000)) == []
+
+
+def common_fingerprint(rng: np.random.Generator, peaks: int = 60) -> Fingerprint:
+    """Three hashes of each peak with the same second peak; all hashes are among 2,048, so that none is rare."""
+    third = rng.permuted(np.tile(np.arange(32, dtype=np.uint32), (peaks, 1)), axis=1)[:, :3]
+    hashes = (rng.integers(0, 64, (peaks, 1), dtype=np.uint32) << 10) | third
+    times = np.sort(rng.uniform(0, 30, peaks).astype(np.float32))
+    return Fingerprint(hashes.ravel(), np.repeat(times, 3))
+
+
+def later_copy(one: Fingerprint, rng: np.random.Generator) -> Fingerprint:
+    """Seven of ten hashes, 0.7 s later."""
+    kept = rng.random(len(one.hashes)) < 0.7
+    return Fingerprint(one.hashes[kept], one.times[kept] + np.float32(0.7))
+
+
+def candidates(fingerprints, directory: Path) -> list:
+    directory.mkdir(exist_ok=True)
+    found = list(find_candidates(enumerate(fingerprints), directory, n_hashes=sum(len(f.hashes) for f in fingerprints)))
+    assert list(directory.iterdir()) == []
+    return found
+
+
+def test_copies_are_candidates_however_common_their_hashes_are(tmp_path):
+    rng = np.random.default_rng(0)
+    originals = [common_fingerprint(rng) for _ in range(500)]
+    _, counts = np.unique(np.concatenate([one.hashes for one in originals]), return_counts=True)
+    assert counts.min() > 16
+    found = candidates([*originals, *(later_copy(one, rng) for one in originals[::25])], tmp_path / "search")
+    assert [(one.first, one.second) for one in found] == [(25 * number, 500 + number) for number in range(20)]
+    assert [one.shift for one in found] == pytest.approx([0.7] * 20, abs=0.01)
+
+
+def test_candidates_do_not_depend_on_the_number_of_files_or_the_order_of_tracks(frames, tmp_path, monkeypatch):
+    fingerprints = [fingerprint(cells, SPEC.frame_rate) for cells in frames.values()]
+    fingerprints += [fingerprint(cells[30:], SPEC.frame_rate) for cells in list(frames.values())[:9]]
+    fingerprints.append(Fingerprint(np.zeros(0, np.uint32), np.zeros(0, np.float32)))
+    expected = candidates(fingerprints, tmp_path / "search")
+    assert len(expected) >= 9
+    monkeypatch.setattr(audit_candidates, "_FILE_ROWS", 1000)
+    assert candidates(fingerprints, tmp_path / "search") == expected
+    backwards = reversed(list(enumerate(fingerprints)))
+    assert list(find_candidates(backwards, tmp_path / "search", n_hashes=10**5)) == expected
+
+
+def test_memory_of_the_search_for_candidates_does_not_grow_with_the_tracks(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit_candidates, "_FILE_ROWS", 1 << 14)
+
+    def peak(n_tracks: int) -> int:
+        rng = np.random.default_rng(0)
+        made = ((number, Fingerprint(rng.integers(0, 2**26, 180, np.uint32), rng.uniform(0, 30, 180).astype("f4")))
+                for number in range(n_tracks))  # fmt: skip
+        tracemalloc.start()
+        for _ in find_candidates(made, tmp_path, n_hashes=180 * n_tracks):
+            pass
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(4000) < 3 * peak(400)  # a number and a time of each track are kept
+
+
+def test_what_a_killed_search_left_is_removed(frames, tmp_path):
+    left = tmp_path / ".cache.0123abcd.tmp"
+    left.mkdir()
+    (left / "hashes0").write_bytes(bytes(64))
+    find(*open_store(tmp_path / "store", dict(list(frames.items())[:2])), cache=tmp_path / "cache")
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "store"}
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,11 @@
 """Near-duplicates: the same recording at another level, offset, codec or slightly other speed."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,9 @@ from genreflow.audit.alignment import align
 from genreflow.audit.candidates import find_candidates
 from genreflow.audit.fingerprint import Fingerprint, band_differences, fingerprint
 from genreflow.audit.search_cache import Aligned, SearchCache
+from genreflow.audit.votes import Candidate
 from genreflow.features.store import FeatureStore
+from genreflow.files import remove_leftovers, temporary_path
 from genreflow.manifest.track import Track
 
 # Minimum similarity of near-duplicates. Copies of 60 real tracks (1 % faster, 0.7 s off and mp3 of 64 kbit/s combined)
@@ -82,29 +87,50 @@ def find_near_duplicates(
     def differences_of(position: int) -> tuple[np.ndarray, float]:
         return band_differences(_frames(store, keys[position]), store.spec.frame_rate)
 
-    known = SearchCache(cache, store.spec)
-    fingerprints = _fingerprints(keys, store, known, progress)
     found = []
     cluster_of: dict[int, set[int]] = {}
     alignments: dict[tuple[str, str], Aligned] = {}
-    for first, second, time, shift in find_candidates(list(fingerprints.values())):
-        if second in cluster_of.get(first, ()) and len(cluster_of[first]) > _MAX_PAIRED:
-            continue
-        former = known.alignments.get((keys[first], keys[second]))
-        if former is not None and (former.time, former.shift) == (time, shift):
-            aligned = former
-        else:
-            (differences, rate), (other, _) = differences_of(first), differences_of(second)
-            aligned = Aligned(time, shift, align(differences, other, rate, time=time, shift=shift))
-        alignments[keys[first], keys[second]] = aligned
-        alignment = aligned.result
-        if alignment and alignment.similarity >= MIN_SIMILARITY:
-            found.append(NearDuplicate(first=id_of[keys[first]], second=id_of[keys[second]], **alignment._asdict()))
-            merged = cluster_of.get(first, {first}) | cluster_of.get(second, {second})
-            cluster_of |= dict.fromkeys(merged, merged)
-    if keys:
-        known.write(fingerprints, alignments)
+    with _search_files(cache) as (file, directory):
+        known = SearchCache(file, store.spec)
+        _add_fingerprints(keys, store, known, progress)
+        for first, second, time, shift in _candidates(keys, known, directory):
+            if second in cluster_of.get(first, ()) and len(cluster_of[first]) > _MAX_PAIRED:
+                continue
+            former = known.alignments.get((keys[first], keys[second]))
+            if former is not None and (former.time, former.shift) == (time, shift):
+                aligned = former
+            else:
+                (differences, rate), (other, _) = differences_of(first), differences_of(second)
+                aligned = Aligned(time, shift, align(differences, other, rate, time=time, shift=shift))
+            alignments[keys[first], keys[second]] = aligned
+            alignment = aligned.result
+            if alignment and alignment.similarity >= MIN_SIMILARITY:
+                found.append(NearDuplicate(first=id_of[keys[first]], second=id_of[keys[second]], **alignment._asdict()))
+                merged = cluster_of.get(first, {first}) | cluster_of.get(second, {second})
+                cluster_of |= dict.fromkeys(merged, merged)
+        if cache is not None and keys:
+            known.update(alignments)
     return sorted(found, key=lambda pair: (pair.first, pair.second))
+
+
+@contextmanager
+def _search_files(cache: Path | None) -> Iterator[tuple[Path, Path]]:
+    """Yield the file of the cache and an empty folder; both are temporary without a cache, else beside it."""
+    if cache is None:
+        with tempfile.TemporaryDirectory(prefix="genreflow-search-") as temporary:
+            (directory := Path(temporary, "search")).mkdir()
+            yield Path(temporary, "cache"), directory
+    else:
+        remove_leftovers(cache.parent, cache.name)
+        with temporary_path(cache) as directory:
+            directory.mkdir()
+            yield cache, directory
+
+
+def _candidates(keys: list[str], known: SearchCache, directory: Path) -> Iterator[Candidate]:
+    position = {key: number for number, key in enumerate(keys)}
+    fingerprints = ((position[key], one) for key, one in known.each())
+    return find_candidates(fingerprints, directory, n_hashes=sum(known.lengths.values()))
 
 
 def _frames(store: FeatureStore, key: str) -> np.ndarray:
@@ -116,16 +142,18 @@ def _joined(pieces: list[np.ndarray]) -> np.ndarray:
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _fingerprints(keys: list[str], store: FeatureStore, cache: SearchCache, progress: bool) -> dict[str, Fingerprint]:
-    """Return the fingerprints by key, in the order of `keys`; those that the cache lacks are computed and added."""
-    new = [key for key in keys if key not in cache.fingerprints]
-    made = {}
+def _add_fingerprints(keys: list[str], store: FeatureStore, cache: SearchCache, progress: bool) -> None:
+    """Have the cache hold the fingerprints of `keys`: those that it lacks are computed, others removed."""
+    wanted = set(keys)
+    if wanted == cache.lengths.keys():
+        return
+    new = [key for key in keys if key not in cache.lengths]
     with tqdm(total=len(new), desc="fingerprints", unit="track", disable=not progress) as bar:
-        for key, pieces in store.each(new):
-            made[key] = fingerprint(_joined(pieces), store.spec.frame_rate)
-            bar.update()
-    fingerprints = {key: made[key] if key in made else cache.fingerprints[key] for key in keys}
-    alignments = {pair: one for pair, one in cache.alignments.items() if fingerprints.keys() >= set(pair)}
-    if made:  # before the alignments, which may be interrupted
-        cache.write(fingerprints, alignments)
-    return fingerprints
+
+        def made() -> Iterator[tuple[str, Fingerprint]]:
+            for key, pieces in store.each(new):
+                yield key, fingerprint(_joined(pieces), store.spec.frame_rate)
+                bar.update()
+
+        kept = ((key, one) for key, one in cache.each() if key in wanted)
+        cache.write(chain(kept, made()), cache.alignments)

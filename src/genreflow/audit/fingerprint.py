@@ -12,6 +12,8 @@ from itertools import combinations
 import numpy as np
 from scipy.ndimage import maximum_filter, uniform_filter1d
 
+from genreflow.audit.votes import run_starts
+
 # Part of the key of cached fingerprints: increase it when equal frames give other fingerprints than before.
 VERSION = 1
 
@@ -30,6 +32,8 @@ _PEAK_HEIGHT = 8.0
 _NEXT_PEAKS = 4
 _MAX_GAP_SECONDS, _TICK_SECONDS = 2.0, 0.12
 _MIN_FRAMES = 8
+# The lowest bits of a hash, of its third peak.
+_THIRD_PEAK_BITS = 10
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,34 @@ def fingerprint(frames: np.ndarray, frame_rate: float) -> Fingerprint:
         hashes.append(value[near])
         starts.append(times[:n][near])
     return Fingerprint(np.concatenate(hashes), np.concatenate(starts).astype(np.float32))
+
+
+def with_fourth_peak(hashes: np.ndarray, times: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+    """Return for each hash another one of its track with the same first two peaks, so that both have four.
+
+    Of hashes of the peaks ABC, ABD and ABE, the combinations ABCD, ABDE and ABCE are returned: each once.
+
+    Parameters
+    ----------
+    hashes : np.ndarray [shape=(n,), dtype=uint32]
+    times : np.ndarray [shape=(n,)] [s]
+    tracks : np.ndarray [shape=(n,), dtype=int]
+        The track of each hash.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=uint32]
+        0 where there is none.
+    """
+    order = np.lexsort((hashes, times, tracks))
+    hashes = hashes[order]
+    begin = np.flatnonzero(run_starts(tracks[order], times[order], hashes >> _THIRD_PEAK_BITS))
+    size = np.diff(np.append(begin, len(hashes)))
+    following = np.arange(1, len(hashes) + 1)
+    following[begin + size - 1] = begin
+    others = np.empty_like(hashes)
+    others[order] = np.where(np.repeat(size > 1, size), hashes[following], 0)
+    return others
 
 
 def to_grid(frames: np.ndarray, frame_rate: float) -> tuple[np.ndarray, float]:
