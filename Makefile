@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 # Of the environment, with the caches that pip needs meanwhile.
 INSTALLED_MB := 5000
 STAMP := $(VENV)/.installed
-# Tests of one file run in one process, so that they share its fixtures; many wait for other processes meanwhile.
-PYTEST := pytest --numprocesses 2 --dist loadfile
+# Tests of one file run in one process, so that they share its fixtures. Many wait for other processes meanwhile, so that
+# three keep two cores busy.
+PYTEST := pytest --numprocesses 3 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true

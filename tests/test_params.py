@@ -179,10 +179,10 @@ ALIASES = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 def test_yaml_that_is_no_parameter_file_is_refused_at_once(tmp_path, text, named):
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    begin = time.monotonic()
+    begin = time.process_time()  # the machine may be busy
     with pytest.raises(ParameterError) as caught:
         load_params(path)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
     message = str(caught.value)
     message.encode("utf-8", "backslashreplace")
     assert "params.yaml" in message.splitlines()[0]
