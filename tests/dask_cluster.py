@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from waiting import wait_for
 
 
 class Cluster:
@@ -40,13 +41,6 @@ class Cluster:
         process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, env=os.environ | environment)
         self.processes.append(process)
         return process
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -7,8 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -136,11 +134,3 @@ def build_bento(project: Path, home: Path) -> Path:
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
     [bento] = [path for path in (home / "bentos" / "genre-classifier").iterdir() if path.is_dir()]
     return bento
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Wait until `condition` returns something true; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

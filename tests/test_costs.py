@@ -15,7 +15,8 @@ from genreflow.costs.latency import latency_ms
 from genreflow.costs.memory import memory_mib
 from genreflow.costs.service_process import served
 from genreflow.errors import GenreflowError
-from serving_toy import LABELS, SPEC, wait_for, write_toy_bundle
+from serving_toy import LABELS, SPEC, write_toy_bundle
+from waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import pytest
 
 from genreflow.costs.service_process import served
 from s3_server import free_port
-from serving_toy import wait_for, write_tone, write_toy_bundle
+from serving_toy import write_tone, write_toy_bundle
+from waiting import wait_for
 
 CONFIG = Path(__file__).resolve().parents[1] / "deploy/nginx/genreflow.conf"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")

@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from genreflow.costs.service_process import ServiceProcess, served
 from s3_server import free_port
-from serving_toy import unfamiliar_tone, wait_for, write_tone, write_toy_bundle
+from serving_toy import unfamiliar_tone, write_tone, write_toy_bundle
+from waiting import wait_for
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 TOKEN = "secret-token"

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dask_cluster import running, wait_for
+from dask_cluster import running
 from genreflow import distributed
 from genreflow.distributed import run_jobs
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.files import read_json, write_json
+from waiting import wait_for
 
 pytest.importorskip("distributed")
 

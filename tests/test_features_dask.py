@@ -13,13 +13,14 @@ import psutil
 import pytest
 import soundfile as sf
 
-from dask_cluster import running, wait_for
+from dask_cluster import running
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.errors import ParameterError
 from genreflow.features.logmel import LogMel, logmel_pieces
 from genreflow.features.spec import FEATURE_VERSION, FeatureSpec
 from genreflow.features.store import FeatureStore
 from genreflow.features.update import update
+from waiting import wait_for
 
 pytest.importorskip("distributed")
 SPEC = FeatureSpec(n_mels=32)

@@ -19,7 +19,7 @@ from genreflow.feedback.feedback_records import (
 )
 from genreflow.feedback.feedback_retention import Retention, expire
 from genreflow.files import sha256
-from serving_toy import wait_for
+from waiting import wait_for
 
 RETENTION = Retention(days=30, max_bytes=10_000_000)
 

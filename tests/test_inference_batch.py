@@ -18,7 +18,7 @@ import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 
-from dask_cluster import running, wait_for
+from dask_cluster import running
 from genreflow import cli
 from genreflow.bundle import stamp
 from genreflow.errors import GenreflowError, ParameterError
@@ -29,6 +29,7 @@ from genreflow.inference.dask_batch import iter_results_on_dask
 from genreflow.inference.journal import Journal
 from genreflow.inference.predictor import Predictor
 from serving_toy import LABELS, write_tone, write_toy_bundle
+from waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from genreflow.costs.service_process import served
-from serving_toy import wait_for, write_tone
+from serving_toy import write_tone
+from waiting import wait_for
 
 STALL_SECONDS = 2
 HALF_HEAD = b"POST /classify HTTP/1.1\r\nHost: x\r\nX-Unfinished: "

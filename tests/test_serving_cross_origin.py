@@ -14,7 +14,8 @@ from genreflow.errors import ParameterError
 from genreflow.serving.cross_origin import check_host, check_origin
 from genreflow.serving.responses import RequestError
 from genreflow.serving.settings import Settings
-from serving_toy import wait_for, write_tone, write_toy_bundle
+from serving_toy import write_tone, write_toy_bundle
+from waiting import wait_for
 
 LOOPBACK = ("127.0.0.1", 3000)
 NETWORK = ("192.168.1.5", 3000)

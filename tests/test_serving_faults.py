@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import ROOT
 from genreflow.costs.service_process import served
-from serving_toy import wait_for, write_tone, write_toy_bundle
+from serving_toy import write_tone, write_toy_bundle
+from waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from genreflow.files import sha256
 from genreflow.serving.openapi import describe
 from genreflow.serving.service import GenreClassifier
 from genreflow.serving.settings import Settings
-from serving_toy import LABELS, wait_for, write_tone
+from serving_toy import LABELS, write_tone
+from waiting import wait_for
 
 TOKEN = "s3cret-T0ken"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}

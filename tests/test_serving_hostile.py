@@ -26,7 +26,8 @@ import soundfile as sf
 
 from encoded import encode
 from genreflow.costs.service_process import served
-from serving_toy import tone, wait_for
+from serving_toy import tone
+from waiting import wait_for
 
 LIMITS = {
     "GENREFLOW_MAX_MINUTES": "15",

@@ -14,7 +14,8 @@ from genreflow.costs.service_process import served
 from genreflow.errors import ParameterError
 from genreflow.serving.json_logs import JsonFormatter
 from genreflow.serving.settings import Settings
-from serving_toy import wait_for, write_tone, write_toy_bundle
+from serving_toy import write_tone, write_toy_bundle
+from waiting import wait_for
 
 
 def test_an_exception_is_one_line():

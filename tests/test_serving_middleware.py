@@ -25,7 +25,8 @@ from genreflow.serving.bentoml_patches import TimeoutMiddleware
 from genreflow.serving.middleware import AdmissionMiddleware
 from genreflow.serving.settings import Settings
 from genreflow.serving.upload import UploadForm
-from serving_toy import wait_for, write_tone
+from serving_toy import write_tone
+from waiting import wait_for
 
 TOKEN = "s3cret-T0ken"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}

@@ -18,7 +18,8 @@ from genreflow.inference.predictor import Predictor
 from genreflow.monitoring.last_check import CHECK_FILE
 from genreflow.monitoring.log_files import delete
 from genreflow.monitoring.logged_prediction import from_line
-from serving_toy import unfamiliar_tone, wait_for, write_tone
+from serving_toy import unfamiliar_tone, write_tone
+from waiting import wait_for
 
 
 @pytest.fixture(scope="module")

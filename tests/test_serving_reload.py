@@ -10,6 +10,7 @@ import pytest
 from genreflow.costs.service_process import served
 from genreflow.files import atomic_directory
 from serving_toy import write_tone, write_toy_bundle
+from waiting import wait_for
 
 SECONDS = "0.2"
 
@@ -23,13 +24,6 @@ def replace(bundle, directory):
 def served_thresholds(client) -> set[float]:
     """Ask often enough that each worker answers."""
     return {client.post("/model", json={}).json()["abstain_below"] for _ in range(12)}
-
-
-def wait_for(condition) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "the service does not take the new bundle"
-        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from genreflow.costs.service_process import SERVICE, served
 from genreflow.serving.settings import Settings
 from genreflow.serving.supervisor import check_address, prepare_supervisor
 from genreflow.serving.worker import SUPERVISOR_VARIABLE, StartError, end_service, start_errors
-from serving_toy import wait_for, write_toy_bundle
+from serving_toy import write_toy_bundle
+from waiting import wait_for
 
 
 @pytest.fixture

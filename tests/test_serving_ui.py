@@ -8,7 +8,6 @@ import re
 import select
 import socket
 import sys
-import time
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 
@@ -23,6 +22,7 @@ from conftest import ROOT
 from genreflow.costs.service_process import served
 from genreflow.inference.predictor import Predictor
 from serving_toy import LABELS, tone, unfamiliar_tone, write_tone, write_toy_bundle
+from waiting import wait_for
 
 pytestmark = needs_chromium
 
@@ -167,13 +167,6 @@ def occupied(service):
             assert client.post("/classify", files={"audio": b"words"}).status_code == 429
             yield stack.close
         wait_for(lambda: client.post("/classify", files={"audio": b"words"}).status_code == 415)
-
-
-def wait_for(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def expect_error(page, code, *parts):

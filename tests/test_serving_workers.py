@@ -12,7 +12,8 @@ import pytest
 
 from genreflow.costs.service_process import served
 from genreflow.serving.settings import settings
-from serving_toy import wait_for, write_tone, write_toy_bundle
+from serving_toy import write_tone, write_toy_bundle
+from waiting import wait_for
 
 
 def workers_of(service):

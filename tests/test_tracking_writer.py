@@ -20,6 +20,7 @@ from genreflow.tracking.summary import describe_best_trial, log_reports
 from genreflow.tracking.trials import StudyTrials, find_trial
 from genreflow.tracking.writer import MlflowWriter, RunHandle
 from mlflow_server import Server
+from waiting import wait_for
 
 DATASET = TrainingDataset(
     name="demo", digest="4f1c0ffee1234567", source="data/demo.yaml", profile={"train": 8, "genres": ["a", "b"]}
@@ -57,13 +58,6 @@ def warnings(caplog):
     return lambda: [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def history(client, run_id, name):
     return sorted(client.get_metric_history(run_id, name), key=lambda point: point.step)
 
@@ -84,7 +78,7 @@ def test_writes_of_a_trial_arrive_when_an_unreachable_server_is_back(running, cl
         trials.end(1, "KILLED", tags={"trial": "pruned"})
         ended = int(time.time() * 1000)
         assert trials.run_id(1) is None
-        wait_until(warnings)
+        wait_for(warnings)
         running.start()
         trials.stop()
     assert study.writer.close() == 0
@@ -116,7 +110,7 @@ def test_a_server_that_stays_away_is_not_waited_for_and_the_loss_is_reported(
     with study_run(client, experiment_id, "gone", close_timeout=2) as study:
         trials = StudyTrials(study)
         trials.start(0, {"learning_rate": 0.1})
-        wait_until(lambda: trials.run_id(0))
+        wait_for(lambda: trials.run_id(0))
         running.kill()
         for epoch in range(3):
             trials.log_epoch(0, epoch, {"val_track_accuracy": 0.5, "loss": 1.0})
@@ -151,7 +145,7 @@ def test_a_server_that_goes_away_during_a_request_is_found_again(running, client
         client.log_metric(run, "loss", 1.0, step=0)
 
     writer.submit(write, label="trial 0")
-    wait_until(warnings)
+    wait_for(warnings)
     running.start()
     assert writer.close(timeout=60) == 0
     assert "does not answer" in warnings()[0]
@@ -214,7 +208,7 @@ def test_metric_values_are_written_together_after_the_flush_interval(tmp_path):
     assert [point.value for point in history(client, run.run_id, "loss")] == list(range(30))
     quick = MlflowWriter(client, flush_interval=0.1)
     quick.log_metrics(run, {"loss": -1.0}, 30)
-    wait_until(lambda: len(client.get_metric_history(run.run_id, "loss")) == 31)
+    wait_for(lambda: len(client.get_metric_history(run.run_id, "loss")) == 31)
     assert quick.close() == 0
 
 
@@ -240,7 +234,7 @@ def test_a_locked_database_is_retried_in_order(tmp_path, warnings, capfd):
     lock.execute("BEGIN EXCLUSIVE")
     for value in range(5):
         writer.submit(lambda value=value: client.set_tag(run.info.run_id, "last", value), label="trial 0")
-    wait_until(warnings)
+    wait_for(warnings)
     lock.execute("ROLLBACK")
     lock.close()
     assert writer.close() == 0
