@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import yaml
 
+from fma_toy import row, write_fma
 from genreflow.audit.directory import audit_manifest
 from genreflow.audit.duplicates import NearDuplicate
 from genreflow.audit.params import AuditParams
@@ -20,6 +22,8 @@ from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 from genreflow.splits.make import make_split
 from genreflow.splits.params import SplitParams
+from genreflow.stages import CORRECTIONS, MANIFEST, RAW
+from genreflow.stages import ingest as ingest_stage
 
 RATE = 8000
 
@@ -113,6 +117,61 @@ def test_corrections_are_in_no_other_part_by_any_method(music, run, corrections,
     split = make_split(manifest, audit_manifest(manifest, None, AuditParams()), SplitParams(method=method, folds=3))
     assert set(ids(manifest)) <= set(split.parts["train"])
     assert not set(ids(manifest)) & {*split.parts["valid"], *split.parts["test"]}
+
+
+def write_gtzan(folder: Path) -> dict:
+    """A copy of six tracks of GTZAN, two in each part of the published split."""
+    for seed, name in enumerate(f"{genre}.{number:05}" for genre in ("blues", "rock") for number in (0, 12, 29, 40)):
+        path = folder / "genres" / name.partition(".")[0] / f"{name}.wav"
+        write_noise(path, seed=seed)
+    return {"source": "gtzan"}
+
+
+def write_small_fma(folder: Path) -> dict:
+    parts = ("training", "validation", "test", "training")
+    rows = [
+        row(2 + 4 * g + n, genre, split=part) for g, genre in enumerate(("Jazz", "Pop")) for n, part in enumerate(parts)
+    ]
+    write_fma(folder, rows)
+    return {"source": "fma", "subset": "small"}
+
+
+def write_combination(folder: Path) -> dict:
+    fma = {"path": "fma", **write_small_fma(folder / "fma"), "genres": {"Jazz": "jazz"}}
+    for seed, name in enumerate(
+        f"{genre}/artist {artist}/song.wav" for genre in ("jazz", "rock") for artist in range(4)
+    ):
+        write_noise(folder / "own" / name, seed=50 + seed)
+    return {"source": "combination", "sources": [{"source": "folder", "path": "own"}, fma]}
+
+
+@pytest.mark.parametrize("write", [write_gtzan, write_small_fma, write_combination])
+def test_corrections_of_any_source_are_read_by_the_stages_and_are_in_train_only(root, tmp_path, monkeypatch, write):
+    monkeypatch.chdir(tmp_path)
+    data = {"path": str(tmp_path / "music"), **write(tmp_path / "music")}
+    content = yaml.safe_load((root / "params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump({**content, "data": {**content["data"], **data}}))
+    Path("data").mkdir()
+    Path("data/tracks.csv").write_text("path,genre,group,split\n")
+    ingest_stage.main()
+    plain = Manifest.load(MANIFEST)
+    for number, genre in enumerate(plain.genres):
+        accept(Corrections(CORRECTIONS), number + 1, genre)
+    ingest_stage.main()
+    manifest = Manifest.load(MANIFEST)
+    assert [track for track in manifest.tracks if not track.train_only] == list(plain.tracks)
+    assert ids(manifest) == [f"{NAME}/{identifier(number + 1)}" for number in range(len(plain.genres))]
+    assert [manifest.by_id[track_id].genre for track_id in ids(manifest)] == list(plain.genres)
+    for track_id in ids(manifest):
+        assert (RAW / manifest.by_id[track_id].path).is_file()
+    for method in ("group", "published", "kfold", "track"):
+        if method == "published" and data["source"] == "combination":
+            continue  # which has tracks without a published part
+        audit = audit_manifest(manifest, None, AuditParams())
+        split = make_split(manifest, audit, SplitParams(method=method, folds=3))
+        assert set(ids(manifest)) <= set(split.parts["train"]), method
+        others = make_split(plain, audit_manifest(plain, None, AuditParams()), SplitParams(method=method, folds=3))
+        assert (split.parts["valid"], split.parts["test"]) == (others.parts["valid"], others.parts["test"]), method
 
 
 def test_a_genre_that_the_data_do_not_have_is_left_out_with_a_note(music, run, corrections):

@@ -544,6 +544,17 @@ def test_a_cluster_writes_the_same_table_as_this_machine(songs, bundle, tmp_path
     assert (tmp_path / "there.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
 
 
+def test_playlists_of_what_workers_classified_are_those_of_this_machine(songs, bundle, tmp_path, two_workers):
+    texts = {}
+    for name, options in (("here", []), ("there", ["--scheduler", two_workers.address])):
+        output = ["--output", str(tmp_path / f"{name}.csv"), "--playlists", str(tmp_path / "lists" / name)]
+        ended = CliRunner().invoke(cli.cli, ["classify", str(songs), "--bundle", str(bundle), *output, *options])
+        assert ended.exit_code == 1, ended.output  # words.mp3
+        texts[name] = {path.name: path.read_bytes() for path in (tmp_path / "lists" / name).iterdir()}
+    assert texts["there"] == texts["here"]
+    assert sum(text.count(b"#EXTINF") for text in texts["there"].values()) == 3
+
+
 def test_the_command_uses_the_scheduler_of_the_environment(songs, bundle, tmp_path, monkeypatch):
     monkeypatch.setattr("genreflow.distributed._CONNECT_SECONDS", 1)
     arguments = ["classify", str(songs / "b"), "--bundle", str(bundle), "--output", str(tmp_path / "out.csv")]

@@ -213,6 +213,28 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(project, tmp_path, capsys, mo
     assert not (tmp_path / "monitoring" / CHECK_FILE).exists()
 
 
+@pytest.mark.parametrize(("case", "named"), [("empty", "got 0"), ("cut", "damaged"), ("other model", "version 3")])
+def test_a_log_that_cannot_be_compared_is_one_sentence_and_keeps_the_last_verdict(
+    project, tmp_path, capsys, monkeypatch, case, named
+):
+    log = write_log(tmp_path / "monitoring", tracks(np.random.default_rng(5), 30), project.hash)
+    assert run("--no-mlflow").exit_code == 0
+    before = (tmp_path / "monitoring" / CHECK_FILE).read_bytes()
+    if case == "other model":
+        log.unlink()
+        write_log(tmp_path / "monitoring", tracks(np.random.default_rng(5), 30), "cd" * 32)
+    else:
+        log.write_bytes(b"" if case == "empty" else log.read_bytes()[:9000])
+    monkeypatch.setattr("sys.argv", ["genreflow", "drift", "--no-mlflow"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "monitoring" / CHECK_FILE).read_bytes() == before
+
+
 def test_a_bundle_without_a_reference_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bundle = write_toy_bundle(tmp_path / "models" / "champion")

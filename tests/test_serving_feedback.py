@@ -1,7 +1,9 @@
 """`POST /feedback` of a real service: what it takes and refuses, and that a full disk affects no answer."""
 
+import contextlib
 import re
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -183,6 +185,56 @@ def test_without_a_folder_there_is_no_feedback():
     assert "FeedbackOutput" not in document["components"]["schemas"]
 
 
+def lost_predictions(client) -> float:
+    found = re.search(r"^genreflow_unrecorded_predictions_total (\S+)", client.get("/metrics").text, re.M)
+    return float(found[1]) if found else 0.0
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """An empty file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_on_a_full_disk_answers_go_on_feedback_is_refused_and_what_was_kept_stays(bento_home, song, small_disk):
+    records = FeedbackRecords(small_disk / "feedback")
+    environment = {"BENTOML_HOME": bento_home, "GENREFLOW_FEEDBACK_DIR": str(records.folder)}
+    environment |= {"GENREFLOW_PROCESSES": "1", "GENREFLOW_FEEDBACK_AUDIO": "true"}
+    with (
+        served("genre-classifier:latest", environment=environment, watch=False) as service,
+        httpx.Client(base_url=service.url, timeout=60) as client,
+    ):
+        kept, claimed = classify(client, song), classify(client, song)
+        wait_for(lambda: len(list(records.folder.glob("*/*.audio.wav"))) == 2)
+        given = feedback(client, claimed, "drone").json()
+        before = {path: path.read_bytes() for path in records.folder.rglob("*") if path.is_file()}
+        with contextlib.suppress(OSError), (small_disk / "fill").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        unrecorded = [classify(client, song) for _ in range(3)]  # each is answered
+        wait_for(lambda: lost_predictions(client) == 3)
+        refused = feedback(client, kept, "bass")
+        assert error_code(refused) == (507, "storage_full")
+        assert "feedback" in refused.json()["error"]["message"]
+        assert error_code(feedback(client, unrecorded[0], "bass")) == (404, "unknown_prediction")
+        assert feedback(client, claimed, "drone").json() == given
+        assert {path: path.read_bytes() for path in records.folder.rglob("*") if path.is_file()} == before
+        assert client.get("/readyz").status_code == 200
+
+        (small_disk / "fill").unlink()
+        assert feedback(client, kept, "bass").status_code == 200
+        assert feedback(client, classify(client, song), "bass").status_code == 200
+        assert "Traceback" not in service.log.read_text()
+
+
 @pytest.mark.slow
 def test_a_folder_that_cannot_be_written_costs_feedback_and_no_answer(bento_home, song, tmp_path):
     """The folder becomes a file after the start, as it is when its volume fails."""
@@ -197,10 +249,5 @@ def test_a_folder_that_cannot_be_written_costs_feedback_and_no_answer(bento_home
         (tmp_path / "feedback").write_text("")
         ids = [classify(client, song) for _ in range(3)]
         assert error_code(feedback(client, ids[0], "bass")) == (404, "unknown_prediction")
-
-        def lost() -> float:
-            found = re.search(r"^genreflow_unrecorded_predictions_total (\S+)", client.get("/metrics").text, re.M)
-            return float(found[1]) if found else 0.0
-
-        wait_for(lambda: lost() == 3)
+        wait_for(lambda: lost_predictions(client) == 3)
         assert client.get("/readyz").status_code == 200

@@ -100,7 +100,7 @@ async def _claim(records: FeedbackRecords, given: FeedbackInput) -> Claim:
         except ClaimedError as error:
             raise RequestError(409, "already_given", str(error)) from None
         except (OSError, MemoryError) as error:
-            if refusal := RequestError.from_lack_of_resources(error):
+            if refusal := RequestError.from_lack_of_resources(error, no_space_for="feedback; retry later"):
                 raise refusal from error
             raise
     raise RequestError(404, "unknown_prediction", unknown)

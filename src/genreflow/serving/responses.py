@@ -58,10 +58,12 @@ class RequestError(Exception):
         return cls(status, code, message, headers)
 
     @classmethod
-    def from_lack_of_resources(cls, error: Exception) -> Self | None:
+    def from_lack_of_resources(
+        cls, error: Exception, *, no_space_for: str = "the upload; smaller files may succeed"
+    ) -> Self | None:
         """Return the error for a full disk or a lack of other resources, None for any other `error`."""
         if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
-            return cls(507, "storage_full", "The service has no space to store the upload; smaller files may succeed.")
+            return cls(507, "storage_full", f"The service has no space to store {no_space_for}.")
         if not isinstance(error, MemoryError) and not (isinstance(error, OSError) and is_resource_error(error)):
             return None
         message = "The service has too little memory or too few file descriptors at the moment; retry later."
