@@ -1,52 +1,64 @@
-"""False-alarm rate and power of `genreflow drift` on demo music, or on another collection.
+"""False-alarm rate and power of `genreflow drift`, on demo music or on excerpts of real music.
 
-    python benchmarks/measure_drift.py --bundle DIR --unseen GENRE [--music DIR] [--window 60] [--windows 200]
+    python benchmarks/measure_drift.py --bundle DIR --unseen techno [--keep DIR] [--windows 1000]
+    python benchmarks/measure_drift.py --bundle DIR --excerpts DIR --window 120 [--by artist]
 
-The bundle must have been trained without the genre `GENRE`, and without the artists of the music: by default, demo
-music by artists of another seed than that of data/demo.yaml; or the folder ``DIR/<genre>/[<artist>/]<file>``. All
-tracks are analysed by the bundle as the service analyses them, and once more for each change: another codec, another
-level.
+By default, the music is composed: by artists of another seed than that of data/demo.yaml, so that the bundle must have
+been trained without the genre `--unseen` alone. With `--excerpts`, it is ``audio/<genre>/<track>.flac`` with
+``tracks.csv`` (track, genre, artist), of which the bundle must know nothing; each excerpt is cut into pieces of 5 s,
+which stay together as the tracks of an artist do (`--by artist`: as do those of one artist), and each genre in turn is
+the unseen one. All tracks are analysed by the bundle as the service analyses them, and once more for each change:
+another codec, another level. `--keep` keeps the results of that for another run.
 
-Then, again and again, half of the known artists are drawn to be the reference, and a window is drawn from the others:
-whole artists, until there are enough tracks. Their share that `genreflow drift` finds different is the false-alarm rate
-where nothing was changed, and else the power. Intervals are those of Wilson (95 %). The first row of the others has the
-bundle's own reference instead, which is one draw only. The last rows show what the test does not allow for: a window
-that is all of a few artists.
+Then, again and again, half of the artists are drawn to be the reference, and a window is drawn from the others: whole
+artists, until there are enough tracks. Their share that `genreflow drift` finds different is the false-alarm rate where
+nothing was changed, and else the power. Intervals are those of Wilson (95 %). Other rows have a smaller reference, or
+the bundle's own one, which is one draw only. The last row shows what the test does not allow for: a window that is all
+of two artists.
 """
 
+# ruff: noqa: E402
+import os
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"
+
 import argparse
+import csv
 import io
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
 import numpy as np
 import soundfile as sf
 
-from genreflow.bundle import DriftReference
+from genreflow.bundle import Bundle, DriftReference
 from genreflow.cores import usable_cores
 from genreflow.datasets.demo import compose
-from genreflow.errors import AudioError
 from genreflow.inference.audio_files import find_audio
-from genreflow.inference.predictor import Analysis, Predictor
+from genreflow.inference.predictor import Predictor
 from genreflow.inference.reference import make_reference
-from genreflow.monitoring.drift import Sample, compare
+from genreflow.monitoring.drift import MIN_GROUPS, Sample, compare, null_statistics
 
 DEMO = "seed: 77\nartists_per_genre: 16\ntracks_per_artist: 3\n"
+PIECE = 5.0  # [s]
 Change = Callable[[np.ndarray, int], bytes]
 ALPHA = 0.05
-
-
-def wav(y: np.ndarray, rate: int) -> bytes:
-    file = io.BytesIO()
-    sf.write(file, y, rate, format="WAV", subtype="FLOAT")
-    return file.getvalue()
+UNCHANGED = "no change"
 
 
 def level(decibels: float) -> Change:
-    return lambda y, rate: wav(y * np.float32(10 ** (decibels / 20)), rate)
+    def shift(y: np.ndarray, rate: int) -> bytes:
+        file = io.BytesIO()
+        sf.write(file, y * np.float32(10 ** (decibels / 20)), rate, format="WAV", subtype="FLOAT")
+        return file.getvalue()
+
+    return shift
 
 
 def codec(name: str, container: str, kilobits: int, rate: int) -> Change:
@@ -59,7 +71,9 @@ def codec(name: str, container: str, kilobits: int, rate: int) -> Change:
             stream.bit_rate = 1000 * kilobits
             frame = av.AudioFrame.from_ndarray(y[None].astype(np.float32), format="fltp", layout="mono")
             frame.sample_rate = own
-            resampler = av.AudioResampler(format=stream.format, layout="mono", rate=rate, frame_size=1024)
+            stream.codec_context.open()
+            size = stream.codec_context.frame_size
+            resampler = av.AudioResampler(format=stream.format, layout="mono", rate=rate, frame_size=size)
             for resampled in [*resampler.resample(frame), *resampler.resample(None)]:
                 resampled.pts = None
                 output.mux(stream.encode(resampled))
@@ -72,74 +86,157 @@ def codec(name: str, container: str, kilobits: int, rate: int) -> Change:
 CHANGES: dict[str, Change] = {
     "mp3, 32 kbit/s": codec("libmp3lame", "mp3", 32, 22050),
     "mp3, 128 kbit/s": codec("libmp3lame", "mp3", 128, 44100),
-    "opus, 16 kbit/s": codec("libopus", "ogg", 16, 24000),
+    "Opus, 24 kbit/s": codec("libopus", "ogg", 24, 48000),
     "level - 3 dB": level(-3),
-    "level - 6 dB": level(-6),
-    "level - 12 dB": level(-12),
+    "level - 20 dB": level(-20),
 }
 
 
-def analyse(predictor: Predictor, files: list[Path], change: Change | None) -> list[Analysis | None]:
-    def one(path: Path) -> Analysis | None:
-        try:
-            if change is None:
-                return predictor.analyse(path)
-            y, rate = sf.read(path, dtype="float32", always_2d=True)
-            return predictor.analyse(io.BytesIO(change(y.mean(axis=1), rate)))
-        except (AudioError, sf.LibsndfileError):
-            return None
+@dataclass(frozen=True)
+class Music:
+    """Files with their genres, and the artists or whatever else stays together."""
+
+    paths: list[Path]
+    genres: np.ndarray
+    groups: np.ndarray
+
+
+def composed(folder: Path) -> Music:
+    settings = folder / "demo.yaml"
+    settings.write_text(DEMO)
+    compose(settings, folder / "music", progress=False)
+    paths = sorted(find_audio([folder / "music"]))
+    return Music(
+        paths, np.array([path.parts[-3] for path in paths]), np.array(["/".join(path.parts[-3:-1]) for path in paths])
+    )
+
+
+def excerpts(source: Path, folder: Path, by: str) -> Music:
+    """Cut excerpts into pieces."""
+    with (source / "tracks.csv").open(encoding="utf-8", newline="") as file:
+        artists = {row["track"]: row["artist"] or row["track"] for row in csv.DictReader(file)}
+    paths, genres, groups = [], [], []
+    for path in sorted((source / "audio").glob("*/*.flac")):
+        y, rate = sf.read(path, dtype="float32")
+        size = round(PIECE * rate)
+        for number in range(len(y) // size):
+            paths.append(folder / f"{path.stem}.{number}.flac")
+            sf.write(paths[-1], y[number * size :][:size], rate)
+            genres.append(path.parent.name)
+            groups.append(artists[path.stem] if by == "artist" else path.stem)
+    return Music(paths, np.array(genres), np.array(groups))
+
+
+def measure(predictor: Predictor, music: Music, change: Change | None, kept: Path | None) -> DriftReference:
+    """Analyse all files after a change, or read what an earlier run kept of that."""
+    if kept is not None and kept.exists():
+        return DriftReference.load(kept)
+
+    def one(path: Path):
+        if change is None:
+            return predictor.analyse(path)
+        y, rate = sf.read(path, dtype="float32", always_2d=True)
+        return predictor.analyse(io.BytesIO(change(y.mean(axis=1), rate)))
 
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(one, files))
+        analyses = list(pool.map(one, music.paths))
+    tracks = [(lambda found=found: found, group) for found, group in zip(analyses, music.groups, strict=True)]
+    # Also the unfamiliarity of a pretrained network, which `drop_unfamiliarity` takes out.
+    measured = make_reference(replace(predictor.bundle, embedder=None), tracks, part="drawn")
+    assert measured is not None
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        measured.save(kept)
+    return measured
 
 
-def as_reference(predictor: Predictor, analyses: list[Analysis], groups: list[str]) -> DriftReference:
-    tracks = [(lambda found=found: found, group) for found, group in zip(analyses, groups, strict=True)]
-    reference = make_reference(predictor.bundle, tracks, part="drawn")
-    assert reference is not None
-    return reference
+def drop_unfamiliarity(measured: DriftReference) -> DriftReference:
+    values = measured.values.copy()
+    values[:, measured.names.index("unfamiliarity")] = np.nan
+    return replace(measured, values=values)
 
 
-def sample(reference: DriftReference, rows: np.ndarray) -> Sample:
-    return Sample(reference.names, reference.values[rows], reference.probabilities[rows], reference.embeddings[rows])
+def sample(measured: DriftReference, rows: np.ndarray) -> Sample:
+    return Sample(measured.names, measured.values[rows], measured.probabilities[rows], measured.embeddings[rows])
+
+
+def joined(first: Sample, second: Sample) -> Sample:
+    names = ("values", "probabilities", "embeddings")
+    return Sample(first.names, *(np.concatenate([getattr(first, name), getattr(second, name)]) for name in names))
 
 
 def drawn(rng: np.random.Generator, groups: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
     """Return rows of whole groups in random order, until there are `count`."""
     chosen: list[int] = []
     for group in rng.permutation(np.unique(groups[rows])):
-        chosen.extend(rows[groups[rows] == group].tolist())
         if len(chosen) >= count:
             break
-    return np.array(chosen)
+        chosen.extend(rows[groups[rows] == group].tolist())
+    return np.array(chosen, int)
 
 
-def alarms(
-    rng: np.random.Generator,
-    known: DriftReference,
-    changed: DriftReference | None,
-    *,
-    own: DriftReference | None,
-    options: argparse.Namespace,
-) -> Iterator[list[str]]:
-    """Yield what is found in each of several windows.
+@dataclass(frozen=True)
+class Experiment:
+    """What windows are drawn from."""
 
-    `changed` has the tracks of `known` after a change, or others; None: unchanged ones. `own` is the reference if it is
-    not drawn from `known`.
-    """
-    for _ in range(options.windows):
-        artists = rng.permutation(np.unique(known.groups))
-        in_reference = np.isin(known.groups, artists[: len(artists) // 2])
-        if own is None:
-            reference, groups = sample(known, np.flatnonzero(in_reference)), known.groups[in_reference]
-        else:
-            reference, groups = Sample.of(own), own.groups
-        source = known if changed is None else changed
-        same = changed is None or len(changed.groups) == len(known.groups)
-        rows = np.flatnonzero(~in_reference) if same else np.arange(len(source.groups))
-        window = sample(source, drawn(rng, source.groups, rows, options.window))
-        tests = compare(reference, groups, window, seed=int(rng.integers(2**31)))
-        yield [test.name for test in tests if test.p_adjusted < ALPHA]
+    measured: Mapping[str, DriftReference]
+    genres: np.ndarray
+    unseen: list[str]
+    own: DriftReference | None
+    options: argparse.Namespace
+
+    def changed(self, rng: np.random.Generator, unseen: str, chosen: np.ndarray) -> Iterator[tuple[str, Sample]]:
+        """Yield windows that differ from one with the tracks `chosen`, with their names."""
+        known = self.measured[UNCHANGED]
+        for name, measured in self.measured.items():
+            if name != UNCHANGED:
+                yield name, sample(measured, chosen)
+        others = np.flatnonzero(self.genres == unseen)
+        for share in (1.0, 0.5, 0.25):
+            count = round(share * len(chosen))
+            other = drawn(rng, known.groups, others, count)[:count]
+            rest = chosen[: round(len(other) * (1 - share) / share)]
+            name = unseen if len(self.unseen) == 1 else "a genre"
+            yield f"{share:.0%} {name} that the model never saw", joined(sample(known, rest), sample(known, other))
+
+    def draw(self, number: int) -> list[tuple[str, list[str]]]:
+        """Return what is found in one window of each kind."""
+        rng, known, options = np.random.default_rng([77, number]), self.measured[UNCHANGED], self.options
+        unseen = self.unseen[number % len(self.unseen)]
+        artists = rng.permutation(np.unique(known.groups[self.genres != unseen]))
+        found = []
+        for size in (len(artists) // 2, *options.sizes):
+            inside = np.isin(known.groups, artists[:size]) & (self.genres != unseen)
+            chosen = drawn(rng, known.groups, np.flatnonzero(~inside & (self.genres != unseen)), options.window)
+            windows = [(f"{UNCHANGED}, a reference of {size} artists", sample(known, chosen))]
+            if size == len(artists) // 2 and number < options.power_windows:
+                windows += list(self.changed(rng, unseen, chosen))
+                few = np.flatnonzero(np.isin(known.groups, artists[-2:]))
+                windows.append((f"{UNCHANGED}, but 2 artists only", sample(known, rng.choice(few, options.window))))
+            reference = sample(known, np.flatnonzero(inside))
+            found += tests_of(reference, known.groups[inside], windows, seed=number, divisions=options.divisions)
+        if self.own is not None:
+            rows = drawn(rng, known.groups, np.flatnonzero(self.genres != unseen), options.window)
+            name = f"{UNCHANGED}, the bundle's own reference of {len(np.unique(self.own.groups))} artists"
+            windows = [(name, sample(known, rows))]
+            found += tests_of(
+                Sample.of(self.own), self.own.groups, windows, seed=number, divisions=self.options.divisions
+            )
+        return found
+
+
+def tests_of(
+    reference: Sample, groups: np.ndarray, windows: list[tuple[str, Sample]], *, seed: int, divisions: int
+) -> list[tuple[str, list[str]]]:
+    """Return the names of the tests that find each window different."""
+    nulls: dict[int, dict[str, np.ndarray]] = {}
+    found = []
+    for name, window in windows:
+        size = len(window)
+        nulls[size] = nulls.get(size) or null_statistics(reference, groups, size, seed=seed, divisions=divisions)
+        tests = compare(reference, groups, window, null=nulls[size])
+        found.append((name, [test.name for test in tests if test.p_adjusted < ALPHA]))
+    return found
 
 
 def show(name: str, found: list[list[str]]) -> None:
@@ -147,104 +244,63 @@ def show(name: str, found: list[list[str]]) -> None:
     share, z = k / n, 1.96
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    counts: dict[str, int] = {}
-    for names in found:
-        for each in names:
-            counts[each] = counts.get(each, 0) + 1
-    most = sorted(counts, key=lambda each: -counts[each])[:3]
+    most = [each for each, _ in Counter(each for names in found for each in names).most_common(3)]
     low, high = max(middle - half, 0), min(middle + half, 1)
     print(f"| {name} | {share:.1%} | {low:.1%} to {high:.1%} | {', '.join(most)} |", flush=True)
+
+
+def prepare(options: argparse.Namespace, folder: Path) -> Experiment:
+    """Make and analyse the music."""
+    predictor = Predictor(options.bundle)
+    if options.excerpts is None:
+        music, unseen = composed(folder), [options.unseen]
+    else:
+        music = excerpts(options.excerpts, folder, options.by)
+        unseen = sorted(set(music.genres.tolist()))
+    if found := set(unseen) & set(predictor.bundle.labels):
+        print(f"note: the bundle knows the genres {', '.join(sorted(found))}")
+    measured = {}
+    for name, change in {UNCHANGED: None, **CHANGES}.items():
+        kept = options.keep / f"{name.replace('/', ' ')}.npz" if options.keep else None
+        found = measure(predictor, music, change, kept)
+        found = replace(found, groups=np.unique(music.groups, return_inverse=True)[1].astype(np.int32))
+        measured[name] = drop_unfamiliarity(found) if predictor.bundle.embedder and not options.unfamiliarity else found
+    own = None if options.excerpts else Bundle.load(options.bundle).drift_reference
+    describe(predictor.bundle.architecture, measured[UNCHANGED], options.window)
+    return Experiment(measured, music.genres, unseen, own, options)
+
+
+def describe(architecture: str, known: DriftReference, window: int) -> None:
+    artists = len(np.unique(known.groups))
+    print(f"{architecture}: {len(known.groups)} tracks by {artists} artists, windows of {window}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--unseen", required=True)
-    parser.add_argument("--music", type=Path)
+    parser.add_argument("--unseen", default="techno")
+    parser.add_argument("--excerpts", type=Path)
+    parser.add_argument("--by", choices=("excerpt", "artist"), default="excerpt")
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--window", type=int, default=60)
-    parser.add_argument("--windows", type=int, default=200)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.music is None:
-            settings, options.music = Path(folder, "demo.yaml"), Path(folder, "music")
-            settings.write_text(DEMO)
-            compose(settings, options.music, progress=False)
-        measure(options)
-
-
-def measure(options: argparse.Namespace) -> None:
-    predictor, rng = Predictor(options.bundle), np.random.default_rng(0)
-    labels = predictor.bundle.labels
-    if options.unseen in labels:
-        raise SystemExit(f"--unseen must be none of the genres of the bundle; got {options.unseen}.")
-    files = {genre: sorted(find_audio([options.music / genre])) for genre in (*labels, options.unseen)}
-    paths = [path for genre in labels for path in files[genre]]
-
-    def measured(paths: list[Path], change: Change | None = None) -> DriftReference:
-        found = analyse(predictor, paths, change)
-        usable = [(each, str(path.parent)) for each, path in zip(found, paths, strict=True) if each is not None]
-        if all(path.parent.parent == options.music for path in paths):  # genre/file: artists are not known
-            usable = [(each, str(path)) for each, path in zip(found, paths, strict=True) if each is not None]
-        return as_reference(predictor, [each for each, _ in usable], [group for _, group in usable])
-
-    known, own = measured(paths), predictor.bundle.drift_reference
-    artists = len(np.unique(known.groups))
-    print(
-        f"{predictor.bundle.architecture}: {len(known.groups)} tracks by {artists} artists, windows of {options.window}"
+    parser.add_argument("--windows", type=int, default=1000)
+    parser.add_argument("--power-windows", type=int, default=200, help="of each change")
+    parser.add_argument("--divisions", type=int, default=999, help="fewer than `genreflow drift` has: it takes time")
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[], help=f"artists of other references, >= {MIN_GROUPS}"
     )
+    parser.add_argument("--unfamiliarity", action="store_true", help="compare that of a pretrained network, too")
+    options = parser.parse_args()
+    found = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = prepare(options, Path(folder))
     print("| window | found | 95 % | most often in |\n| --- | ---: | --- | --- |")
-    show("no change", list(alarms(rng, known, None, own=None, options=options)))
-    if own is not None:
-        name = f"no change, the bundle's own reference ({len(own.groups)} tracks)"
-        show(name, list(alarms(rng, known, None, own=own, options=options)))
-    unseen = measured(files[options.unseen])
-    for share in (1.0, 0.5, 0.25):
-        mixed = mixtures(rng, known, unseen, share=share, options=options)
-        show(f"{share:.0%} {options.unseen}, which the model never saw", list(mixed))
-    for name, change in CHANGES.items():
-        show(name, list(alarms(rng, known, measured(paths, change), own=None, options=options)))
-    if artists < len(known.groups):
-        show("no change, but 2 artists only", list(few_artists(rng, known, 2, options)))
-
-
-def mixtures(
-    rng: np.random.Generator,
-    known: DriftReference,
-    unseen: DriftReference,
-    *,
-    share: float,
-    options: argparse.Namespace,
-) -> Iterator[list[str]]:
-    """Yield what is found in windows of which a share is music of another genre."""
-    for _ in range(options.windows):
-        artists = rng.permutation(np.unique(known.groups))
-        inside = np.isin(known.groups, artists[: len(artists) // 2])
-        count = min(round(share * options.window), len(unseen.groups))
-        other = sample(unseen, drawn(rng, unseen.groups, np.arange(len(unseen.groups)), count))
-        rest = drawn(rng, known.groups, np.flatnonzero(~inside), max(options.window - count, 1))
-        own = sample(known, rest[: options.window - count] if share < 1 else rest[:0])
-        window = Sample(
-            known.names,
-            *(
-                np.concatenate([getattr(own, name), getattr(other, name)])
-                for name in ("values", "probabilities", "embeddings")
-            ),
-        )
-        tests = compare(sample(known, np.flatnonzero(inside)), known.groups[inside], window)
-        yield [test.name for test in tests if test.p_adjusted < ALPHA]
-
-
-def few_artists(
-    rng: np.random.Generator, known: DriftReference, count: int, options: argparse.Namespace
-) -> Iterator[list[str]]:
-    """Yield what is found in windows of all tracks of a few artists, repeated with slight differences."""
-    for _ in range(options.windows):
-        artists = rng.permutation(np.unique(known.groups))
-        inside = np.isin(known.groups, artists[: len(artists) // 2])
-        rows = np.flatnonzero(np.isin(known.groups, artists[-count:]))
-        window = sample(known, rng.choice(rows, options.window))
-        tests = compare(sample(known, np.flatnonzero(inside)), known.groups[inside], window)
-        yield [test.name for test in tests if test.p_adjusted < ALPHA]
+    with ProcessPoolExecutor(usable_cores()) as pool:
+        for rows in pool.map(experiment.draw, range(options.windows), chunksize=10):
+            for name, names in rows:
+                found[name].append(names)
+    for name, names in found.items():
+        show(name, names)
 
 
 if __name__ == "__main__":
