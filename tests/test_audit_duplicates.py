@@ -1,6 +1,9 @@
 """Near-duplicates: copies are found and aligned with their originals, and different music is not confused."""
 
+import errno
 import io
+import os
+import resource
 import tracemalloc
 from dataclasses import replace
 from functools import cache
@@ -394,6 +397,23 @@ def test_what_a_killed_search_left_is_removed(frames, tmp_path):
     (left / "hashes0").write_bytes(bytes(64))
     find(*open_store(tmp_path / "store", dict(list(frames.items())[:2])), cache=tmp_path / "cache")
     assert {path.name for path in tmp_path.iterdir()} == {"cache", "store"}
+
+
+def test_a_full_disk_leaves_the_cache_and_nothing_else(frames, tmp_path):
+    tracks, store = open_store(tmp_path / "store", dict(list(frames.items())[:20]))
+    find(tracks[:10], store, cache=tmp_path / "cache")
+    before = (tmp_path / "cache").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size, kept in ((len(before) + 1000, True), (3 * len(before), False)):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+                find(tracks, store, cache=tmp_path / "cache")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert ((tmp_path / "cache").read_bytes() == before) is kept  # new fingerprints are kept once they are complete
+        assert {path.name for path in tmp_path.iterdir()} == {"cache", "store"}
+    assert find(tracks, store, cache=tmp_path / "cache") == find(tracks, store)
 
 
 @pytest.fixture(scope="module")

@@ -70,8 +70,21 @@ def fingerprint(frames: np.ndarray, frame_rate: float) -> Fingerprint:
     if len(grid) < _MIN_FRAMES:
         return Fingerprint(np.zeros(0, np.uint32), np.zeros(0, np.float32))
     frame, band = _peaks(_subtract_moving_average(grid, rate), rate)
-    order = np.argsort(frame / rate, kind="stable")
-    times, bands = (frame / rate)[order], band[order].astype(np.uint32)
+    return hash_peaks(frame / rate, band)
+
+
+def hash_peaks(times: np.ndarray, bands: np.ndarray) -> Fingerprint:
+    """Combine each peak with two of the next few.
+
+    Parameters
+    ----------
+    times : np.ndarray [shape=(n,)] [s]
+        In any order.
+    bands : np.ndarray [shape=(n,)]
+        Positions on the grid, about 0 to 63.
+    """
+    order = np.argsort(times, kind="stable")
+    times, bands = times[order], bands[order].astype(np.uint32)
     hashes, starts = [np.zeros(0, np.uint32)], [np.zeros(0)]
     for second, third in combinations(range(1, _NEXT_PEAKS + 1), 2):
         n = max(0, len(times) - third)

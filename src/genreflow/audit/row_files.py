@@ -14,12 +14,18 @@ def append_rows(stem: Path, rows: np.ndarray, numbers: np.ndarray) -> None:
         Of all files; the number is appended to its name.
     rows : np.ndarray [shape=(n,)]
     numbers : np.ndarray [shape=(n,), dtype=int, non-negative]
+
+    Raises
+    ------
+    OSError
+        They cannot be written.
     """
     order = np.argsort(numbers, kind="stable")
     rows, bounds = rows[order], np.cumsum([0, *np.bincount(numbers.astype(np.intp))])
     for number in np.flatnonzero(np.diff(bounds)):
         with stem.with_name(f"{stem.name}{number}").open("ab") as file:
-            rows[bounds[number] : bounds[number + 1]].tofile(file)
+            # Not `tofile`, whose error of a full disk has no number.
+            file.write(rows[bounds[number] : bounds[number + 1]].tobytes())
 
 
 def take_rows(file: Path, dtype: np.dtype) -> np.ndarray:
