@@ -129,6 +129,7 @@ def measure(n_tracks: int, directory: Path, workers: int = 0) -> dict[tuple[str,
         write_tracks(music, numbers)
         for stage in STAGES:
             costs[stage, run] = run_stage(stage, project)
+            print(f"{n_tracks} tracks, {stage}, {run}: {costs[stage, run]}", file=sys.stderr, flush=True)
     if workers:
         shutil.rmtree(project / "data/features")
         with dask_cluster(directory, workers) as scheduler:
