@@ -5,8 +5,10 @@ gets, and nothing that others have rights in.
 """
 
 import io
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -106,7 +108,7 @@ def mlflow_ui() -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log:
         command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             while not _answers(f"{url}/health"):
                 if process.poll() is not None:
@@ -114,7 +116,7 @@ def mlflow_ui() -> Iterator[str]:
                 time.sleep(0.2)
             yield url
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)  # with its workers, which outlive it otherwise
             process.wait()
 
 
