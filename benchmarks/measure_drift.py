@@ -50,6 +50,8 @@ PIECE = 5.0  # [s]
 Change = Callable[[np.ndarray, int], bytes]
 ALPHA = 0.05
 UNCHANGED = "no change"
+Null = dict[str, np.ndarray]
+OWN_NULLS: dict[int, Null] = {}  # of the bundle's own reference, which is the same for all windows
 
 
 def level(decibels: float) -> Change:
@@ -205,35 +207,36 @@ class Experiment:
         unseen = self.unseen[number % len(self.unseen)]
         artists = rng.permutation(np.unique(known.groups[self.genres != unseen]))
         found = []
-        for size in (len(artists) // 2, *options.sizes):
+        half = max(len(artists) // 2, MIN_GROUPS)
+        for size in (half, *options.sizes):
             inside = np.isin(known.groups, artists[:size]) & (self.genres != unseen)
             chosen = drawn(rng, known.groups, np.flatnonzero(~inside & (self.genres != unseen)), options.window)
-            windows = [(f"{UNCHANGED}, a reference of {size} artists", sample(known, chosen))]
-            if size == len(artists) // 2 and number < options.power_windows:
+            name = UNCHANGED if size == half else f"{UNCHANGED}, a reference of {size} artists"
+            windows = [(name, sample(known, chosen))]
+            if size == half and number < options.power_windows:
                 windows += list(self.changed(rng, unseen, chosen))
                 few = np.flatnonzero(np.isin(known.groups, artists[-2:]))
                 windows.append((f"{UNCHANGED}, but 2 artists only", sample(known, rng.choice(few, options.window))))
             reference = sample(known, np.flatnonzero(inside))
-            found += tests_of(reference, known.groups[inside], windows, seed=number, divisions=options.divisions)
+            found += tests_of(reference, known.groups[inside], windows, seed=number, nulls={})
         if self.own is not None:
             rows = drawn(rng, known.groups, np.flatnonzero(self.genres != unseen), options.window)
             name = f"{UNCHANGED}, the bundle's own reference of {len(np.unique(self.own.groups))} artists"
             windows = [(name, sample(known, rows))]
-            found += tests_of(
-                Sample.of(self.own), self.own.groups, windows, seed=number, divisions=self.options.divisions
-            )
+            if number < options.power_windows:
+                windows += [(f"{name}, the bundle's own reference", w) for name, w in self.changed(rng, unseen, rows)]
+            found += tests_of(Sample.of(self.own), self.own.groups, windows, seed=0, nulls=OWN_NULLS)
         return found
 
 
 def tests_of(
-    reference: Sample, groups: np.ndarray, windows: list[tuple[str, Sample]], *, seed: int, divisions: int
+    reference: Sample, groups: np.ndarray, windows: list[tuple[str, Sample]], *, seed: int, nulls: dict[int, Null]
 ) -> list[tuple[str, list[str]]]:
-    """Return the names of the tests that find each window different."""
-    nulls: dict[int, dict[str, np.ndarray]] = {}
+    """Return the names of the tests that find each window different; `nulls` has those computed so far, by size."""
     found = []
     for name, window in windows:
         size = len(window)
-        nulls[size] = nulls.get(size) or null_statistics(reference, groups, size, seed=seed, divisions=divisions)
+        nulls[size] = nulls.get(size) or null_statistics(reference, groups, size, seed=seed)
         tests = compare(reference, groups, window, null=nulls[size])
         found.append((name, [test.name for test in tests if test.p_adjusted < ALPHA]))
     return found
@@ -285,7 +288,6 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=60)
     parser.add_argument("--windows", type=int, default=1000)
     parser.add_argument("--power-windows", type=int, default=200, help="of each change")
-    parser.add_argument("--divisions", type=int, default=999, help="fewer than `genreflow drift` has: it takes time")
     parser.add_argument(
         "--sizes", type=int, nargs="*", default=[], help=f"artists of other references, >= {MIN_GROUPS}"
     )

@@ -161,7 +161,8 @@ def null_statistics(
     size : int > 0
         Of a window.
     divisions : int > 0, optional
-        Random divisions of the artists; by default `DIVISIONS`, or `MORE_DIVISIONS` where there are few artists.
+        Random divisions of the artists; by default `DIVISIONS`, or `MORE_DIVISIONS` where there are few artists:
+        with 999 divisions of 18 artists, no p-value could become small enough.
     seed : int >= 0
         Of the divisions: the same samples give the same result.
 
