@@ -68,4 +68,6 @@ def test_responses_to_generated_requests_conform_to_the_document(api, path, mode
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "mode"), CASES)
 def test_responses_to_many_generated_requests_conform_to_the_document(api, path, mode):
-    check_responses(api[path]["POST"], mode, settings(QUICK, max_examples=1000))
+    # The service waits most of a second for the record of a prediction, which no generated ID has.
+    examples = 50 if (path, mode) == ("/feedback", VALID) else 1000
+    check_responses(api[path]["POST"], mode, settings(QUICK, max_examples=examples))
