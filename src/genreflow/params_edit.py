@@ -1,7 +1,7 @@
 """Changes to params.yaml that keep its comments and layout."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,8 @@ def use_source(
     ParameterError
         As `genreflow.params.load_params`, or the file has no such section, or cannot be written.
     """
-    text = read_params_text(path)
-    content = parse_sections(text, path)
-    section = content.get("data")
-    if not isinstance(section, dict):
-        raise ParameterError(f"{path}: data must be a mapping; got {yaml_type(section)}.")
+    _, content = _read(path, ["data"])
+    section = content["data"]
     # A selection of genres, a subset or a combination belongs to the source that was there before.
     values: dict[str, Any] = {"source": source, "path": data_path, "genres": [], "subset": None, "sources": []}
     if tracks is not None:
@@ -77,11 +74,7 @@ def write_values(sections: Mapping[str, Mapping[str, Any]], *, path: Path = PARA
     ParameterError
         As `genreflow.params.load_params`, or the file has no such section, or cannot be written.
     """
-    text = read_params_text(path)
-    content = parse_sections(text, path)
-    for section in sections:
-        if not isinstance(content.get(section), dict):
-            raise ParameterError(f"{path}: {section} must be a mapping; got {yaml_type(content.get(section))}.")
+    text, _ = _read(path, sections)
     try:
         for section, values in sections.items():
             text = replace_values(text, section, values)
@@ -93,3 +86,13 @@ def write_values(sections: Mapping[str, Mapping[str, Any]], *, path: Path = PARA
         raise ParameterError(f"{path} must be a file whose lines can be changed one by one; got {error}.") from None
     except OSError as error:
         raise ParameterError(f"{path} must be writable; got {error.strerror or error}.") from None
+
+
+def _read(path: Path, sections: Iterable[str]) -> tuple[str, dict]:
+    """Return the text of params.yaml and what it holds, with the given sections as mappings."""
+    text = read_params_text(path)
+    content = parse_sections(text, path)
+    for section in sections:
+        if not isinstance(content.get(section), dict):
+            raise ParameterError(f"{path}: {section} must be a mapping; got {yaml_type(content.get(section))}.")
+    return text, content

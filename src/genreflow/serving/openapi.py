@@ -96,8 +96,8 @@ _FEEDBACK_ERRORS = {
     ),
     409: ("Other feedback was given before.", ("already_given", "prediction_id: must be one without feedback.")),
     413: ("Too large.", ("too_large", "The body must be at most 0.016 MB.")),
-    507: ("No space.", ("storage_full", "The service has no space to store feedback; retry later.")),
     422: ("Unknown genre.", ("unknown_genre", "genre: must be one of blues, jazz, rock, or null; got 'polka'.")),
+    507: ("No space.", ("storage_full", "The service has no space to store feedback; retry later.")),
 }
 _FEEDBACK = {
     "prediction_id": _CLASSIFICATION["prediction_id"],
