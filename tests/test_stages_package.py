@@ -31,6 +31,21 @@ setattr(owner, name, killing)
 main("package")
 """
 
+# Runs the stage, and kills the process while BentoML copies the bento into its store, before one of the files.
+KILLED_COPY = """
+import os, shutil, signal, sys
+from pathlib import Path
+from genreflow.stages.__main__ import main
+store, name = sys.argv[1:]
+original = shutil.copy
+def killing(source, target, **options):
+    if Path(target).is_relative_to(store) and Path(target).name == name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(source, target, **options)
+shutil.copy = killing
+main("package")
+"""
+
 
 class Packaging:
     """A project whose champion `old` is packaged, and whose pointer names `new`."""
@@ -155,3 +170,32 @@ def test_old_bentos_of_the_project_are_deleted(packaging):
     left = {path.name for path in home.iterdir() if path.is_dir()}
     assert {tag.split(":")[1] for tag in tags} & left == {tag.split(":")[1] for tag in tags[-3:]}
     assert len(left) >= 4, "a bento of `bentoml build` was deleted"
+
+
+@pytest.mark.slow
+def test_an_incomplete_bento_does_not_stop_later_ones(packaging):
+    """BentoML copies bentos into its store file by file, and lists none while one of them is incomplete."""
+    store = packaging.folder / "bentos" / "bentos" / "genre-classifier"
+    before = set(store.glob("*/"))
+    done = packaging.run("-c", KILLED_COPY, str(store), "bento.yaml")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    [incomplete] = set(store.glob("*/")) - before
+    assert packaging.run("-m", "bentoml", "list").returncode != 0, "BentoML reads such a store: this test is needless"
+    for path in (incomplete, *incomplete.rglob("*")):
+        os.utime(path)  # as if it was being copied just now
+    done = packaging.package()
+    assert (done.returncode, packaging.packaged) == (0, packaging.new), done.stderr
+    for path in (incomplete, *incomplete.rglob("*")):
+        os.utime(path, (0, 0))
+    (store / "empty").mkdir()
+    (store / "cut").mkdir()
+    (store / "cut" / "bento.yaml").write_text("name: genre-classifier\nlabels: {")
+    for name in ("empty", "cut", "cut/bento.yaml"):
+        os.utime(store / name, (0, 0))
+    done = packaging.package()
+    assert (done.returncode, packaging.packaged) == (0, packaging.new), done.stderr
+    listed = packaging.run("-m", "bentoml", "list", "--output", "json")
+    assert listed.returncode == 0, listed.stderr
+    left = {bento["tag"].split(":")[1] for bento in json.loads(listed.stdout)}
+    assert left == {folder.name for folder in store.glob("*/")}
+    assert not left & {incomplete.name, "empty", "cut"}

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,22 @@ BENTOFILE = "bentofile.yaml"
 LOCK = "requirements-service.lock"
 # Every package builds a bento of 1 to 100 MB. Some are kept: a server may still run an earlier one.
 BENTOS_KEPT = 3
+# BentoML writes the files of a bento without a pause: one without new files for this long is not being copied.
+SECONDS_OF_COPYING = 5
 PROJECT_LABEL = "genreflow.project"
 
 
 def main() -> None:
+    from bentoml.exceptions import BentoMLException
+
     remove_leftovers(CHAMPION.parent, CHAMPION.name)
-    write_json(PACKAGE, package())
-    prune_bentos(keep=BENTOS_KEPT)
+    packaged = package()
+    write_json(PACKAGE, packaged)
+    if packaged["bento"] is not None:
+        try:
+            prune_bentos(packaged["bento"], keep=BENTOS_KEPT)
+        except (OSError, BentoMLException) as error:  # another project may be writing to the same store
+            logger.warning(f"earlier bentos were not deleted, which the next `package` does: {error}")
 
 
 def package() -> dict[str, str | None]:
@@ -80,20 +90,34 @@ def build_bento(bundle: Path) -> "Bento":
             return bentoml.bentos.build_bentofile(BENTOFILE, build_ctx=folder, labels=label)
 
 
-def prune_bentos(*, keep: int) -> None:
-    """Delete the bentos that this stage built for this project, but the newest ones.
+def prune_bentos(newest: str, *, keep: int) -> None:
+    """Delete the bentos that this stage built for this project, except the newest ones.
 
-    Others in the same store, such as those of `bentoml build`, stay.
+    Others in the same store, such as those of `bentoml build`, stay. Incomplete ones are deleted: BentoML leaves one
+    where it is killed while it copies a bento into its store, and then lists and deletes none of this name.
     """
     import bentoml
 
-    found = [
-        bento
-        for bento in bentoml.bentos.list()  # which raises if it is asked for a name that the store does not have
-        if bento.tag.name == MODEL_NAME and bento.info.labels.get(PROJECT_LABEL) == project_label()
-    ]
+    found = []
+    store = Path(bentoml.bentos.get(newest).path).parent
+    for folder in filter(Path.is_dir, store.iterdir()):
+        try:
+            bento = bentoml.bentos.get(f"{MODEL_NAME}:{folder.name}")
+        except Exception:  # what the reader of a missing, empty or cut bento.yaml raises
+            if time.time() - last_written(folder) < SECONDS_OF_COPYING:
+                return  # another process may be copying it; the next package prunes
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        if bento.info.labels.get(PROJECT_LABEL) == project_label():
+            found.append(bento)
     for bento in sorted(found, key=lambda bento: bento.info.creation_time, reverse=True)[keep:]:
         bentoml.bentos.delete(bento.tag)
+
+
+def last_written(folder: Path) -> float:
+    """Return when a file in a folder was last written [seconds since the epoch]; of an empty one, when it was made."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return max(path.stat().st_mtime for path in files or [folder])
 
 
 def project_label() -> str:
