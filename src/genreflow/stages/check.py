@@ -16,11 +16,11 @@ from genreflow.file_names import one_line, utf8_name
 from genreflow.files import require_regular, write_text
 from genreflow.params import load_params
 from genreflow.stages import CHECKED
-from genreflow.stages.dvc_lock import set_damaged_lock_aside
+from genreflow.stages.dvc_files import repair_dvc_files
 
 
 def main() -> None:
-    set_damaged_lock_aside()
+    repair_dvc_files()
     data = load_params().data
     check_sources(data)
     check_paths(data)

@@ -22,7 +22,7 @@ from genreflow.params import load_params
 from genreflow.params_edit import write_values
 from genreflow.registry.pointer import read_pointer
 from genreflow.stages import CHAMPION, CORRECTIONS, GATE, MANIFEST, POINTER, TRIALS
-from genreflow.stages.dvc_lock import set_damaged_lock_aside
+from genreflow.stages.dvc_files import repair_dvc_files
 from genreflow.stages.project_status import GateStatus, read_stale_stages
 from genreflow.stages.stage_results import read_result
 
@@ -135,7 +135,7 @@ def retrain(reasons: list[Reason]) -> Retraining:
     """
     before = _read_beginning() or _Beginning(_read_champion(), _read_gate())
     write_json(MARKER, asdict(before))
-    set_damaged_lock_aside()
+    repair_dvc_files()
     if load_params().tune.start_from is None and TRIALS.exists():
         write_values({"tune": {"start_from": "previous"}})
         logger.info("params.yaml: tune.start_from is previous from now on")
