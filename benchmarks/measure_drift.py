@@ -43,7 +43,9 @@ from genreflow.datasets.demo import compose
 from genreflow.inference.audio_files import find_audio
 from genreflow.inference.predictor import Predictor
 from genreflow.inference.reference import make_reference
-from genreflow.monitoring.drift import MIN_GROUPS, Sample, compare, null_statistics
+from genreflow.monitoring.drift import MIN_GROUPS, compare
+from genreflow.monitoring.drift_sample import Sample
+from genreflow.monitoring.null_distribution import null_statistics
 
 DEMO = "seed: 77\nartists_per_genre: 16\ntracks_per_artist: 3\n"
 PIECE = 5.0  # [s]

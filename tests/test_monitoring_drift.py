@@ -14,8 +14,10 @@ from genreflow.bundle import Bundle
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.inference.predictor import Predictor
 from genreflow.inference.reference import make_reference
-from genreflow.monitoring.drift import EMBEDDING, PROBABILITIES, Sample, compare, smallest_p_values
+from genreflow.monitoring.drift import compare
+from genreflow.monitoring.drift_sample import EMBEDDING, PROBABILITIES, Sample
 from genreflow.monitoring.last_check import CHECK_FILE, read_last_check
+from genreflow.monitoring.null_distribution import smallest_p_values
 from monitoring_toy import reference, tracks, with_reference, write_log
 from serving_toy import write_tone, write_toy_bundle
 

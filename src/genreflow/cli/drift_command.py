@@ -91,7 +91,7 @@ def drift(
     from genreflow.bundle import Bundle
     from genreflow.errors import GenreflowError
     from genreflow.files import write_json
-    from genreflow.monitoring.drift import Sample
+    from genreflow.monitoring.drift_sample import Sample
     from genreflow.monitoring.last_check import CHECK_FILE
     from genreflow.monitoring.verdict import judge, reference_of, sample_of
     from genreflow.monitoring.window import read_window

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from genreflow.bundle import Bundle, BundleError, DriftReference
-from genreflow.monitoring.drift import Comparison, Sample, compare
+from genreflow.monitoring.drift import Comparison, compare
+from genreflow.monitoring.drift_sample import Sample
 from genreflow.monitoring.last_check import CHECK_FORMAT
 from genreflow.monitoring.window import Window, times
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from genreflow.files import write_text
-from genreflow.monitoring.drift import EMBEDDING, PROBABILITIES, Comparison, Sample
+from genreflow.monitoring.drift import Comparison
+from genreflow.monitoring.drift_sample import EMBEDDING, PROBABILITIES, Sample
 from genreflow.monitoring.verdict import Verdict
 from genreflow.reporting.drift.distributions import cumulative_curves, share_bars
 
