@@ -358,6 +358,38 @@ def test_other_containers_are_not_read(container, codec):
     assert code_of(encode(sound(2.0, 44100), 44100, Kind(container, codec, form))) == "undecodable"
 
 
+def sentence_about(data: bytes) -> str:
+    with pytest.raises(AudioError) as caught:
+        facts(data)
+    return str(caught.value)
+
+
+def test_another_format_is_to_be_converted():
+    yamaha = encode(sound(2.0, 44100), 44100, Kind("wav", "adpcm_yamaha", "s16"))  # a codec that is not read
+    other = encode(sound(2.0, 44100), 44100, Kind("avi", "libmp3lame", "fltp"))
+    for data in (yamaha, other, b"MThd\0\0\0\6\0\1\0\2\0\x60MTrk" + bytes(200), b"words " * 99):
+        assert "ffmpeg -i" in sentence_about(data)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_is_cut_is_not_to_be_converted(kind):
+    with pytest.raises(AudioError) as caught:
+        facts(file(kind)[:24])
+    assert "ffmpeg -i" not in str(caught.value)
+
+
+def test_an_empty_upload_and_a_film_without_sound_are_not_to_be_converted():
+    assert "empty" in sentence_about(b"")
+    film = io.BytesIO()
+    with av.open(film, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for packet in [*stream.encode(av.VideoFrame(64, 64, "yuv420p")), *stream.encode(None)]:
+            container.mux(packet)
+    assert "audio stream" in sentence_about(film.getvalue())
+
+
 def box(name: bytes, *content: bytes) -> bytes:
     body = b"".join(content)
     return struct.pack(">I4s", 8 + len(body), name) + body

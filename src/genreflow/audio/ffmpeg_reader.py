@@ -12,6 +12,7 @@ import numpy as np
 from genreflow.audio.blocks import Block
 from genreflow.audio.formats import DECODERS, DEMUXERS
 from genreflow.audio.input_file import InputFile
+from genreflow.audio.refusals import NoAudioStreamError, UnsupportedCodecError
 from genreflow.errors import AudioError
 
 # Largest single allocation of FFmpeg [B]: some containers declare the size of an index that they do not hold. This is
@@ -122,11 +123,11 @@ class FfmpegReader:
     def _select(self) -> av.AudioStream:
         """Return the first audio stream, ready to be decoded; packets of others are not even read."""
         if not self._container.streams.audio:
-            raise ValueError("no audio stream")
+            raise NoAudioStreamError("no audio stream")
         stream = self._container.streams.audio[0]
         context = stream.codec_context
         if context is None or context.name not in DECODERS:
-            raise ValueError("an unsupported codec")
+            raise UnsupportedCodecError("an unsupported codec")
         context.thread_count = 1  # requests and files are concurrent already
         context.thread_type = "NONE"
         if (self._container.format.name, context.name) == ("caf", "alac"):

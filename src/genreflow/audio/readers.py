@@ -6,16 +6,17 @@ from collections.abc import Iterator
 
 from genreflow.audio.blocks import MAX_SAMPLE_RATE, Reader
 from genreflow.audio.ffmpeg_reader import FFMPEG_ERRORS, FfmpegReader
-from genreflow.audio.formats import describe_formats
 from genreflow.audio.headers import read_header
 from genreflow.audio.input_file import InputFile, Source, source_name
 from genreflow.audio.ogg_chain import ChainReader, find_links
+from genreflow.audio.refusals import cannot_be_opened, empty_file
 from genreflow.audio.sndfile_reader import SNDFILE_ERRORS, SndfileReader
 from genreflow.errors import AudioError, counted
 
 # How flac and ogg begin, and damaged tags of mp3, whose frames begin with eleven bits that are set. libsndfile would
 # decode all of these, and its mp3 decoder prints on standard error.
 _COMPRESSED = (b"fLaC", b"OggS", b"ID3")
+_HEAD = 16  # bytes that show the format
 
 
 @contextlib.contextmanager
@@ -45,7 +46,7 @@ def open_file(source: Source) -> Iterator[InputFile]:
     if not os.path.isfile(source):
         raise AudioError("undecodable", f"{name}: must be an audio file; got no file.")
     if os.path.getsize(source) == 0:
-        raise AudioError("undecodable", f"{name}: must be an audio file; got an empty file.")
+        raise empty_file(name)
     with open(source, "rb") as file:
         yield InputFile(file)
 
@@ -89,6 +90,8 @@ def open_reader(source: Source, *, name: str | None = None) -> Iterator[Reader]:
 
 
 def _open_any(file: InputFile, name: str) -> Reader:
+    if not file.size():
+        raise empty_file(name)
     file.patch(read_header(file).patches)
     uncompressed = _open_uncompressed(file)
     if uncompressed is not None and uncompressed.uncompressed:
@@ -99,10 +102,7 @@ def _open_any(file: InputFile, name: str) -> Reader:
         file.check()
         if uncompressed is not None:  # a codec of libsndfile alone, as Dialogic ADPCM
             return uncompressed
-        raise AudioError(
-            "undecodable",
-            f"{name}: must be audio such as {describe_formats()}; got a file that cannot be decoded.",
-        ) from error
+        raise cannot_be_opened(name, file.head(_HEAD), error) from error
     if uncompressed is not None:
         uncompressed.close()
     return reader

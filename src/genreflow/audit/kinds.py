@@ -29,8 +29,8 @@ KINDS: dict[str, Kind] = {
     "undecodable": Kind(
         "Undecodable",
         True,
-        "The file cannot be read: it is empty, damaged, not audio or not a regular file, it is a link that leaves the "
-        "folder, or its name is not UTF-8.",
+        "The file cannot be read: it is empty, damaged, in another format (convert it to wav, flac or mp3), not audio "
+        "or not a regular file, it is a link that leaves the folder, or its name is not UTF-8.",
     ),
     "unusable": Kind("Unusable", True, "There are no samples, samples that are not finite, or only one level."),
     "too_long": Kind("Too long", True, "The file is longer than the limit."),

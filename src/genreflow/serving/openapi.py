@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import genreflow
-from genreflow.audio.formats import describe_formats
+from genreflow.audio.refusals import unknown_format
 from genreflow.bundle import MODEL_NAME
 from genreflow.serving.feedback_route import PATH, FeedbackInput, FeedbackOutput
 from genreflow.serving.schema import BatchClassification, Classification, ErrorBody, ModelInfo
@@ -43,14 +43,12 @@ _UNCERTAIN = _CLASSIFICATION | {
     "probabilities": {"rock": 0.36, "jazz": 0.33, "blues": 0.31},
 }
 _UNFAMILIAR = _CLASSIFICATION | {"genre": None, "reason": "unfamiliar", "unfamiliarity": 0.64}
-_UNDECODABLE = (
-    "undecodable",
-    f"song.mp3: must be audio such as {describe_formats()}; got a file that cannot be decoded.",
-)
+_REFUSAL = unknown_format("song.mid")
+_UNDECODABLE = (_REFUSAL.code, str(_REFUSAL))
 _BATCH = {
     "results": [
         {"file": "song.wav", **_CLASSIFICATION},
-        {"file": "song.mp3", "error": dict(zip(("code", "message"), _UNDECODABLE, strict=True))},
+        {"file": "song.mid", "error": dict(zip(("code", "message"), _UNDECODABLE, strict=True))},
     ]
 }
 _MODEL_INFO = {
