@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import yaml
+
+from genreflow.serving.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -23,6 +26,31 @@ def test_the_files_that_the_compose_file_mounts_exist():
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"].values()
     mounted = [volume.split(":")[0] for service in services for volume in service.get("volumes", ())]
     assert [path for path in mounted if path.startswith("./") and not (DEPLOY / path).exists()] == []
+
+
+def test_the_services_that_share_a_network_are_reached_where_it_is():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    shared = {name: service["network_mode"] for name, service in services.items() if "network_mode" in service}
+    assert shared == dict.fromkeys(("classifier", "nginx", "prometheus"), "service:network")
+    assert not any("ports" in services[name] for name in shared)  # Docker refuses these
+    [source] = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://network:9090"
+
+
+def test_the_variables_of_the_service_are_settings_of_it():
+    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["classifier"]
+    assert {name.removeprefix(PREFIX).lower() for name in service["environment"]} <= Settings.model_fields.keys()
+
+
+def test_mlflow_has_the_options_of_its_command():
+    import mlflow.cli
+
+    program, command, *options = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["mlflow"]["command"]
+    assert program == "mlflow"
+    server = mlflow.cli.cli.commands[command]
+    given, rest, _ = server.make_parser(click.Context(server)).parse_args(options)
+    assert (len(given), rest) == (5, [])
+    assert "127.0.0.1:5000" in given["allowed_hosts"]  # the address in env.example
 
 
 def test_the_variables_of_the_compose_file_are_in_the_example():

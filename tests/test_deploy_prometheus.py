@@ -128,8 +128,28 @@ def test_prometheus_scrapes_the_sums_over_all_workers(service, tmp_path):
             sent = {"audio": ("bass.wav", tones["bass"])}
             httpx.post(f"{service.url}/classify", files=sent, headers=headers, timeout=60)
         wait_for(lambda: server.query("genreflow:latency_seconds:p95_5m").get((), 0) > 0)
+        check_dashboard(server)
         print("genreflow_predictions_total:", server.query("genreflow_predictions_total"))
         print("p95:", server.query("genreflow:latency_seconds:p95_5m"))
+
+
+# Every sound was familiar and sure, and drift was never checked.
+WITHOUT_DATA = ("abstentions_total", "genreflow_drift_checked", "genreflow:unfamiliar")
+
+
+def check_dashboard(server: Prometheus) -> None:
+    """Evaluate what Grafana would ask for, with its variables replaced."""
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/genreflow.json").read_text())
+    [instance] = server.get("label/instance/values", **{"match[]": 'up{job="genreflow"}'})
+    [_, variable] = dashboard["templating"]["list"]
+    assert variable["query"]["query"] == 'label_values(up{job="genreflow"}, instance)'
+    for target in (target for panel in dashboard["panels"] for target in panel.get("targets", ())):
+        expression = target["expr"].replace("$instance", instance).replace("$__rate_interval", "1m")
+        assert "$" not in expression
+        found = server.get("query", query=expression)["result"]  # an invalid expression has status 400
+        assert bool(found) != any(name in expression for name in WITHOUT_DATA), expression
+        for series in found:
+            assert set(re.findall(r"{{(\w+)}}", target.get("legendFormat", ""))) <= series["metric"].keys(), target
 
 
 @pytest.mark.slow
