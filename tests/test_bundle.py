@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from genreflow.bundle import Bundle, BundleError, Familiarity, stamp, write_bundle
-from genreflow.bundle.metadata import write_metadata
+from genreflow.bundle_files import write_metadata
 from genreflow.errors import GenreflowError, ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
 

@@ -135,6 +135,15 @@ def test_a_bundle_that_cannot_be_read(tmp_path, bundle, damage):
     assert_one_sentence(done, containing=str(copy))
 
 
+def test_the_supervisor_checks_a_bundle_without_numpy(bundle):
+    code = (
+        "import sys, genreflow.serving.service, genreflow.serving.supervisor as supervisor\n"
+        "supervisor.verify_files(supervisor.Path(sys.argv[1]))\n"
+        "assert 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, bundle], check=True)
+
+
 def test_workers_that_cannot_start_end_the_service(tmp_path, bundle):
     """The supervisor finds no fault, and then no worker has space for its metrics."""
     limit = (100_000, 100_000)  # a file of metrics is larger

@@ -1,30 +1,31 @@
 """A bundle: what it consists of, and how it is read and verified."""
 
 import math
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genreflow.bundle.drift_reference import REFERENCE_FILE, DriftReference
-from genreflow.bundle.metadata import (
+from genreflow.bundle.drift_reference import DriftReference
+from genreflow.bundle.prototypes import Familiarity
+from genreflow.bundle_files import (
+    FILTER_BANK_FILE,
     FORMAT_VERSION,
+    KERAS_FILE,
     METADATA_FILE,
-    check_file,
+    MODEL_NAME,
+    ONNX_FILE,
+    PROTOTYPES_FILE,
+    REFERENCE_FILE,
     damaged,
     describe,
-    read_metadata,
+    fields_required,
     text_sha256,
     to_json,
+    verify_files,
 )
-from genreflow.bundle.prototypes import PROTOTYPES_FILE, Familiarity
 from genreflow.errors import ParameterError
 from genreflow.features.spec import FeatureSpec, FilterBank
 
-# Name of the service, and of a model that is not registered yet.
-MODEL_NAME = "genre-classifier"
-
-ONNX_FILE, KERAS_FILE, FILTER_BANK_FILE = "model.onnx", "model.keras", "filters.npz"
 # What `stamp` sets, with the values before it.
 UNREGISTERED: dict[str, Any] = {"name": MODEL_NAME, "version": None, "metrics": {}}
 # What identifies a model: what decides its predictions, and the tracks that it has seen. The rest of its provenance
@@ -222,17 +223,9 @@ class Bundle:
             `directory` holds no bundle, it is damaged, or its format is not the one of this version of genreflow.
         """
         directory = Path(directory)
-        path = directory / METADATA_FILE
-        metadata = read_metadata(path)
-        try:
+        metadata = verify_files(directory)
+        with fields_required(directory / METADATA_FILE):
             familiarity = metadata["familiarity"]
-            names = [ONNX_FILE, FILTER_BANK_FILE, *([] if familiarity is None else [PROTOTYPES_FILE])]
-            if REFERENCE_FILE in metadata["files"]:
-                names.append(REFERENCE_FILE)
-            if (directory / KERAS_FILE).exists():  # it may be left out: the service does not load it
-                names.append(KERAS_FILE)
-            for name in names:
-                check_file(directory / name, metadata["files"].get(name))
             if familiarity is not None:
                 familiarity = Familiarity.load(directory / PROTOTYPES_FILE, familiarity)
             metadata |= {
@@ -242,5 +235,3 @@ class Bundle:
                 "familiarity": familiarity,
             }
             return cls(directory=directory, **metadata)
-        except (KeyError, TypeError, ValueError, AttributeError, OSError, zipfile.BadZipFile, ParameterError) as error:
-            raise damaged(path, "must hold the fields of a bundle", describe(error)) from error

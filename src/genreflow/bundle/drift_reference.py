@@ -5,11 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from genreflow.bundle.metadata import describe
+from genreflow.bundle_files import REFERENCE_FILE, describe
 from genreflow.errors import ParameterError
 from genreflow.files import DAMAGED_NPZ
-
-REFERENCE_FILE = "reference.npz"
 
 
 @dataclass(frozen=True)

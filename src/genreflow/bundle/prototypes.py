@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from genreflow.bundle_files import PROTOTYPES_FILE
 from genreflow.errors import ParameterError
 from genreflow.evaluation.familiarity import unfamiliarity
-
-PROTOTYPES_FILE = "prototypes.npy"
 
 
 @dataclass(frozen=True)

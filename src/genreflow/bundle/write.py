@@ -4,10 +4,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from genreflow.bundle.bundle import FILTER_BANK_FILE, KERAS_FILE, ONNX_FILE, UNREGISTERED, Bundle
-from genreflow.bundle.drift_reference import REFERENCE_FILE, DriftReference
-from genreflow.bundle.metadata import write_metadata
-from genreflow.bundle.prototypes import PROTOTYPES_FILE, Familiarity
+from genreflow.bundle.bundle import UNREGISTERED, Bundle
+from genreflow.bundle.drift_reference import DriftReference
+from genreflow.bundle.prototypes import Familiarity
+from genreflow.bundle_files import (
+    FILTER_BANK_FILE,
+    KERAS_FILE,
+    ONNX_FILE,
+    PROTOTYPES_FILE,
+    REFERENCE_FILE,
+    write_metadata,
+)
 from genreflow.features.spec import FeatureSpec, FilterBank
 from genreflow.files import atomic_directory, sha256
 

@@ -131,23 +131,30 @@ class LogMel:
         if y.ndim != 1 or not len(y):
             raise AudioError("unusable", f"audio: must be mono with at least one sample; got shape {y.shape}.")
         n_fft, hop = self.spec.n_fft, self.spec.hop_length
-        padded = np.zeros(len(y) + n_fft, dtype=np.float32)
-        padded[n_fft // 2 : n_fft // 2 + len(y)] = y
-        frames = sliding_window_view(padded, n_fft)[::hop][: 1 + len(y) // hop]
-        power = np.empty((len(frames), self.spec.n_mels), dtype=np.float32)
+        power = np.empty((1 + len(y) // hop, self.spec.n_mels), dtype=np.float32)
         step = max(1, BLOCK_SAMPLES // n_fft)
-        windowed = np.empty((min(step, len(frames)), n_fft), dtype=np.float32)
-        for begin in range(0, len(frames), step):
-            block = frames[begin : begin + step]
-            spectrum = scipy.fft.rfft(np.multiply(block, self._window, out=windowed[: len(block)]))
-            squares = spectrum.view(np.float32)  # real and imaginary parts alternate; the filters add their squares
-            np.multiply(squares, squares, out=squares)
-            for bands, bins, weights in self._filters:
-                out = power[begin : begin + step, bands]
-                rows = max(1, _MAX_PRODUCT // weights.size)
-                for first in range(0, len(block), rows):
-                    np.matmul(squares[first : first + rows, bins], weights, out=out[first : first + rows])
+        windowed = np.empty((min(step, len(power)), n_fft), dtype=np.float32)
+        for begin in range(0, len(power), step):
+            out = power[begin : begin + step]
+            # Only the first and the last blocks are padded, so that a clip is not copied as a whole.
+            first = begin * hop - n_fft // 2
+            last = first + (len(out) - 1) * hop + n_fft
+            part = y[max(0, first) : last]
+            if first < 0 or last > len(y):
+                part = np.pad(part, (max(0, -first), max(0, last - len(y))))
+            frames = sliding_window_view(part, n_fft)[::hop]
+            self._filter(scipy.fft.rfft(np.multiply(frames, self._window, out=windowed[: len(out)])), out)
         return power
+
+    def _filter(self, spectrum: np.ndarray, power: np.ndarray) -> None:
+        """Write the mel power of a block of frames; `spectrum` is overwritten."""
+        squares = spectrum.view(np.float32)  # real and imaginary parts alternate; the filters add their squares
+        np.multiply(squares, squares, out=squares)
+        for bands, bins, weights in self._filters:
+            out = power[:, bands]
+            rows = max(1, _MAX_PRODUCT // weights.size)
+            for first in range(0, len(power), rows):
+                np.matmul(squares[first : first + rows, bins], weights, out=out[first : first + rows])
 
     def _columns(self, n_frames: int, *, exact: bool = False) -> np.ndarray | slice:
         """Return the indices of the frames of a clip that are kept, at least one."""

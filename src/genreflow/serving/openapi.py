@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 import genreflow
 from genreflow.audio.refusals import unknown_format
-from genreflow.bundle import MODEL_NAME
+from genreflow.bundle_files import MODEL_NAME
 from genreflow.serving.feedback_route import PATH, FeedbackInput, FeedbackOutput
 from genreflow.serving.schema import BatchClassification, Classification, ErrorBody, ModelInfo
 from genreflow.serving.settings import Settings

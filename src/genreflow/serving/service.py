@@ -11,7 +11,7 @@ import bentoml
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
-from genreflow.bundle import MODEL_NAME
+from genreflow.bundle_files import MODEL_NAME
 from genreflow.errors import AudioError
 from genreflow.inference.environment import ENVIRONMENT
 from genreflow.serving.application import GuardedService, load_predictor, make_predictor

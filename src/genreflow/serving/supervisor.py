@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 
+from genreflow.bundle_files import verify_files
 from genreflow.files import require_writable
 from genreflow.serving.settings import Settings
 from genreflow.serving.worker import END_SERVICE, SUPERVISOR_VARIABLE, StartError, start_errors
@@ -43,7 +44,7 @@ def prepare_supervisor(settings: Settings, *, working_dir: str, address: tuple[s
     port = address[1] if context.params["port"] is None else context.params["port"]
     with start_errors():
         tempfile.gettempdir()  # BentoML keeps sockets in it, the workers large uploads
-        check_bundle(Path(working_dir, settings.bundle))
+        verify_files(Path(working_dir, settings.bundle))
     if settings.prediction_log:
         directory = prepare_folder("GENREFLOW_PREDICTION_LOG", settings.prediction_log)
         logger.info("Predictions are logged in %s for %d days.", directory, settings.prediction_log_days)
@@ -73,13 +74,6 @@ def prepare_folder(variable: str, folder: str) -> Path:
     except OSError as error:
         logger.error("%s: must be writable, for %s; got %s.", directory, variable, error.strerror)
     return directory
-
-
-def check_bundle(directory: Path) -> None:
-    """Raise GenreflowError if a directory holds no bundle, or a damaged one."""
-    from genreflow.bundle import Bundle
-
-    Bundle.load(directory)
 
 
 def check_address(host: str, port: int) -> None:
