@@ -123,6 +123,8 @@ def test_a_correction_becomes_part_of_the_next_champion(project, music):
         assert httpx.post(f"{service.url}/feedback", json=claim, timeout=60).status_code == 200
     project.run("genreflow", "feedback", "accept", answer["prediction_id"], "--genre", "treble")
     assert "Nothing to do" in project.run("genreflow", "retrain").stdout, "one correction is not enough"
+    project.run("dvc", "repro", "split")  # as docs/how-to/feedback.md says, to see what becomes of it
+    assert "Nothing to do" in project.run("genreflow", "retrain").stdout, "one correction is still not enough"
     found = retrain(project, "--min-corrections", "1", code=0)
     assert [reason["kind"] for reason in found["reasons"]] == ["corrections"]
     assert found["promoted"]

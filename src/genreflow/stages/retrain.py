@@ -25,6 +25,7 @@ from genreflow.stages import CHAMPION, CORRECTIONS, GATE, MANIFEST, POINTER, TRI
 from genreflow.stages.dvc_files import repair_dvc_files
 from genreflow.stages.project_status import GateStatus, read_stale_stages
 from genreflow.stages.stage_results import read_result
+from genreflow.stages.unlearnt_data import UnlearntData, find_unlearnt_data
 
 # Written while a retraining runs, with what was there before: a killed one is continued.
 MARKER = Path("data/.retrain.json")
@@ -104,14 +105,18 @@ def find_reasons(*, log: Path, min_corrections: int) -> list[Reason]:
     """
     if MARKER.exists():  # DVC cannot tell what has changed while it takes a killed process for a running one
         return [Reason("interrupted", "a retraining was interrupted")]
-    changed = _changed_data()
+    stale = _read_stale_stages()
+    changed = _changed_data(stale, "ingest")
     corrections = _count_new_corrections() if CORRECTIONS_TABLE in changed else 0
+    # Someone may have run the stages before the training, as with `dvc repro split`.
+    unlearnt = find_unlearnt_data() if _changed_data(stale, "train") else UnlearntData()
+    corrections += unlearnt.corrections
     reasons = []
     if _drift_was_found(log):
         reasons.append(Reason("drift", "drift was found"))
     if corrections >= min_corrections:
         reasons.append(Reason("corrections", f"{counted(corrections, 'correction is', 'corrections are')} new"))
-    if changed - {CORRECTIONS_TABLE}:
+    if changed - {CORRECTIONS_TABLE} or unlearnt.tracks:
         reasons.append(Reason("data", "tracks were added, changed or removed"))
     return reasons
 
@@ -185,12 +190,16 @@ def _read_gate() -> GateStatus | None:
     return read_result(GATE, GateStatus, stage="register") if GATE.exists() else None
 
 
-def _changed_data() -> set[str]:
-    """Return what the stage `ingest` reads, apart from its code, and has changed since it ran."""
+def _read_stale_stages() -> dict[str, list[str]]:
     stale, error = read_stale_stages()
     if stale is None:
         raise GenreflowError(f"retrain: the current folder must be a project whose state DVC can read; got: {error}.")
-    names = {change.partition(" (")[0] for change in stale.get("ingest", ())}
+    return stale
+
+
+def _changed_data(stale: dict[str, list[str]], stage: str) -> set[str]:
+    """Return what a stage reads, apart from its code, and has changed since it ran."""
+    names = {change.partition(" (")[0] for change in stale.get(stage, ())}
     return {name for name in names if not name.startswith("src/")}
 
 
