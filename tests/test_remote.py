@@ -20,7 +20,7 @@ def s3(tmp_path_factory):
 
 def run(*command: str | Path, cwd: Path, s3: S3Server, code: int = 0) -> subprocess.CompletedProcess:
     done = subprocess.run(
-        command, cwd=cwd, env=os.environ | s3.environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=cwd, env=os.environ | s3.environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done

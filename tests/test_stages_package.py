@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -182,7 +183,7 @@ def test_an_incomplete_bento_does_not_stop_later_ones(packaging):
     [incomplete] = set(store.glob("*/")) - before
     assert packaging.run("-m", "bentoml", "list").returncode != 0, "BentoML reads such a store: this test is needless"
     for path in (incomplete, *incomplete.rglob("*")):
-        os.utime(path)  # as if it was being copied just now
+        os.utime(path, (time.time() + 3600,) * 2)  # it is being copied, however long the next package takes
     done = packaging.package()
     assert (done.returncode, packaging.packaged) == (0, packaging.new), done.stderr
     for path in (incomplete, *incomplete.rglob("*")):
