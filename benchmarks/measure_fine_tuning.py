@@ -41,8 +41,7 @@ from genreflow.training.embedding_set import EmbeddingSet
 from genreflow.training.fit import fit, predict_logits
 from genreflow.training.segment_set import SegmentSet
 
-# Of the classifier alone, before the fit with layers of musicnn.
-EPOCHS = 20
+EPOCHS = 20  # of the classifier alone, before the fit with layers of musicnn
 _MIDDLE = CONVOLUTIONS[5:]
 
 
@@ -88,10 +87,8 @@ class Data:
     def of(self, cut: str, tracks: np.ndarray) -> EmbeddingSet:
         """The segments of some tracks, as rows of their values at a cut."""
         chosen = np.flatnonzero(np.isin(self.track, tracks))
-        number = np.full(len(self.tracks), -1)
-        number[tracks] = np.arange(len(tracks))
-        rows = self.cuts[cut][chosen].reshape(len(chosen), -1)
-        return EmbeddingSet(rows, self.labels[self.track[chosen]], number[self.track[chosen]])
+        rows, number = self.cuts[cut][chosen].reshape(len(chosen), -1), np.searchsorted(tracks, self.track[chosen])
+        return EmbeddingSet(rows, self.labels[self.track[chosen]], number)
 
 
 def cut_network(weights: dict[str, np.ndarray], cut: str, outputs: list[str]) -> Any:
@@ -106,10 +103,9 @@ def cut_network(weights: dict[str, np.ndarray], cut: str, outputs: list[str]) ->
 def fit_classifier(data: Data, values: str, train: np.ndarray, seed: int) -> Any:
     """The pipeline's linear classifier of the values of the frozen network."""
     rows = data.of(values, train)
-    mean, variance = rows.band_statistics()
-    shape = rows.segment_shape
-    options: dict[str, Any] = {"columns": {values: (0, *shape)}, "values": values, "mean": mean, "variance": variance}
-    model = build_model("musicnn", input_shape=shape, classes=len(data.genres), seed=seed, **options)
+    options: dict[str, Any] = dict(zip(("mean", "variance"), rows.band_statistics(), strict=True))
+    options |= {"columns": {values: (0, *rows.segment_shape)}, "values": values, "seed": seed}
+    model = build_model("musicnn", input_shape=rows.segment_shape, classes=len(data.genres), **options)
     return run_fit(model, rows, seed, epochs=EPOCHS)
 
 
@@ -121,9 +117,8 @@ def fit_on(data: Data, variant: Variant, head: Any, train: np.ndarray, rate: flo
         # Batch normalisations keep their statistics since they are not trainable; training=False would not last here.
         for layer in network.layers:
             layer.trainable = layer.name in variant.layers
-        flat = keras.Input(rows.segment_shape)
-        image = keras.layers.Reshape(data.cuts[variant.cut].shape[1:])(flat)
-        model = keras.Model(flat, head(network(image)[variant.values]), name="musicnn")
+        flat, reshape = keras.Input(rows.segment_shape), keras.layers.Reshape(data.cuts[variant.cut].shape[1:])
+        model = keras.Model(flat, head(network(reshape(flat))[variant.values]), name="musicnn")
     return run_fit(model, rows, seed, epochs=variant.epochs, learning_rate=rate)
 
 
@@ -132,11 +127,6 @@ def run_fit(model: Any, rows: EmbeddingSet, seed: int, **update: Any) -> Any:
     one = EmbeddingSet(rows.segments(slice(1)), rows.label[:1], np.zeros(1, int))
     fit(model, rows, one, load_params().train.model_copy(update={"seed": seed, **update}))
     return model
-
-
-def hits(model: Any, rows: EmbeddingSet) -> list[bool]:
-    probabilities = track_probabilities(softmax(predict_logits(model, rows)), rows.track, rows.n_tracks)
-    return (probabilities.argmax(axis=1) == rows.track_labels).tolist()
 
 
 def genres_of_several_artists(tracks: list[Track]) -> set[str]:
@@ -160,7 +150,10 @@ def run(data: Data, arguments: argparse.Namespace) -> None:
             for name, rate in fits:
                 fitted, cut = head.get_weights(), VARIANTS[name].cut if rate else values
                 model = fit_on(data, VARIANTS[name], head, train, rate, seed) if rate else head
-                correct = dict(zip(names[test].tolist(), hits(model, data.of(cut, test)), strict=True))
+                rows = data.of(cut, test)
+                probabilities = track_probabilities(softmax(predict_logits(model, rows)), rows.track, rows.n_tracks)
+                hits = (probabilities.argmax(axis=1) == rows.track_labels).tolist()
+                correct = dict(zip(names[test].tolist(), hits, strict=True))
                 head.set_weights(fitted)
                 with arguments.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"key": (name, rate, seed, fold), "correct": correct}) + "\n")
@@ -175,9 +168,10 @@ def table(tracks: list[Track], results: Path, seeds: int) -> None:
         if seed < seeds:
             correct = found.setdefault((name, rate), np.full((seeds, len(tracks)), np.nan))
             correct[seed, [names.index(track) for track in row["correct"]]] = list(row["correct"].values())
+    found = {key: correct for key, correct in found.items() if not np.isnan(correct).any(axis=1).all()}
     several = genres_of_several_artists(tracks)
-    for title, genres in {"all genres": {t.genre for t in tracks}, "genres of several artists": several}.items():
-        kept = [i for i, track in enumerate(tracks) if track.genre in genres]
+    for title, genres in {"all genres": None, "genres of several artists": several}.items():
+        kept = [i for i, track in enumerate(tracks) if genres is None or track.genre in genres]
         artists = np.array([tracks[i].group for i in kept])
 
         def interval(correct: np.ndarray, kept: list[int] = kept, artists: np.ndarray = artists) -> str:
@@ -187,8 +181,6 @@ def table(tracks: list[Track], results: Path, seeds: int) -> None:
 
         print(f"\n{title}: {len(kept)} tracks")
         for (name, rate), correct in sorted(found.items()):
-            if np.isnan(correct).any(axis=1).all():
-                continue
             print(f"{name:38}{rate:<8g}{interval(correct)}")
             for values, frozen in FROZEN.items():
                 if rate and (values == "both" or name.startswith(values)):
@@ -203,10 +195,8 @@ def main() -> None:
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", type=int, default=3, help="divisions into folds")
     arguments = parser.parse_args()
-    if arguments.spectrograms:
-        tracks = read_spectrograms(arguments.data / "logmel.npz", arguments.spectrograms)
-    else:
-        tracks = read_tracks(arguments.data)
+    part, path = arguments.spectrograms, arguments.data / "logmel.npz"
+    tracks = read_spectrograms(path, part) if part else read_tracks(arguments.data)
     run(Data(tracks, {VARIANTS[name].cut for name in arguments.variants}), arguments)
     table(tracks, arguments.results, arguments.seeds)
 
