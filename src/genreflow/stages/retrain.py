@@ -25,7 +25,7 @@ from genreflow.stages import CHAMPION, CORRECTIONS, GATE, MANIFEST, POINTER, TRI
 from genreflow.stages.dvc_files import repair_dvc_files
 from genreflow.stages.project_status import GateStatus, read_stale_stages
 from genreflow.stages.stage_results import read_result
-from genreflow.stages.unlearnt_data import UnlearntData, find_unlearnt_data
+from genreflow.stages.training_data_changes import TrainingDataChanges, find_training_data_changes
 
 # Written while a retraining runs, with what was there before: a killed one is continued.
 MARKER = Path("data/.retrain.json")
@@ -109,14 +109,14 @@ def find_reasons(*, log: Path, min_corrections: int) -> list[Reason]:
     changed = _changed_data(stale, "ingest")
     corrections = _count_new_corrections() if CORRECTIONS_TABLE in changed else 0
     # Someone may have run the stages before the training, as with `dvc repro split`.
-    unlearnt = find_unlearnt_data() if _changed_data(stale, "train") else UnlearntData()
-    corrections += unlearnt.corrections
+    changes = find_training_data_changes() if _changed_data(stale, "train") else TrainingDataChanges()
+    corrections += changes.corrections
     reasons = []
     if _drift_was_found(log):
         reasons.append(Reason("drift", "drift was found"))
     if corrections >= min_corrections:
         reasons.append(Reason("corrections", f"{counted(corrections, 'correction is', 'corrections are')} new"))
-    if changed - {CORRECTIONS_TABLE} or unlearnt.tracks:
+    if changed - {CORRECTIONS_TABLE} or changes.tracks:
         reasons.append(Reason("data", "tracks were added, changed or removed"))
     return reasons
 

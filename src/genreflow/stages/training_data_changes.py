@@ -9,7 +9,7 @@ from genreflow.stages import CANDIDATE, MANIFEST, SPLIT
 
 
 @dataclass(frozen=True)
-class UnlearntData:
+class TrainingDataChanges:
     """How the data differ from those of the last model.
 
     Parameters
@@ -24,12 +24,12 @@ class UnlearntData:
     tracks: bool = False
 
 
-def find_unlearnt_data() -> UnlearntData:
+def find_training_data_changes() -> TrainingDataChanges:
     """Compare manifest and split with the tracks of the last model; without one of these, nothing is known to differ.
 
     Returns
     -------
-    UnlearntData
+    TrainingDataChanges
 
     Raises
     ------
@@ -37,13 +37,13 @@ def find_unlearnt_data() -> UnlearntData:
         One of the files is damaged.
     """
     if not all(path.exists() for path in (CANDIDATE / "bundle.json", MANIFEST, SPLIT)):
-        return UnlearntData()
+        return TrainingDataChanges()
     lineage = Bundle.load(CANDIDATE).lineage
     tracks, split = Manifest.load(MANIFEST).tracks, Split.load(SPLIT)
-    learnt = {*lineage.get("train_tracks", ()), *lineage.get("valid_tracks", ())}
+    trained_on = {*lineage.get("train_tracks", ()), *lineage.get("valid_tracks", ())}
     used = {*split.train, *split.valid}
-    new = [track for track in tracks if track.id in used and track.hash not in learnt]
-    return UnlearntData(
+    new = [track for track in tracks if track.id in used and track.hash not in trained_on]
+    return TrainingDataChanges(
         corrections=sum(bool(track.train_only) for track in new),
-        tracks=not all(track.train_only for track in new) or not learnt <= {track.hash for track in tracks},
+        tracks=not all(track.train_only for track in new) or not trained_on <= {track.hash for track in tracks},
     )

@@ -6,7 +6,7 @@ from genreflow.manifest.manifest import Manifest
 from genreflow.manifest.track import Track
 from genreflow.splits.split import Split
 from genreflow.stages import CANDIDATE, MANIFEST, SPLIT
-from genreflow.stages.unlearnt_data import UnlearntData, find_unlearnt_data
+from genreflow.stages.training_data_changes import TrainingDataChanges, find_training_data_changes
 from serving_toy import write_toy_bundle
 
 
@@ -15,23 +15,23 @@ def track(name: str, **fields) -> Track:
 
 
 @pytest.mark.parametrize(
-    ("learnt", "expected"),
+    ("trained_on", "expected"),
     [
-        (["old", "fix", "left"], UnlearntData()),
-        (["old", "left"], UnlearntData(corrections=1)),
-        (["fix", "left"], UnlearntData(tracks=True)),
-        ([], UnlearntData(corrections=1, tracks=True)),
-        (["old", "fix", "gone"], UnlearntData(tracks=True)),
+        (["old", "fix", "left"], TrainingDataChanges()),
+        (["old", "left"], TrainingDataChanges(corrections=1)),
+        (["fix", "left"], TrainingDataChanges(tracks=True)),
+        ([], TrainingDataChanges(corrections=1, tracks=True)),
+        (["old", "fix", "gone"], TrainingDataChanges(tracks=True)),
     ],
 )
-def test_corrections_and_other_tracks_are_told_apart(tmp_path, monkeypatch, learnt, expected):
+def test_corrections_and_other_tracks_are_told_apart(tmp_path, monkeypatch, trained_on, expected):
     """Of a correction that the split has left out, no model learns anything."""
     monkeypatch.chdir(tmp_path)
-    assert find_unlearnt_data() == UnlearntData()  # nothing was trained yet
+    assert find_training_data_changes() == TrainingDataChanges()  # nothing was trained yet
     tracks = [track("old"), track("fix", train_only=True), track("left", train_only=True), track("v"), track("t")]
     Manifest.from_tracks("folder", tracks).save(MANIFEST)
     groups = {name: name for name in ("old", "fix", "v", "t")}
     split = {"method": "group", "train": ("old", "fix"), "valid": ("v",), "test": ("t",), "groups": groups}
     Split(**split, evaluation_part="test", leaking=False, groups_known=True, report={}, leaks={}).save(SPLIT)
-    write_toy_bundle(CANDIDATE, lineage={"train_tracks": learnt, "valid_tracks": ["v"]})
-    assert find_unlearnt_data() == expected
+    write_toy_bundle(CANDIDATE, lineage={"train_tracks": trained_on, "valid_tracks": ["v"]})
+    assert find_training_data_changes() == expected
