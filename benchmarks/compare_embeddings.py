@@ -56,6 +56,8 @@ from genreflow.splits.assign import assign_folds
 FOLDS = 5
 # Level of the loudest bin, assumed of spectrograms that lost it: about the median over GTZAN's clips.
 LOUDEST_DB = 20.0
+# Range of the published spectrograms [dB].
+SPECTROGRAM_DB = 80.0
 HEADS: dict[str, Callable[[], ClassifierMixin]] = {
     "logistic regression": lambda: LogisticRegression(C=0.01, max_iter=1000),
     "SVM": lambda: SVC(C=10, probability=False, decision_function_shape="ovr"),
@@ -104,8 +106,8 @@ def read_spectrograms(path: Path, part: str) -> list[Track]:
         levels = scipy.ndimage.map_coordinates(
             spectrogram.T.astype(float), np.meshgrid(columns, bands, indexing="ij"), order=1
         )
-        decibels = (levels / 255 - 1) * 80 + LOUDEST_DB
-        frames = np.clip(255 * (1 + (decibels - full_scale) / 80), 0, 255).round().astype(np.uint8)
+        decibels = (levels / 255 - 1) * SPECTROGRAM_DB + LOUDEST_DB
+        frames = np.clip(255 * (1 + (decibels - full_scale) / PATCH_SPEC.top_db), 0, 255).round().astype(np.uint8)
         tracks.append(Track(name, row["genre"], row["artist"] or name, frames))
     return tracks
 
