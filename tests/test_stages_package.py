@@ -188,15 +188,30 @@ def test_an_incomplete_bento_does_not_stop_later_ones(packaging):
     assert (done.returncode, packaging.packaged) == (0, packaging.new), done.stderr
     for path in (incomplete, *incomplete.rglob("*")):
         os.utime(path, (0, 0))
-    (store / "empty").mkdir()
-    (store / "cut").mkdir()
-    (store / "cut" / "bento.yaml").write_text("name: genre-classifier\nlabels: {")
-    for name in ("empty", "cut", "cut/bento.yaml"):
-        os.utime(store / name, (0, 0))
+    for name in ("empty", "opened"):
+        (store / name).mkdir()
+    (store / "opened" / "bento.yaml").touch()
+    for path in (store / "empty", store / "opened", store / "opened" / "bento.yaml"):
+        os.utime(path, (0, 0))
     done = packaging.package()
     assert (done.returncode, packaging.packaged) == (0, packaging.new), done.stderr
     listed = packaging.run("-m", "bentoml", "list", "--output", "json")
     assert listed.returncode == 0, listed.stderr
     left = {bento["tag"].split(":")[1] for bento in json.loads(listed.stdout)}
     assert left == {folder.name for folder in store.glob("*/")}
-    assert not left & {incomplete.name, "empty", "cut"}
+    assert not left & {incomplete.name, "empty", "opened"}
+
+
+@pytest.mark.slow
+def test_a_bento_that_cannot_be_read_stays_and_stops_nothing(packaging):
+    """Another version of BentoML may have written it."""
+    description = packaging.folder / "bentos" / "bentos" / "genre-classifier" / "other" / "bento.yaml"
+    description.parent.mkdir(parents=True)
+    description.write_text("format: unknown")
+    os.utime(description, (0, 0))
+    done = packaging.package()
+    assert (done.returncode, packaging.packaged) == (0, packaging.new), done.stderr
+    assert "earlier bentos were not deleted" in done.stdout + done.stderr
+    assert description.exists()
+    description.unlink()
+    description.parent.rmdir()

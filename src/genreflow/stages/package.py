@@ -32,15 +32,13 @@ PROJECT_LABEL = "genreflow.project"
 
 
 def main() -> None:
-    from bentoml.exceptions import BentoMLException
-
     remove_leftovers(CHAMPION.parent, CHAMPION.name)
     packaged = package()
     write_json(PACKAGE, packaged)
     if packaged["bento"] is not None:
         try:
             prune_bentos(packaged["bento"], keep=BENTOS_KEPT)
-        except (OSError, BentoMLException) as error:  # another project may be writing to the same store
+        except Exception as error:  # what BentoML raises of a bento that another project writes, or that it cannot read
             logger.warning(f"earlier bentos were not deleted, which the next `package` does: {error}")
 
 
@@ -93,23 +91,22 @@ def build_bento(bundle: Path) -> "Bento":
 def prune_bentos(newest: str, *, keep: int) -> None:
     """Delete the bentos that this stage built for this project, except the newest ones.
 
-    Others in the same store, such as those of `bentoml build`, stay. Incomplete ones are deleted: BentoML leaves one
-    where it is killed while it copies a bento into its store, and then lists and deletes none of this name.
+    Others in the same store, such as those of `bentoml build`, stay. Those without a description are deleted: BentoML
+    leaves one where it is killed while it copies a bento into its store, and then lists and deletes none of this name.
     """
     import bentoml
 
-    found = []
     store = Path(bentoml.bentos.get(newest).path).parent
     for folder in filter(Path.is_dir, store.iterdir()):
-        try:
-            bento = bentoml.bentos.get(f"{MODEL_NAME}:{folder.name}")
-        except Exception:  # what the reader of a missing, empty or cut bento.yaml raises
-            if time.time() - last_written(folder) < SECONDS_OF_COPYING:
-                return  # another process may be copying it; the next package prunes
-            shutil.rmtree(folder, ignore_errors=True)
+        description = folder / "bento.yaml"
+        if description.exists() and description.stat().st_size:
             continue
-        if bento.info.labels.get(PROJECT_LABEL) == project_label():
-            found.append(bento)
+        if time.time() - last_written(folder) < SECONDS_OF_COPYING:
+            return  # another process may be copying it; the next package prunes
+        shutil.rmtree(folder)
+    found = [
+        bento for bento in bentoml.bentos.list(MODEL_NAME) if bento.info.labels.get(PROJECT_LABEL) == project_label()
+    ]
     for bento in sorted(found, key=lambda bento: bento.info.creation_time, reverse=True)[keep:]:
         bentoml.bentos.delete(bento.tag)
 
