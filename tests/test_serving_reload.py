@@ -57,17 +57,20 @@ def test_no_request_is_lost_while_the_bundle_is_replaced(champion, client, tmp_p
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
+    # A bundle could be loaded and replaced within one request: each is replaced only after it has answered one.
+    wait_for(lambda: len(set(confidences)) >= 1)
     for number in range(4):
         bundle = tmp_path / f"new {number}"
         threshold = 0.1 + 0.01 * number
         write_toy_bundle(bundle, temperature=2.0 + number, abstain_below=threshold)
         replace(bundle, champion)
         wait_for(lambda: served_thresholds(client) == {threshold})  # noqa: B023
+        wait_for(lambda: len(set(confidences)) >= number + 2)  # noqa: B023
     done.set()
     for thread in threads:
         thread.join()
     assert set(statuses) == {200}
-    assert len(set(confidences)) == 5, "an answer for each temperature"
+    assert len(set(confidences)) == 5, "an answer for each temperature, and none of a mixture"
 
 
 def test_a_damaged_bundle_replaces_none(champion, client, tmp_path):
