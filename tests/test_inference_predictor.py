@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 import tracemalloc
 
 import numpy as np
@@ -262,14 +263,16 @@ def test_the_toy_bundle_has_a_tone_for_each_label(predictor):
     assert set(TONES) == set(predictor.bundle.labels)
 
 
+# Replaces the bundle once for each line that it reads: so many seconds after it.
 REPLACE = """
 import sys, time
 from pathlib import Path
 from genreflow.bundle import stamp
 target, *sources = map(Path, sys.argv[1:])
-for number in range(40):
+for number, line in enumerate(sys.stdin):
+    time.sleep(float(line))
     stamp(sources[number % 2], target, version=str(number), metrics={})
-    time.sleep(0.02)
+    print(number, flush=True)
 """
 
 
@@ -278,11 +281,20 @@ def test_a_bundle_that_is_replaced_meanwhile_is_loaded_as_a_whole(tmp_path):
     for name, temperature in (("one", 1.0), ("two", 2.0)):
         write_toy_bundle(tmp_path / name, temperature=temperature)
     target = tmp_path / "champion"
-    stamp(tmp_path / "one", target, version="0", metrics={})
-    process = subprocess.Popen([sys.executable, "-c", REPLACE, target, tmp_path / "one", tmp_path / "two"])
-    seen = set()
-    while process.poll() is None:
-        seen.add(Predictor(target).bundle.version)
+    stamp(tmp_path / "one", target, version="-1", metrics={})
+    command = [sys.executable, "-c", REPLACE, target, tmp_path / "one", tmp_path / "two"]
+    rng, seen, seconds = np.random.default_rng(0), [], 0.02
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        for number in range(40):
+            # At any time of a load, however long it takes, and once: a load gives up if each attempt is disturbed.
+            process.stdin.write(f"{rng.uniform(0, seconds)}\n")
+            begin = time.monotonic()
+            seen.append(int(Predictor(target).bundle.version))
+            seconds = time.monotonic() - begin
+            assert process.stdout.readline() == f"{number}\n"
+        process.stdin.close()
     assert process.returncode == 0
-    assert len(seen) > 5
+    # Each load gives the bundle before or after its replacement; -1 is the first one.
+    assert all(version in (number - 1, number) for number, version in enumerate(seen))
+    assert len(set(seen)) > 5
     assert Predictor(target).bundle.version == "39"
