@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
@@ -11,6 +12,13 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # Tests must not write to a developer's own servers.
 for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "GENREFLOW_BUNDLE"):
     os.environ.pop(name, None)
+
+# The same examples in each run, without a limit of time and without what earlier runs left in .hypothesis: a test fails
+# for a change of code only. `pytest --hypothesis-profile=default` tries other ones.
+settings.register_profile(
+    "tests", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 ROOT = Path(__file__).resolve().parents[1]
 
