@@ -78,6 +78,10 @@ class Relay:
             except OSError:
                 return
             with self._lock:
+                if self._listener is not listener:  # cut since the client was accepted: it must not get through
+                    client.close()
+                    server.close()
+                    return
                 self._open |= {client, server}
             threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
 
