@@ -363,15 +363,15 @@ def test_wrong_checksum_is_refused(server, tmp_path):
 def test_without_network_previous_data_stay(packed, copy, run, tmp_path, monkeypatch):
     run(copy)
     before = {**contents(tmp_path / "raw"), "manifest": (tmp_path / "manifest.json").read_bytes()}
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        archive = published_at(closed.getsockname()[1], packed)
     monkeypatch.setattr(download, "_BACKOFF", 0.01)
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setitem(sources.SOURCES, "gtzan", partial(gtzan, archive=archive))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ParameterError) as caught:
-        run(tmp_path / "empty")
+    with socket.socket() as bound:  # bound but not listening, so that no other process gets the port
+        bound.bind(("127.0.0.1", 0))
+        archive = published_at(bound.getsockname()[1], packed)
+        monkeypatch.setitem(sources.SOURCES, "gtzan", partial(gtzan, archive=archive))
+        with pytest.raises(ParameterError) as caught:
+            run(tmp_path / "empty")
     for expected in (archive.music.url, archive.music.checksum, str(tmp_path / "empty/genres.tar.gz")):
         assert expected in str(caught.value)
     assert (tmp_path / "empty").is_dir()
