@@ -46,11 +46,11 @@ def postgresql() -> Iterator[str]:
         port = free_port()
         options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories={folder} -c fsync=off"
         call("initdb", "--username", "genreflow", "--auth", "trust", "--no-sync")
-        call("pg_ctl", "--wait", "--options", options, "start")
+        call("pg_ctl", "--wait", "--timeout", "300", "--options", options, "start")
         try:
             yield f"postgresql://genreflow@127.0.0.1:{port}"
         finally:
-            call("pg_ctl", "--mode", "immediate", "stop")
+            call("pg_ctl", "--timeout", "300", "--mode", "immediate", "stop")
 
 
 def create_database(server: str, name: str) -> str:

@@ -80,7 +80,7 @@ def running_trials(study: optuna.Study) -> dict[int, int]:
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
     """Wait until a condition about a study holds, which may not exist yet; the process must go on until then."""
-    end = time.monotonic() + 240
+    end = time.monotonic() + 900
     while True:
         try:
             if condition():

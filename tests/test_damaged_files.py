@@ -175,12 +175,12 @@ with exit_with_errors():
 def test_an_ingest_that_cannot_write_ends_and_keeps_the_previous_data(music, tmp_path):
     """A limit of the size of files stands for a full disk: both fail in the middle of a write."""
     command = [sys.executable, "-c", PROGRAM, music]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     sf.write(music / "b/w/new.wav", np.random.default_rng(9).uniform(-0.3, 0.3, 100_000), 8000)
     before[music / "b/w/new.wav"] = (music / "b/w/new.wav").read_bytes()
     done = subprocess.run(
-        command, cwd=tmp_path, check=False, timeout=60, capture_output=True, preexec_fn=limited(100_000)
+        command, cwd=tmp_path, check=False, timeout=300, capture_output=True, preexec_fn=limited(100_000)
     )
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -191,7 +191,7 @@ def test_an_audit_that_cannot_write_ends_in_one_sentence(music, tmp_path):
     command = [sys.executable, "-c", "from genreflow.cli import main; main()", "audit", music, "--jobs", "1"]
     # Without the measurement of coverage, which writes a file of its own.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    done = subprocess.run(command, check=False, timeout=120, capture_output=True, preexec_fn=limited(20_000), env=env)
+    done = subprocess.run(command, check=False, timeout=300, capture_output=True, preexec_fn=limited(20_000), env=env)
     assert done.returncode == 2, done.stderr
     assert b"Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith(b"genreflow: ")
@@ -201,7 +201,7 @@ def test_an_audit_that_cannot_write_ends_in_one_sentence(music, tmp_path):
 def test_what_the_audit_writes_follows_the_umask(music, tmp_path, umask, mode):
     program = f"import os; os.umask({umask}); from genreflow.cli import main; main()"
     command = [sys.executable, "-c", program, "audit", music, "--html", tmp_path / "audit.html", "--jobs", "1"]
-    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    subprocess.run(command, check=True, timeout=300, capture_output=True)
     previous = os.umask(umask)
     try:
         for name, (write, _) in KINDS.items():

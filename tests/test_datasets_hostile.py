@@ -28,7 +28,7 @@ from genreflow.errors import GenreflowError, ParameterError
 from genreflow.manifest.manifest import Manifest
 
 RATE = 8000
-SECONDS = 60  # after which a command that waits for a pipe is ended
+SECONDS = 300  # after which a command that waits for a pipe is ended
 
 
 def write_noise(path: Path, seed: int) -> Path:

@@ -353,12 +353,17 @@ def test_hyperparameters_have_readable_labels():
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
 def test_the_page_draws_filters_and_sorts_in_a_browser(tmp_path):
     browsers = pytest.importorskip("playwright.sync_api")
+    from chromium import TIMEOUT_MS
+
     study = search(THREE)
     write_report(read(study, tmp_path, THREE), tmp_path / "study")
     with browsers.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"], timeout=TIMEOUT_MS
+        )
         try:
             page = browser.new_page(viewport={"width": 390, "height": 800})
+            page.set_default_timeout(TIMEOUT_MS)
             errors, requests = [], []
             page.on("pageerror", lambda error: errors.append(error))
             page.on("request", lambda request: requests.append(request.url))

@@ -86,7 +86,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph("genreflow", include_external_packages=True)
+    return grimp.build_graph("genreflow", include_external_packages=True, cache_dir=None)
 
 
 def external_imports(names: set[str]) -> dict[str, set[str]]:
