@@ -382,8 +382,9 @@ def test_the_network_is_the_stored_one(name, patches):
     expected, found = stored_outputs(name, patches), model.predict_on_batch(patches)
     for value, size in {"penultimate": 200, "max": 753, "mean": 753, "tags": 50}.items():
         stored = expected[value].reshape(len(patches), size)
-        # Rounding: both differ as much from the same network in float64.
-        np.testing.assert_allclose(found[value], stored, atol=3e-6 * np.abs(stored).max())
+        # Rounding, which depends on the vector units of the machine: 1e-7 to 3e-6 with those that were tried.
+        # Both differ as much from the same network in float64.
+        np.testing.assert_allclose(found[value], stored, atol=2e-5 * np.abs(stored).max())
 
 
 @needs_weights
