@@ -445,7 +445,12 @@ def test_an_npz_that_expands_enormously_is_refused_in_little_memory(tmp_path, ke
         "from genreflow.cli import main; main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, "audit", path], capture_output=True, check=False, timeout=SECONDS
+        [sys.executable, "-c", program, "audit", path],
+        capture_output=True,
+        check=False,
+        timeout=SECONDS,
+        # A thread for each core would take address space, too, on large machines all of it.
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1
