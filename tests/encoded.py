@@ -66,10 +66,12 @@ def encode(y: np.ndarray, rate: int, kind: str | Kind, *, video: bool = False) -
     """
     kind = KINDS[kind] if isinstance(kind, str) else kind
     y = np.atleast_2d(np.asarray(y, dtype=np.float32))
+    # The same bytes each time: without the flag, Ogg and Matroska have random numbers.
+    options = {"fflags": "+bitexact", **dict(kind.options)}
     # To a path, since some options make FFmpeg open the file again.
     with (
         tempfile.NamedTemporaryFile() as file,
-        av.open(file.name, "w", format=kind.container, options=dict(kind.options)) as container,
+        av.open(file.name, "w", format=kind.container, options=options) as container,
     ):
         pictures = _add_video(container) if video else None
         stream = container.add_stream(kind.codec, rate=rate, layout=_layout(len(y)), options=dict(kind.options))

@@ -1,6 +1,7 @@
 """Invalid files: decoding gives audio or an `AudioError`, in bounded time and memory."""
 
 import io
+import re
 import struct
 import time
 from functools import cache
@@ -81,7 +82,16 @@ def seed(kind: tuple[str, str, int, int] | tuple[str, int]) -> bytes:
     file = io.BytesIO()
     samples = 0.3 * np.sin(2 * np.pi * 440 * time_axis)[:, None] + noise
     sf.write(file, samples.astype(np.float32), rate, format=format, subtype=subtype)
-    return file.getvalue()
+    return without_chance(file.getvalue())
+
+
+def without_chance(data: bytes) -> bytes:
+    """Return a file of libsndfile without the time and the random number in it, so that the faults are the same."""
+    if data[:4] == b"OggS":
+        return encoded.joined(data)
+    if (at := data.find(b"PEAK")) >= 0:
+        return data[: at + 12] + bytes(4) + data[at + 16 :]
+    return re.sub(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", b"2026-01-01 00:00:00 UTC", data[:128]) + data[128:]
 
 
 @st.composite
