@@ -14,14 +14,16 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not in
 
 Browser, Page = sync_api.Browser, sync_api.Page
 # Far above what anything takes, also on a busy machine, where a download has begun only after 20 s.
-TIMEOUT_MS = 60_000
+TIMEOUT_MS = 300_000
 
 
 @contextmanager
 def launch(*arguments: str) -> Iterator[Browser]:
     """Start Chromium with additional command line arguments."""
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *arguments])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *arguments], timeout=TIMEOUT_MS
+        )
         yield browser
         browser.close()
 
