@@ -26,9 +26,9 @@ import soundfile as sf
 
 from encoded import encode
 from genreflow.costs.service_process import served
-from service_client import client_of
+from service_client import client_of, wait_for_workers
 from serving_toy import tone
-from waiting import wait_for, wait_for_workers
+from waiting import wait_for
 
 LIMITS = {
     "GENREFLOW_MAX_MINUTES": "15",

@@ -8,9 +8,9 @@ import pytest
 
 from genreflow.costs.service_process import served
 from genreflow.files import atomic_directory
-from service_client import client_of
+from service_client import client_of, wait_for_workers
 from serving_toy import write_tone, write_toy_bundle
-from waiting import wait_for, wait_for_workers
+from waiting import wait_for
 
 SECONDS = "0.2"
 

@@ -13,9 +13,9 @@ import pytest
 
 from genreflow.costs.service_process import served
 from genreflow.serving.settings import settings
-from service_client import client_of
+from service_client import client_of, wait_for_workers
 from serving_toy import write_tone, write_toy_bundle
-from waiting import wait_for, wait_for_workers
+from waiting import wait_for
 
 
 def workers_of(service):
