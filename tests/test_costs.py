@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from genreflow.costs import latency, memory
 from genreflow.costs.clips import make_clip
 from genreflow.costs.latency import latency_ms
 from genreflow.costs.memory import memory_mib
-from genreflow.costs.service_process import served
+from genreflow.costs.service_process import reserved_port, served
 from genreflow.errors import GenreflowError
 from serving_toy import LABELS, SPEC, write_toy_bundle
 from waiting import wait_for
@@ -93,6 +94,7 @@ def test_memory_is_of_all_processes_with_the_default_settings(bundle, temporary,
     def send_load_and_measure(service, clip):
         send_load(service, clip)
         measured.append(service.memory())
+        wait_for(lambda: service.peak >= 0.9 * sum(measured[0].values()))  # it is sampled, and the end comes at once
 
     monkeypatch.setattr(memory, "send_load", send_load_and_measure)
     peak = memory_mib(bundle.directory)
@@ -119,10 +121,22 @@ def test_workers_whose_supervisor_was_killed_are_ended(bundle, temporary):
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a port free for a server")
+def test_a_reserved_port_is_for_one_server():
+    with reserved_port() as port:
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        with socket.create_server(("127.0.0.1", port)) as server, socket.create_connection(server.getsockname()):
+            pass
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of the connection above, the system keeps a trace
+        other.bind(("127.0.0.1", port))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the service of a killed process")
 def test_the_service_ends_when_its_parent_is_killed(bundle, tmp_path):
     code = "import sys, time\nfrom genreflow.costs.service_process import served\n" + (
-        "with served(environment={'GENREFLOW_BUNDLE': sys.argv[1]}):\n    print('ready', flush=True); time.sleep(60)"
+        "with served(environment={'GENREFLOW_BUNDLE': sys.argv[1]}):\n    print('ready', flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", code, str(bundle.directory)]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

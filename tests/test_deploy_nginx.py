@@ -10,8 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from genreflow.costs.service_process import served
-from s3_server import free_port
+from genreflow.costs.service_process import reserved_port, served
 from serving_toy import write_tone, write_toy_bundle
 from waiting import wait_for
 
@@ -61,8 +60,11 @@ def test_the_service_behind_the_example(bento_home, tmp_path):
     bundle = write_toy_bundle(tmp_path / "bundle").directory
     environment = {"BENTOML_HOME": bento_home, "GENREFLOW_BUNDLE": str(bundle), "GENREFLOW_ALLOWED_HOSTS": HOST}
     song = write_tone(tmp_path / "bass.wav", "bass", 60.0, rate=44100, channels=2)  # over nginx's own limit of 1 MB
-    http, https = free_port(), free_port()
-    with served("genre-classifier:latest", environment=environment, watch=False) as service:
+    with (
+        reserved_port() as http,
+        reserved_port() as https,
+        served("genre-classifier:latest", environment=environment, watch=False) as service,
+    ):
         main = write_config(tmp_path, service=service.port, http=http, https=https)
         checked = subprocess.run([NGINX, "-t", "-c", main], capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
@@ -72,7 +74,7 @@ def test_the_service_behind_the_example(bento_home, tmp_path):
         try:
             wait_for(lambda: listens(https))
             extensions = {"sni_hostname": HOST}
-            with httpx.Client(base_url=f"https://127.0.0.1:{https}", verify=context, timeout=60) as client:
+            with httpx.Client(base_url=f"https://127.0.0.1:{https}", verify=context, timeout=300) as client:
 
                 def call(method: str, path: str, **rest) -> httpx.Response:
                     rest["headers"] = {"Host": HOST} | rest.get("headers", {})
@@ -92,8 +94,8 @@ def test_the_service_behind_the_example(bento_home, tmp_path):
                 assert call("POST", "/model", headers=other).status_code == 403
                 for hidden in ("/metrics", "/readyz", "/schema.json"):
                     assert call("GET", hidden).status_code == 404
-            moved = httpx.get(f"http://127.0.0.1:{http}/ui", headers={"Host": HOST})
+            moved = httpx.get(f"http://127.0.0.1:{http}/ui", headers={"Host": HOST}, timeout=300)
             assert (moved.status_code, moved.headers["location"]) == (301, f"https://{HOST}/ui")
         finally:
             nginx.terminate()
-            nginx.wait(30)
+            nginx.wait(300)

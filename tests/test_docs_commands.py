@@ -3,7 +3,6 @@
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import yaml
 from onnx import helper, numpy_helper
 
 from doc_pages import DOCS, blocks, commands, edits, pages
+from genreflow.costs.service_process import reserved_port
 from pipeline import Project, quick_project, write_music
 from postgresql_server import create_database, postgresql
 from s3_server import s3_server
@@ -93,14 +93,13 @@ class Shell:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=3600,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout + done.stderr
 
     def _serve(self, command: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = self.stack.enter_context(reserved_port())
         self.ports[SERVERS[command]] = port
         log = self.project.folder.parent / f"{command.split()[0]}.log"
         process = self.stack.enter_context(_running([*command.split(), "--port", str(port)], log, self))
@@ -119,7 +118,7 @@ def _running(command: list[str], log: Path, shell: Shell) -> Iterator[subprocess
             yield process
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(300)
 
 
 def _answers(url: str) -> bool:

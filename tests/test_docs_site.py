@@ -11,7 +11,7 @@ import threading
 import pytest
 import yaml
 
-from chromium import expect, horizontal_overflow, is_dark, launch, needs_chromium, visits
+from chromium import TIMEOUT_MS, expect, horizontal_overflow, is_dark, launch, needs_chromium, visits
 from conftest import ROOT
 from pipeline import Project
 
@@ -137,6 +137,7 @@ def test_plots_of_dvc_need_no_network(tmp_path):
     project.run("dvc", "plots", "show")
     with launch() as browser:
         page, requests = browser.new_page(), []
+        page.set_default_timeout(TIMEOUT_MS)
         page.on("request", lambda request: requests.append(request.url))
         page.goto((project.folder / "dvc_plots/index.html").as_uri())
         page.locator(".vega-embed canvas, .vega-embed svg").nth(2).wait_for()

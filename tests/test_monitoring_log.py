@@ -137,7 +137,15 @@ def test_nothing_is_lost_while_predictions_are_deleted(tmp_path):
 
 
 def test_files_are_rotated_by_day_and_size_and_removed_when_too_old_or_too_many(tmp_path, monkeypatch):
-    today = datetime.now(UTC).date()
+    class Noon(datetime):
+        """The clock: no day ends during the test."""
+
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 11, 26, 12, tzinfo=tz)
+
+    monkeypatch.setattr(log_files, "datetime", Noon)
+    today = Noon.now(UTC).date()
     for age in (1, 29, 30, 31, 400):
         path = tmp_path / f"predictions.{today - timedelta(days=age)}.0123abcd.jsonl"
         path.write_bytes(to_line(made(1)[0][1].to_fields()))

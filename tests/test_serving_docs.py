@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 from chromium import expect, horizontal_overflow, is_dark, launch, needs_chromium, sync_api, unnamed_elements, visits
 from genreflow.costs.service_process import served
 from genreflow.serving import ui
+from service_client import client_of
 from serving_toy import write_tone
 
 pytestmark = needs_chromium
@@ -74,7 +75,7 @@ def curl_commands(page):
 
 
 def test_every_route_of_the_document_is_shown(visit, service):
-    document = httpx.get(f"{service.url}/docs.json").json()
+    document = httpx.get(f"{service.url}/docs.json", timeout=300).json()
     page = open_docs(visit, service.url)
     expect(page, "#title").to_contain_text(document["info"]["title"])
     expect(page, "#base-url").to_have_text(service.url)
@@ -93,7 +94,7 @@ def test_every_route_of_the_document_is_shown(visit, service):
 
 
 def test_examples_and_schemas_are_those_of_the_document(visit, service):
-    document = httpx.get(f"{service.url}/docs.json").json()
+    document = httpx.get(f"{service.url}/docs.json", timeout=300).json()
     page = open_docs(visit, service.url)
     responses = document["paths"]["/classify"]["post"]["responses"]
     for status, response in responses.items():
@@ -135,13 +136,14 @@ def test_curl_commands_send_the_required_token(visit, protected_service, audio_f
 
 
 def run_shell(command, folder):
-    completed = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, timeout=60)
+    completed = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, timeout=300)
     assert completed.returncode == 0, completed.stderr
     return completed.stdout
 
 
 def test_the_copy_button_copies_the_command(visit, service):
     page = open_docs(visit, service.url, permissions=["clipboard-read", "clipboard-write"])
+    page.evaluate("window.setTimeout = () => 0")  # the button says so for two seconds, which a busy machine may miss
     button = page.get_by_role("button", name="Copy the curl command for /model")
     button.click()
     sync_api.expect(button).to_have_text("Copied")
@@ -208,7 +210,7 @@ def test_a_missing_document_can_be_requested_again(visit, service):
 
 
 def test_the_page_is_sent_with_and_without_a_slash(service):
-    with httpx.Client(base_url=service.url) as client:
+    with client_of(service) as client:
         response = client.get("/docs")
         assert response.status_code == 200
         assert "unsafe" not in response.headers["content-security-policy"]

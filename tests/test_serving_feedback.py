@@ -1,5 +1,6 @@
 """`POST /feedback` of a real service: what it takes and refuses, and that a full disk affects no answer."""
 
+import asyncio
 import contextlib
 import re
 import socket
@@ -8,13 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from genreflow.costs.service_process import served
-from genreflow.feedback.feedback_records import FeedbackRecords
+from genreflow.feedback.feedback_records import FeedbackRecord, FeedbackRecords, now
 from genreflow.files import sha256
+from genreflow.serving.feedback_route import feedback_endpoint
+from genreflow.serving.middleware import AdmissionMiddleware
 from genreflow.serving.openapi import describe
 from genreflow.serving.service import GenreClassifier
 from genreflow.serving.settings import Settings
+from service_client import client_of
 from serving_toy import LABELS, write_tone
 from waiting import wait_for
 
@@ -41,7 +47,7 @@ def service(bento_home, records):
 
 @pytest.fixture(scope="module")
 def client(service):
-    with httpx.Client(base_url=service.url, timeout=60, headers=AUTHORIZED) as client:
+    with client_of(service, headers=AUTHORIZED) as client:
         yield client
 
 
@@ -56,6 +62,13 @@ def classify(client, song) -> str:
     return answer.json()["prediction_id"]
 
 
+def recorded(client, records, song) -> str:
+    """Classify, and wait for the record; the service itself waits for it less than a second."""
+    prediction_id = classify(client, song)
+    wait_for(lambda: list(records.folder.glob(f"*/{prediction_id}.json")))
+    return prediction_id
+
+
 def feedback(client, prediction_id, genre, **other):
     return client.post("/feedback", json={"prediction_id": prediction_id, "genre": genre, **other})
 
@@ -66,7 +79,14 @@ def error_code(response) -> tuple[int, str]:
 
 def test_feedback_at_once_is_kept_with_the_audio(client, records, song):
     prediction_id = classify(client, song)
-    given = feedback(client, prediction_id, "drone", comment="a bordun")
+    answers = []
+
+    def given_at_once() -> bool:  # the service waits for the record, but less than a second
+        answers.append(feedback(client, prediction_id, "drone", comment="a bordun"))
+        return answers[-1].status_code != 404
+
+    wait_for(given_at_once)
+    given = answers[-1]
     assert given.status_code == 200
     assert given.json().items() >= {"prediction_id": prediction_id, "genre": "drone", "comment": "a bordun"}.items()
     [entry] = [entry for entry in records.claimed() if entry.record.prediction_id == prediction_id]
@@ -76,16 +96,45 @@ def test_feedback_at_once_is_kept_with_the_audio(client, records, song):
     assert records.read(prediction_id).audio.read_bytes() == song.read_bytes()
 
 
+def test_feedback_waits_for_a_record_that_is_being_written(tmp_path, monkeypatch):
+    records, waits = FeedbackRecords(tmp_path), []
+    probabilities, audio_hash = dict.fromkeys(LABELS, 1 / len(LABELS)), "0" * 64
+    record = FeedbackRecord(
+        prediction_id="ab" * 16, time=now(), model={}, genre="bass", probabilities=probabilities, duration=3.0,
+        audio_hash=audio_hash,
+    )  # fmt: skip
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if sum(waits) > 0.7:
+            records.add(record)
+
+    async def post(prediction_id: str) -> int:
+        settings = Settings(feedback_dir=str(tmp_path))
+        pages = Starlette(routes=[Route("/feedback", feedback_endpoint(settings), methods=["POST"])])
+        app = AdmissionMiddleware(Starlette(), pages=pages, routes={}, settings=settings, posted_pages=["/feedback"])
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            given = {"prediction_id": prediction_id, "genre": "drone"}
+            return (await client.post("/feedback", json=given)).status_code
+
+    monkeypatch.setattr("genreflow.serving.feedback_route.asyncio.sleep", wait)
+    assert asyncio.run(post(record.prediction_id)) == 200
+    assert sum(waits) < 2
+    assert asyncio.run(post("cd" * 16)) == 404
+
+
 def test_each_file_of_a_batch_can_be_corrected(client, records, song):
     files = [("audios", (f"{number}.wav", song.read_bytes())) for number in range(3)]
     results = client.post("/classify_batch", files=files).json()["results"]
+    wait_for(lambda: all(list(records.folder.glob(f"*/{each['prediction_id']}.json")) for each in results))
     for result, genre in zip(results, LABELS, strict=True):
         assert feedback(client, result["prediction_id"], genre).status_code == 200
     assert [records.read(result["prediction_id"]).claim.genre for result in results] == list(LABELS)
 
 
-def test_feedback_is_given_once_and_repeating_it_changes_nothing(client, song):
-    prediction_id = classify(client, song)
+def test_feedback_is_given_once_and_repeating_it_changes_nothing(client, records, song):
+    prediction_id = recorded(client, records, song)
     first = feedback(client, prediction_id, None)
     assert first.status_code == 200
     assert feedback(client, prediction_id, None).json() == first.json()
@@ -93,7 +142,7 @@ def test_feedback_is_given_once_and_repeating_it_changes_nothing(client, song):
 
 
 def test_of_simultaneous_feedback_one_is_kept(client, records, song):
-    prediction_id = classify(client, song)
+    prediction_id = recorded(client, records, song)
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda genre: feedback(client, prediction_id, genre), LABELS * 2))
     kept = {answer.json()["genre"] for answer in answers if answer.status_code == 200}
@@ -101,8 +150,8 @@ def test_of_simultaneous_feedback_one_is_kept(client, records, song):
     assert {answer.status_code for answer in answers} == {200, 409}
 
 
-def test_an_unknown_genre_is_refused_with_the_list(client, song):
-    refused = feedback(client, classify(client, song), "polka")
+def test_an_unknown_genre_is_refused_with_the_list(client, records, song):
+    refused = feedback(client, recorded(client, records, song), "polka")
     assert error_code(refused) == (422, "unknown_genre")
     assert ", ".join(LABELS) in refused.json()["error"]["message"]
 
@@ -135,8 +184,8 @@ def test_a_malformed_body_is_refused(client, body):
     assert error_code(refused) == (400, "malformed_request")
 
 
-def test_only_json_of_those_with_the_token_is_taken(client, song):
-    prediction_id = classify(client, song)
+def test_only_json_of_those_with_the_token_is_taken(client, records, song):
+    prediction_id = recorded(client, records, song)
     given = {"prediction_id": prediction_id, "genre": "bass"}
     assert error_code(client.post("/feedback", data=given)) == (400, "malformed_request")
     assert error_code(client.post("/feedback", json=given, headers={"authorization": "Bearer no"})) == (
@@ -152,7 +201,7 @@ def test_two_gigabytes_are_refused_before_they_are_sent(service):
         f"POST /feedback HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
         "Content-Type: application/json\r\nContent-Length: 2000000000\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", httpx.URL(service.url).port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", httpx.URL(service.url).port), timeout=300) as connection:
         connection.sendall(head.encode())
         answer = b""
         while received := connection.recv(65536):
@@ -210,7 +259,7 @@ def test_on_a_full_disk_answers_go_on_feedback_is_refused_and_what_was_kept_stay
     environment |= {"GENREFLOW_PROCESSES": "1", "GENREFLOW_FEEDBACK_AUDIO": "true"}
     with (
         served("genre-classifier:latest", environment=environment, watch=False) as service,
-        httpx.Client(base_url=service.url, timeout=60) as client,
+        client_of(service) as client,
     ):
         kept, claimed = classify(client, song), classify(client, song)
         wait_for(lambda: len(list(records.folder.glob("*/*.audio.wav"))) == 2)
@@ -231,7 +280,7 @@ def test_on_a_full_disk_answers_go_on_feedback_is_refused_and_what_was_kept_stay
 
         (small_disk / "fill").unlink()
         assert feedback(client, kept, "bass").status_code == 200
-        assert feedback(client, classify(client, song), "bass").status_code == 200
+        assert feedback(client, recorded(client, records, song), "bass").status_code == 200
         assert "Traceback" not in service.log.read_text()
 
 
@@ -242,7 +291,7 @@ def test_a_folder_that_cannot_be_written_costs_feedback_and_no_answer(bento_home
     environment |= {"GENREFLOW_PROCESSES": "1"}
     with (
         served("genre-classifier:latest", environment=environment, watch=False) as service,
-        httpx.Client(base_url=service.url, timeout=60) as client,
+        client_of(service) as client,
     ):
         wait_for((tmp_path / "feedback").exists)
         (tmp_path / "feedback").rmdir()

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import numpy as np
 import psutil
 import pytest
@@ -10,6 +9,7 @@ import soundfile as sf
 from prometheus_client.parser import text_string_to_metric_families
 
 from genreflow.costs.service_process import served
+from service_client import client_of, wait_for_workers
 from serving_toy import tone, unfamiliar_tone, write_tone, write_toy_bundle
 
 
@@ -23,12 +23,13 @@ def environment(bento_home, tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(environment):
     with served("genre-classifier:latest", environment=environment, watch=False) as service:
+        wait_for_workers(service)
         yield service
 
 
 @pytest.fixture(scope="module")
 def client(service):
-    with httpx.Client(base_url=service.url, timeout=60) as client:
+    with client_of(service) as client:
         yield client
 
 
@@ -97,7 +98,7 @@ def test_two_services_of_one_store_count_separately(client, environment, tmp_pat
     assert before["genreflow_predictions_total", "bass"] > 0
     with (
         served("genre-classifier:latest", environment=environment, watch=False) as service,
-        httpx.Client(base_url=service.url, timeout=60) as other,
+        client_of(service) as other,
     ):
         other.post("/classify", files={"audio": ("bass.wav", sound)})
         assert samples(other)["genreflow_predictions_total", "bass"] == 1
@@ -107,16 +108,16 @@ def test_two_services_of_one_store_count_separately(client, environment, tmp_pat
 
 def test_metrics_are_the_sum_of_all_workers_whichever_reports_them(client, service, tmp_path):
     sound = write_tone(tmp_path / "bass.wav", "bass", 2.0).read_bytes()
-    before = samples(client)["genreflow_predictions_total", "bass"]
+    before = samples(client).get(("genreflow_predictions_total", "bass"), 0)  # none if it is the first test
 
     def classify(_):
-        with httpx.Client(base_url=service.url, timeout=60) as own:  # a connection of its own reaches either worker
+        with client_of(service) as own:  # a connection of its own reaches either worker
             own.post("/classify", files={"audio": ("bass.wav", sound)})
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(classify, range(40)))
     for _ in range(10):
-        with httpx.Client(base_url=service.url, timeout=60) as own:
+        with client_of(service) as own:
             assert samples(own)["genreflow_predictions_total", "bass"] == before + 40
     directory = service.log.parent / "bentoml" / "prometheus_multiproc_dir"
     workers = {worker.pid for worker in psutil.Process(service.process.pid).children()}

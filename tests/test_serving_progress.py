@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 
-import httpx
 import numpy as np
 import pytest
 import soundfile as sf
@@ -16,6 +15,7 @@ from genreflow.costs.service_process import served
 from genreflow.serving import progress
 from genreflow.serving.progress import MEDIA_TYPE, accepts_progress, answer_with_progress, progress_report
 from genreflow.serving.responses import RequestError
+from service_client import client_of
 from serving_toy import tone, write_toy_bundle
 
 
@@ -34,7 +34,7 @@ def test_the_service_answers_a_long_file_line_by_line_for_those_who_ask(long_fil
     environment = {"GENREFLOW_BUNDLE": str(write_toy_bundle(tmp_path / "bundle").directory)}
     with (
         served(environment=environment, watch=False) as service,
-        httpx.Client(base_url=service.url, timeout=300) as client,
+        client_of(service) as client,
     ):
 
         def post(accept):

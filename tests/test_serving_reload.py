@@ -4,11 +4,11 @@ import shutil
 import threading
 import time
 
-import httpx
 import pytest
 
 from genreflow.costs.service_process import served
 from genreflow.files import atomic_directory
+from service_client import client_of, wait_for_workers
 from serving_toy import write_tone, write_toy_bundle
 from waiting import wait_for
 
@@ -39,8 +39,9 @@ def client(champion):
     environment = {"GENREFLOW_RELOAD_SECONDS": SECONDS, "GENREFLOW_PROCESSES": "2"}
     with (
         served(cwd=champion.parents[1], environment=environment, watch=False) as service,
-        httpx.Client(base_url=service.url, timeout=60) as client,
+        client_of(service) as client,
     ):
+        wait_for_workers(service)  # one that starts later would load the bundle of that time
         yield client
 
 

@@ -9,7 +9,6 @@ import threading
 import tomllib
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 import soundfile as sf
@@ -19,6 +18,7 @@ from conftest import ROOT
 from genreflow.costs.service_process import served
 from genreflow.inference.batch import classify_files
 from genreflow.inference.predictor import Predictor
+from service_client import client_of
 from serving_toy import LABELS, write_tone
 
 # Low limits, which the tests exceed.
@@ -26,7 +26,6 @@ LIMITS = {
     "GENREFLOW_MAX_MEGABYTES": "2",
     "GENREFLOW_MAX_MINUTES": "0.5",
     "GENREFLOW_MAX_FILES": "5",
-    "GENREFLOW_STALL_SECONDS": "1",
 }
 # Python logs every import of every process to standard error.
 LOG_IMPORTS = {"PYTHONPROFILEIMPORTTIME": "1"}
@@ -48,7 +47,7 @@ def service(bento_home, user_home):
 
 @pytest.fixture(scope="module")
 def client(service):
-    with httpx.Client(base_url=service.url, timeout=30) as client:
+    with client_of(service) as client:
         yield client
 
 
@@ -346,7 +345,7 @@ def test_the_bento_runs_its_own_source(bento, bento_home, tmp_path):
 def test_serve_without_arguments_in_the_project_folder(toy_project, songs):
     with (
         served(".", cwd=toy_project, watch=False) as service,
-        httpx.Client(base_url=service.url, timeout=30) as client,
+        client_of(service) as client,
     ):
         assert post(client, songs / "bass.wav", "audio").json()["genre"] == "bass"
 

@@ -85,7 +85,7 @@ def serve(tmp_path, *arguments, target=SERVICE, prepare=None, **environment):
         preexec_fn=prepare,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -174,7 +174,7 @@ def test_a_bundle_that_becomes_unreadable_later(tmp_path, bundle, killed):
         for worker in workers_of(service)[:killed]:
             worker.kill()
         if killed == 2:
-            assert service.process.wait(30) == 2
+            assert service.process.wait(300) == 2
         else:
             wait_for(lambda: "damaged" in service.log.read_text())
             service.wait_until_ready()
@@ -189,7 +189,7 @@ def test_workers_end_with_a_supervisor_that_is_killed(bundle):
         workers = workers_of(service)
         assert len(workers) == 2
         service.process.kill()
-        psutil.wait_procs(workers, timeout=15)
+        psutil.wait_procs(workers, timeout=300)
         assert not any(worker.is_running() for worker in workers)
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -7,6 +7,7 @@ from chromium import expect, horizontal_overflow, launch, needs_chromium, unname
 from genreflow.costs.service_process import served
 from genreflow.feedback.feedback_records import FeedbackRecords
 from serving_toy import LABELS, write_tone
+from waiting import wait_for
 
 pytestmark = needs_chromium
 
@@ -66,6 +67,7 @@ def test_a_user_says_what_the_genre_is(visit, service, records, song):
     assert unnamed_elements(page) == []
     assert horizontal_overflow(page) == 0
 
+    wait_for(lambda: list(records.folder.glob("*/*.json")))  # the service waits for the record less than a second
     page.select_option("#feedback-genre", label="drone")
     page.fill("#feedback-comment", "a <b>bordun</b>")
     page.click("#feedback [type=submit]")
@@ -79,11 +81,12 @@ def test_none_of_the_genres_and_a_refusal_are_shown(visit, service, records, son
     with page.expect_response("**/classify") as answered:
         classified(page, song)
     prediction_id = answered.value.json()["prediction_id"]
+    wait_for(lambda: list(records.folder.glob(f"*/{prediction_id}.json")))
     page.click("#feedback button")
     page.select_option("#feedback-genre", label="None of these genres")
     assert horizontal_overflow(page) == 0
     other = {"prediction_id": prediction_id, "genre": "whistle"}
-    assert httpx.post(f"{service.url}/feedback", json=other, timeout=60).status_code == 200
+    assert httpx.post(f"{service.url}/feedback", json=other, timeout=300).status_code == 200
     page.click("#feedback [type=submit]")
     expect(page, "#feedback .problem").to_contain_text("other feedback")
     page.click("#feedback .quiet")
@@ -94,6 +97,7 @@ def test_none_of_the_genres_and_a_refusal_are_shown(visit, service, records, son
     with page.expect_response("**/classify") as answered:
         page.set_input_files("#files", str(song))
     expect(page, "#predicted-genre .genre").to_have_text("bass")
+    wait_for(lambda: list(records.folder.glob(f"*/{answered.value.json()['prediction_id']}.json")))
     page.click("#feedback button")
     page.select_option("#feedback-genre", label="None of these genres")
     page.click("#feedback [type=submit]")
@@ -107,4 +111,4 @@ def test_a_service_without_feedback_has_no_control(visit, bento_home, song):
         page.wait_for_load_state("networkidle")
         expect(page, "#feedback").to_be_empty()
         expect(page, "#retention").to_be_hidden()
-        assert httpx.post(f"{service.url}/feedback", json={}, timeout=60).status_code == 404
+        assert httpx.post(f"{service.url}/feedback", json={}, timeout=300).status_code == 404

@@ -21,8 +21,9 @@ from genreflow.errors import GenreflowError
 
 SERVICE = "genreflow.serving.service:GenreClassifier"
 SAMPLE_SECONDS = 0.05
-READY_SECONDS = 120.0
-STOP_SECONDS = 20.0
+# Far above what either takes, also on a busy machine.
+READY_SECONDS = 300.0
+STOP_SECONDS = 60.0
 # Has Linux stop the service when this process dies, even if it is killed, and becomes `bentoml`.
 _BECOME_BENTOML = """
 import ctypes, os, signal, sys
@@ -129,7 +130,8 @@ class ServiceProcess:
 
     def _sample(self) -> None:
         while not self._stopping.wait(SAMPLE_SECONDS):
-            self.peak = max(self.peak, sum(self.memory().values()))
+            used = sum(self.memory().values())  # takes a while, in which a caller may set `peak`
+            self.peak = max(self.peak, used)
 
     def _is_ready(self) -> bool:
         # The socket listens before the workers run, so that a connection alone proves nothing.
@@ -148,6 +150,27 @@ class ServiceProcess:
             return not ended and process.environ().get("BENTOML_HOME") == str(self.log.parent / "bentoml")
         except psutil.Error:
             return False
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """Choose a port of 127.0.0.1 for a server that starts while a block runs.
+
+    On Linux no other process gets it meanwhile, however long the server takes to listen: sockets with SO_REUSEADDR, as
+    servers have it, can share a port of which one listens, and the system chooses no such port for others.
+
+    Yields
+    ------
+    int
+    """
+    with socket.socket() as holder:
+        if sys.platform == "linux":
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        if sys.platform != "linux":  # no server could listen
+            holder.close()
+        yield port
 
 
 @contextmanager
@@ -181,9 +204,10 @@ def served(
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BENTOML_", "GENREFLOW_"))}
     variables = dict(environment or {})
     store = variables.pop("BENTOML_HOME", None)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="genreflow-", ignore_cleanup_errors=True) as directory:
+    with (
+        reserved_port() as port,
+        tempfile.TemporaryDirectory(prefix="genreflow-", ignore_cleanup_errors=True) as directory,
+    ):
         home, empty, log = Path(directory, "bentoml"), Path(directory, "empty"), Path(directory, "log")
         for path in (home, empty):
             path.mkdir()
