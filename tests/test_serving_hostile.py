@@ -38,7 +38,7 @@ LIMITS = {
 }
 # Most that one request may cost: processor time [s], of which a busy or slow machine needs several times as much, and
 # memory [MiB].
-MAX_CPU_SECONDS, MAX_MEMORY_MIB = 40, 200
+MAX_CPU_SECONDS, MAX_MEMORY_MIB = 20, 200
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 
 
