@@ -1,6 +1,8 @@
 """A worker of a study whose trials only sleep, for tests that start several of them and kill some.
 
 python study_worker.py STORAGE TRIALS SECONDS_PER_EPOCH [NAME]
+
+The first trial lasts until standard input is closed.
 """
 
 import os
@@ -44,6 +46,7 @@ class PrintingTracker:
 
 def main(storage_url: str, trials: int, seconds: float, name: str = NAME) -> None:
     def sleep(configuration, callback):
+        sys.stdin.read()  # at its end in later trials
         for epoch in range(EPOCHS):
             time.sleep(seconds)
             callback.on_epoch_end(epoch, {"val_track_accuracy": configuration.learning_rate * epoch})
