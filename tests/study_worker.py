@@ -22,7 +22,9 @@ ARCHITECTURES = ("efficient", "parallel_cnn")
 SPACE = SearchSpace(ARCHITECTURES, learning_rate=None, fixed={}, dimensions={})
 # Environment variable with the name of the machine that the worker believes to be on.
 MACHINE = "STUDY_WORKER_MACHINE"
-HEARTBEAT_INTERVAL_S, GRACE_PERIOD_S = 1, 4
+HEARTBEAT_INTERVAL_S = 1
+# Environment variable with the age of a heartbeat after which a trial is repeated.
+GRACE_PERIOD_S = "STUDY_WORKER_GRACE_PERIOD_S"
 
 
 class PrintingTracker:
@@ -53,7 +55,8 @@ def main(storage_url: str, trials: int, seconds: float, name: str = NAME) -> Non
         return TrialResult(configuration.learning_rate * (EPOCHS - 1), EPOCHS)
 
     tune = TuneParams(architectures=ARCHITECTURES, trials=trials, epochs=EPOCHS, startup_trials=99)
-    storage = open_storage(storage_url, heartbeat_interval=HEARTBEAT_INTERVAL_S, grace_period=GRACE_PERIOD_S)
+    grace_period = int(os.environ[GRACE_PERIOD_S])
+    storage = open_storage(storage_url, heartbeat_interval=HEARTBEAT_INTERVAL_S, grace_period=grace_period)
     study = open_study(tune, SPACE, storage, name=name)
     run_study(study, storage, sleep, tune=tune, space=SPACE, tracker=PrintingTracker(), parallel=True)
 
