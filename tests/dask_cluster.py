@@ -32,8 +32,8 @@ class Cluster:
         """Wait longer than `run_jobs` does: on a busy machine, a worker may take that long to start."""
         from distributed import Client
 
-        with Client(self.address, timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(number, timeout=60)
+        with Client(self.address, timeout=300, set_as_default=False) as client:
+            client.wait_for_workers(number, timeout=300)
 
     def _start(self, kind: str, *options: str, **environment: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "dask", kind, "--host", "127.0.0.1", "--scheduler-file", self._file, *options]

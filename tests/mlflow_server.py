@@ -2,13 +2,14 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import requests
+
+from ports import free_port
 
 
 class Server:
@@ -43,9 +44,7 @@ class Server:
             direct,
             environment or {},
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen | None = None
 
@@ -85,8 +84,13 @@ class Server:
             self._process.wait()
             self._process = None
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not killed; on a busy machine its answer may take long."""
+        return self._process is not None
+
     def answers(self) -> bool:
         try:
-            return requests.get(f"{self.uri}/health", timeout=2).ok
+            return requests.get(f"{self.uri}/health", timeout=10).ok
         except requests.RequestException:
             return False

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from ports import free_port
+
 # Any: the server accepts all.
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -24,11 +26,6 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 class Relay:

@@ -1,6 +1,7 @@
 """Faults that the tests of all SQLite stores share."""
 
 import os
+import random
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -10,7 +11,7 @@ DAMAGES = [
     lambda path: path.write_bytes(path.read_bytes()[:5000]),
     lambda path: path.write_bytes(b"\0" * 8192),
     lambda path: path.write_text("not a database" * 1000),
-    lambda path: path.write_bytes(path.read_bytes()[:40_000] + os.urandom(200_000)),
+    lambda path: path.write_bytes(path.read_bytes()[:40_000] + random.Random(0).randbytes(200_000)),
     lambda path: (path.unlink(), path.mkdir()),
 ]
 

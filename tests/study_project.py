@@ -10,10 +10,12 @@ from functools import cache
 from pathlib import Path
 
 import optuna
+import psutil
 
 from genreflow.tuning.storage import open_storage
 from genreflow.tuning.trial_states import WORKER
 from pipeline import Project, quick_project
+from waiting import wait_for
 
 # Trials of some seconds, so that there is time to kill one.
 STUDY = {"trials": 4, "epochs": 8, "architectures": ["efficient", "parallel_cnn"], "startup_trials": 99}
@@ -32,11 +34,6 @@ def study_project(folder: Path) -> Project:
 def storage_of(url: str):
     # Opened once: each storage holds connections, of which PostgreSQL allows a hundred.
     return open_storage(url)
-
-
-def study_names(project: Project) -> set[str]:
-    """Return the names of all studies."""
-    return set(optuna.get_all_study_names(storage_of(f"sqlite:///{project.folder / 'optuna.db'}")))
 
 
 def study_of(project: Project, url: str | None = None) -> optuna.Study:
@@ -76,6 +73,49 @@ def running_trials(study: optuna.Study) -> dict[int, int]:
     """Return the number of the trial that each process runs, by process ID."""
     running = (trial for trial in study.get_trials() if trial.state.name == "RUNNING")
     return {trial.user_attrs[WORKER]["pid"]: trial.number for trial in running if WORKER in trial.user_attrs}
+
+
+def stop_in_trial(
+    study: Callable[[], optuna.Study],
+    choose: Callable[[optuna.Study], int | None],
+    process: subprocess.Popen,
+    *,
+    pause: float = 0.0,
+) -> tuple[int, int]:
+    """Suspend a process that runs a trial, so that the trial cannot end before the process is killed.
+
+    Parameters
+    ----------
+    study : callable
+        Returns the study, or raises what `wait_until` ignores.
+    choose : callable
+        Returns the ID of a process that runs a trial, or None as long as there is none to be suspended.
+    process : Popen
+        It must go on until then.
+    pause : float >= 0 [s]
+        How long after it was chosen; if its trial has ended meanwhile, another one is chosen.
+
+    Returns
+    -------
+    pid, number : int
+        The process, and the number of its trial.
+    """
+    while True:
+        found: list[int] = []
+
+        def is_found(found: list[int] = found) -> bool:
+            found += [pid for pid in [choose(study())] if pid is not None]
+            return bool(found)
+
+        wait_until(is_found, process)
+        (pid,) = found
+        time.sleep(pause)
+        os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda pid=pid: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        number = running_trials(study()).get(pid)
+        if number is not None:
+            return pid, number
+        os.kill(pid, signal.SIGCONT)  # its trial has just ended
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:

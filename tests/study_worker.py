@@ -1,6 +1,8 @@
 """A worker of a study whose trials only sleep, for tests that start several of them and kill some.
 
 python study_worker.py STORAGE TRIALS SECONDS_PER_EPOCH [NAME]
+
+The first trial lasts until standard input is closed.
 """
 
 import os
@@ -20,7 +22,9 @@ ARCHITECTURES = ("efficient", "parallel_cnn")
 SPACE = SearchSpace(ARCHITECTURES, learning_rate=None, fixed={}, dimensions={})
 # Environment variable with the name of the machine that the worker believes to be on.
 MACHINE = "STUDY_WORKER_MACHINE"
-HEARTBEAT_INTERVAL_S, GRACE_PERIOD_S = 1, 4
+HEARTBEAT_INTERVAL_S = 1
+# Environment variable with the age of a heartbeat after which a trial is repeated.
+GRACE_PERIOD_S = "STUDY_WORKER_GRACE_PERIOD_S"
 
 
 class PrintingTracker:
@@ -44,13 +48,15 @@ class PrintingTracker:
 
 def main(storage_url: str, trials: int, seconds: float, name: str = NAME) -> None:
     def sleep(configuration, callback):
+        sys.stdin.read()  # at its end in later trials
         for epoch in range(EPOCHS):
             time.sleep(seconds)
             callback.on_epoch_end(epoch, {"val_track_accuracy": configuration.learning_rate * epoch})
         return TrialResult(configuration.learning_rate * (EPOCHS - 1), EPOCHS)
 
     tune = TuneParams(architectures=ARCHITECTURES, trials=trials, epochs=EPOCHS, startup_trials=99)
-    storage = open_storage(storage_url, heartbeat_interval=HEARTBEAT_INTERVAL_S, grace_period=GRACE_PERIOD_S)
+    grace_period = int(os.environ[GRACE_PERIOD_S])
+    storage = open_storage(storage_url, heartbeat_interval=HEARTBEAT_INTERVAL_S, grace_period=grace_period)
     study = open_study(tune, SPACE, storage, name=name)
     run_study(study, storage, sleep, tune=tune, space=SPACE, tracker=PrintingTracker(), parallel=True)
 

@@ -1,6 +1,5 @@
 """Registry, runs and reports on a real MLflow server with PostgreSQL, and artifacts on a real S3 server."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -18,6 +17,7 @@ from mlflow_server import Server
 from postgresql_server import create_database, postgresql
 from s3_server import s3_server
 from serving_toy import write_tone, write_toy_bundle
+from waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -134,10 +134,7 @@ def test_artifacts_of_a_run_wait_for_s3(server, connected, tmp_path, caplog):
     connected.relay.cut()
     with ThreadPoolExecutor(1) as pool:
         written = pool.submit(log_reports, client, run_id, [report], timeout=300)
-        end = time.monotonic() + 120
-        while not any("writes are waiting" in record.getMessage() for record in caplog.records):
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        wait_for(lambda: any("writes are waiting" in record.getMessage() for record in caplog.records))
         connected.relay.connect()
         assert written.result(timeout=300)
     assert [entry.path for entry in client.list_artifacts(run_id)] == ["report.html"]

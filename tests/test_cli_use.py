@@ -369,7 +369,7 @@ def test_a_pipe_instead_of_a_file_is_reported(project):
     params = yaml.safe_load(PARAMS_FILE.read_text())
     PARAMS_FILE.write_text(yaml.safe_dump(params | {"data": params["data"] | {"path": "demo.yaml"}}))
     done = subprocess.run(
-        [sys.executable, "-m", "genreflow.stages", "check"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "genreflow.stages", "check"], capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, "demo.yaml" in done.stderr) == (2, True)
 

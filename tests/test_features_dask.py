@@ -14,6 +14,7 @@ import pytest
 import soundfile as sf
 
 from dask_cluster import running
+from genreflow import distributed
 from genreflow.datasets.filterbank import make_filter_bank
 from genreflow.errors import ParameterError
 from genreflow.features.logmel import LogMel, logmel_pieces
@@ -24,6 +25,12 @@ from waiting import wait_for
 
 pytest.importorskip("distributed")
 SPEC = FeatureSpec(n_mels=32)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """On a busy machine, a worker may take longer to start than users wait for it."""
+    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 300)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +91,7 @@ def test_a_killed_worker_loses_and_duplicates_no_track(tmp_path, compute):
 
     with running(tmp_path / "elsewhere") as started:
         victim, _ = started.start_worker(), started.start_worker()
+        started.wait_for_workers(2)  # or the other one may do everything before the victim has started
         killer = threading.Thread(target=kill_midway, args=[victim])
         killer.start()
         report = update(tmp_path / "there", SPEC, items, compute, scheduler=started.address, progress=False)

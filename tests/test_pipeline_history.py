@@ -2,15 +2,15 @@
 
 import json
 import os
-import socket
 import subprocess
-import time
 
 import httpx
 import pytest
 import soundfile
 
 from pipeline import RATE, Project, quick_project, tone
+from ports import free_port
+from waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -100,24 +100,25 @@ def test_a_clone_serves_after_a_pull_without_a_registry(project, tmp_path):
     audio = tmp_path / "treble.wav"
     soundfile.write(audio, tone(1000, seed=5), RATE)
     local = json.loads(project.run("genreflow", "classify", str(audio), "--json", cwd=clone).stdout)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {**project.environment, "PYTHONPATH": str(clone / "src")}
     command = ["bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(command, cwd=clone, env=environment, start_new_session=True)
     try:
         url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
+
+        def is_ready() -> bool:
+            assert server.poll() is None
             try:
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
+                return httpx.get(f"{url}/readyz").status_code == 200
             except httpx.TransportError:
-                time.sleep(0.2)
-        answer = httpx.post(f"{url}/classify", files={"audio": audio.open("rb")}, timeout=60)
+                return False
+
+        wait_for(is_ready, 300)
+        answer = httpx.post(f"{url}/classify", files={"audio": audio.open("rb")}, timeout=300)
     finally:
         os.killpg(server.pid, 15)
-        server.wait(30)
+        server.wait(120)
     assert answer.status_code == 200
     assert answer.json()["probabilities"] == pytest.approx(local["probabilities"], abs=1e-6)
     assert answer.json()["model"]["version"] == load(project, "models/champion.json")["version"]

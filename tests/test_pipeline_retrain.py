@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import signal
 import threading
 import time
 
@@ -17,7 +15,8 @@ from genreflow.costs.service_process import served
 from genreflow.manifest.manifest import Manifest
 from genreflow.stages.retrain import MARKER
 from pipeline import RATE, quick_project, tone, write_music
-from test_pipeline_kills import PackagedProject
+from test_pipeline_kills import PackagedProject, kill
+from waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +65,7 @@ class Listener:
         self.thread.start()
 
     def ask(self) -> None:
-        with httpx.Client(base_url=self.url, timeout=60) as client:
+        with httpx.Client(base_url=self.url, timeout=300) as client:
             while not self.done.is_set():
                 answer = client.post("/classify", files={"audio": ("song.wav", self.song)})
                 self.statuses.add(answer.status_code)
@@ -90,10 +89,10 @@ def test_new_tracks_make_a_new_champion_that_a_running_service_takes(project, mu
     with served(cwd=project.folder, environment={"GENREFLOW_RELOAD_SECONDS": "0.5"}, watch=False) as service:
         listener = Listener(service.url, song)
         found = retrain(project, code=0)
-        end = time.monotonic() + 60
-        while "2" not in listener.versions[-8:] and time.monotonic() < end:
-            time.sleep(0.2)
-        listener.stop()
+        try:
+            wait_for(lambda: "2" in listener.versions[-8:])
+        finally:
+            listener.stop()
     assert [reason["kind"] for reason in found["reasons"]] == ["data"]
     assert (found["former"], found["champion"], found["promoted"]) == ("1", "2", True)
     assert found["gate"]["rule"] == "compared"
@@ -118,9 +117,9 @@ def test_a_correction_becomes_part_of_the_next_champion(project, music):
     records = str(project.folder / "feedback")
     environment = {"GENREFLOW_FEEDBACK_DIR": records, "GENREFLOW_FEEDBACK_AUDIO": "true"}
     with served(cwd=project.folder, environment=environment, watch=False) as service:
-        answer = httpx.post(f"{service.url}/classify", files={"audio": ("song.wav", song)}, timeout=60).json()
+        answer = httpx.post(f"{service.url}/classify", files={"audio": ("song.wav", song)}, timeout=300).json()
         claim = {"prediction_id": answer["prediction_id"], "genre": "treble"}
-        assert httpx.post(f"{service.url}/feedback", json=claim, timeout=60).status_code == 200
+        assert httpx.post(f"{service.url}/feedback", json=claim, timeout=300).status_code == 200
     project.run("genreflow", "feedback", "accept", answer["prediction_id"], "--genre", "treble")
     assert "Nothing to do" in project.run("genreflow", "retrain").stdout, "one correction is not enough"
     project.run("dvc", "repro", "split")  # as docs/how-to/feedback.md says, to see what becomes of it
@@ -148,10 +147,8 @@ def test_a_killed_retraining_is_continued(project, music, stage):
             break
     else:
         pytest.fail(f"{stage} did not run")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill(process)
     assert (project.folder / MARKER).exists()
-    time.sleep(3)  # until the killed DVC, a grandchild, is gone
     versions = [row["version"] for row in json.loads(project.run("genreflow", "registry", "list", "--json").stdout)]
     process = PackagedProject.start(project, "genreflow", "retrain")
     printed, _ = process.communicate()

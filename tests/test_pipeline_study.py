@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import optuna
 import pytest
@@ -16,7 +15,7 @@ from genreflow.tuning.results import count_trials
 from genreflow.tuning.storage import open_storage
 from genreflow.tuning.trial_states import CURVE, attempts_by_position, retry_of
 from pipeline import Project
-from study_project import STUDY, running_trials, runs, start, study_names, study_of, study_project, wait_until
+from study_project import STUDY, running_trials, runs, start, stop_in_trial, study_of, study_project, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -28,12 +27,17 @@ def project(tmp_path_factory) -> Project:
 
 def test_dvc_repro_resumes_a_killed_study(project):
     process = start(project, "dvc", "repro", "tune")
-    wait_until(lambda: any(number >= 1 for number in running_trials(study_of(project)).values()), process)
+
+    def in_a_later_trial(study: optuna.Study) -> int | None:
+        return next((pid for pid, number in running_trials(study).items() if number >= 1), None)
+
+    _, number = stop_in_trial(lambda: study_of(project), in_a_later_trial, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = study_of(project)
     kept = {t.number: (t.values, t.datetime_complete) for t in before.get_trials() if t.state.is_finished()}
-    interrupted = next(trial for trial in before.get_trials() if trial.state.name == "RUNNING")
+    interrupted = before.get_trials()[number]
+    assert interrupted.state.name == "RUNNING"
     printed = project.repro("tune")
     assert f"resuming after {len(kept)} trials" in printed
     assert f"repeats trial {interrupted.number}, which was interrupted" in printed
@@ -94,15 +98,22 @@ def test_a_study_killed_again_and_again_runs_the_trials_of_one_that_was_not(tmp_
         lasts = [attempts[-1] for attempts in attempts_by_position(study(name)).values()]
         return [(one.params, one.state.name, one.values, one.user_attrs[CURVE]) for one in lasts]
 
-    assert tune("whole").wait(300) == 0, (tmp_path / "log").read_text()
-    for pause in (0.0, 3.0, 1.0):
+    assert tune("whole").wait(900) == 0, (tmp_path / "log").read_text()
+    # In a trial, when so many others have ended; not after a time in which a fast machine runs all of them.
+    for ended, pause in ((0, 0.0), (2, 0.5), (3, 0.2)):
         process = tune("killed")
-        wait_until(lambda: bool(running_trials(study("killed"))), process)
-        time.sleep(pause)
+
+        def begun(study: optuna.Study, pid: int = process.pid, ended: int = ended) -> int | None:
+            counts = count_trials(study)
+            # The trial of the process that was killed before may still be among those that are running.
+            is_begun = counts["finished"] + counts["pruned"] >= ended and pid in running_trials(study)
+            return pid if is_begun else None
+
+        stop_in_trial(lambda: study("killed"), begun, process, pause=pause)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert tune("killed").wait(300) == 0, (tmp_path / "log").read_text()
-    assert count_trials(study("killed"))["interrupted"] >= 1  # others may have been killed between two trials
+    assert tune("killed").wait(900) == 0, (tmp_path / "log").read_text()
+    assert count_trials(study("killed"))["interrupted"] == 3
     assert len(trials("whole")) == 6
     assert trials("killed") == trials("whole")
 
@@ -111,12 +122,14 @@ def test_a_study_killed_again_and_again_runs_the_trials_of_one_that_was_not(tmp_
 def test_a_study_stopped_by_a_signal_marks_its_trial_at_once(project, signum, tmp_path):
     """The signal goes to the process of the stage, as from a batch system; DVC ends with it."""
     project.set(train={"gain": 0.06 if signum == signal.SIGINT else 0.07})
-    before = study_names(project)
     process = start(project, "dvc", "repro", "tune", log=tmp_path / "log")
-    wait_until(lambda: study_names(project) != before and running_trials(study_of(project)), process)
-    ((pid, number),) = running_trials(study_of(project)).items()
+    # The studies before have no running trial.
+    pid, number = stop_in_trial(
+        lambda: study_of(project), lambda study: next(iter(running_trials(study)), None), process
+    )
     os.kill(pid, signum)
-    process.wait(120)
+    os.kill(pid, signal.SIGCONT)
+    process.wait(300)
     study = study_of(project)
     assert count_trials(study)["interrupted"] == 1
     assert study.get_trials()[number].state.name == "FAIL"
@@ -155,7 +168,7 @@ def test_the_run_of_a_refit_that_is_terminated_ends_at_once(project, tmp_path):
     process = start(project, sys.executable, "-m", "genreflow.stages", "train", log=tmp_path / "log")
     wait_until(lambda: any("val_loss" in run.data.metrics for run in refits()), process)
     process.terminate()
-    assert process.wait(30) == 130, (tmp_path / "log").read_text()
+    assert process.wait(300) == 130, (tmp_path / "log").read_text()
     assert [run.info.status for run in refits()] == ["KILLED"]
 
 

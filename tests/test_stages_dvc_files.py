@@ -4,11 +4,12 @@ import json
 import shlex
 import subprocess
 import sys
-import threading
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from genreflow.stages import dvc_files
 from genreflow.stages.dvc_files import (
     PATHS_IN_USE,
     delete_damaged_paths_in_use,
@@ -64,14 +65,14 @@ def test_whole_paths_in_use_stay(tmp_path):
     assert path.read_text() == IN_USE
 
 
-def test_paths_in_use_that_are_being_written_stay(tmp_path, caplog):
+def test_paths_in_use_that_are_being_written_stay(tmp_path, caplog, monkeypatch):
     path = tmp_path / "rwlock"
     path.write_text("")
-    writer = threading.Timer(0.05, path.write_text, [IN_USE])
-    writer.start()
+    # DVC goes on writing while the list is not read.
+    pauses = iter([lambda: path.write_text(IN_USE[:30]), lambda: path.write_text(IN_USE)])
+    monkeypatch.setattr(dvc_files, "time", SimpleNamespace(sleep=lambda seconds: next(pauses)()))
     delete_damaged_paths_in_use(path)
-    writer.join()
-    assert (path.read_text(), caplog.messages) == (IN_USE, [])
+    assert (path.read_text(), caplog.messages, list(pauses)) == (IN_USE, [], [])
 
 
 @pytest.mark.parametrize("content", [b"", IN_USE[:30].encode(), b"\xff\xfe", bytes(100), b"[" * 100_000])

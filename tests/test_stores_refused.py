@@ -8,6 +8,9 @@ from genreflow.errors import GenreflowError
 from genreflow.tracking.store import open_client
 from genreflow.tuning.storage import open_storage
 
+# Optuna and MLflow try a database for minutes; a busy machine may take a while to import what a URL needs.
+AT_ONCE_S = 60
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -40,7 +43,7 @@ def test_a_storage_that_cannot_be_used(folder, url, named):
     begin = time.monotonic()
     with pytest.raises(GenreflowError, match="Optuna") as caught:
         open_storage(url)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < AT_ONCE_S
     assert named in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -73,7 +76,7 @@ def test_a_store_of_mlflow_that_cannot_be_used(folder, monkeypatch, variable, ur
     begin = time.monotonic()
     with pytest.raises(GenreflowError, match=r"(?i)mlflow") as caught:
         open_client(folder, timeout=0)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < AT_ONCE_S
     assert named in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)

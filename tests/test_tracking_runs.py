@@ -19,6 +19,7 @@ from genreflow.tracking.study import study_run
 from genreflow.tracking.summary import describe_best_trial, log_reports
 from genreflow.tracking.trials import StudyTrials, find_trial
 from genreflow.tracking.writer import MlflowWriter
+from waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -222,8 +223,7 @@ def test_a_trial_has_system_metrics_and_its_dataset(store):
         trials = StudyTrials(study, tags=tags, dataset=dataset, sample_interval=0.05)
         for number in range(2):
             trials.start(number, {})
-        while not (trials.run_id(1) and len(_memory(client, trials.run_id(1))) > 2):
-            time.sleep(0.05)
+        wait_for(lambda: trials.run_id(1) and len(_memory(client, trials.run_id(1))) > 2)
         for number in range(2):
             trials.end(number, "FINISHED")
         trials.stop()

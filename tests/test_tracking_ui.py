@@ -59,11 +59,11 @@ def server(tmp_path_factory):
 def page(server):
     """The UI's front page in a new browser."""
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=300_000)
         try:
             context = browser.new_context(viewport={"width": 1600, "height": 1100})
-            context.set_default_timeout(120_000)
-            sync_api.expect.set_options(timeout=120_000)
+            context.set_default_timeout(300_000)
+            sync_api.expect.set_options(timeout=300_000)
             page = context.new_page()
             # Requests to other hosts, for fonts and usage counters, are no part of the test.
             context.route(lambda url: not url.startswith(server.uri), lambda route: route.abort())

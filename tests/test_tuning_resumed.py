@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 from collections.abc import Callable
-from functools import partial
 
 import optuna
 import pytest
@@ -17,7 +16,7 @@ from genreflow.logs import exit_with_errors
 from genreflow.models import Choice, Float
 from genreflow.tuning.params import TuneParams
 from genreflow.tuning.results import best_trial, count_trials
-from genreflow.tuning.run_trial import InfeasibleError, TrialResult
+from genreflow.tuning.run_trial import InfeasibleError, Objective, TrialResult
 from genreflow.tuning.search_space import SearchSpace
 from genreflow.tuning.storage import open_storage
 from genreflow.tuning.study import open_study, run_study
@@ -72,7 +71,7 @@ def objective(configuration, callback) -> TrialResult:
     return TrialResult(peak, TUNE.epochs, {"val_loss": 1 - peak, "valid_tracks": 100})
 
 
-def run(storage: str, *, parallel: bool = False) -> optuna.Study:
+def run(storage: str, *, parallel: bool = False, objective: Objective = objective) -> optuna.Study:
     opened = open_storage(storage)
     study = open_study(TUNE, SPACE, opened, name="a-study")
     run_study(study, opened, objective, tune=TUNE, space=SPACE, tracker=Silent(), parallel=parallel)
@@ -183,17 +182,25 @@ def test_a_study_whose_disk_was_full_runs_the_same_trials(whole, tmp_path, capfd
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_with_several_workers_no_trial_is_lost_and_the_first_ones_are_the_same(whole, tmp_path, share):
-    at = round(share * whole[2] / 2)
-    for number in range(20):
-        storage = f"sqlite:///{tmp_path / f'optuna-{number}.db'}"
-        workers = [
-            start_with_signal(storage, signal.SIGKILL, at, parallel=True),
-            start(partial(run, storage, parallel=True)),
-        ]
-        codes = [exit_code(worker) for worker in workers]
-        if codes != [0, 0]:  # the other worker has run so much that this one did not reach its statement
-            break
-    assert codes == [-signal.SIGKILL, 0]
+    storage, at = f"sqlite:///{tmp_path / 'optuna.db'}", round(share * whole[2] / 2)
+    killed, of_victim = os.pipe()
+
+    def run_a_third_until_the_other_is_killed() -> None:
+        begun = []
+
+        def held(configuration, callback) -> TrialResult:
+            begun.append(1)
+            if len(begun) == TUNE.trials // 3:  # or the other one may find too few trials to reach its statement
+                os.read(killed, 1)  # ends with the process that has the other end of the pipe open
+            return objective(configuration, callback)
+
+        run(storage, parallel=True, objective=held)
+
+    victim = start_with_signal(storage, signal.SIGKILL, at, parallel=True)
+    os.close(of_victim)
+    other = start(run_a_third_until_the_other_is_killed)
+    os.close(killed)
+    assert [exit_code(victim), exit_code(other)] == [-signal.SIGKILL, 0]
     study = open_study(TUNE, SPACE, open_storage(storage), name="a-study")
     found = trials(study)
     assert len(found) == TUNE.trials

@@ -17,6 +17,7 @@ from genreflow.errors import GenreflowError
 from genreflow.sqlite import sqlite_url
 from genreflow.tuning.storage import closing, open_storage
 from sqlite_faults import DAMAGES, signal_before_statement
+from waiting import wait_for
 
 HOSTILE = ["100% sure", "a?b=c", "x#1", "it's", 'say "hi"', "müsic 音楽", "%41", "{0} {name}", "sqlite:", "back\\slash"]
 
@@ -245,8 +246,7 @@ def test_a_writer_is_waited_for(sound, tmp_path):
             writes()
         finally:
             os._exit(0)
-    while not (tmp_path / "writing").exists():
-        time.sleep(0.01)
+    wait_for((tmp_path / "writing").exists)
     assert values(sqlite_url(path)) == [[0.5]]
     os.waitpid(child, 0)
 

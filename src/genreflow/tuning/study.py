@@ -148,6 +148,7 @@ def run_study(
     while True:
         with ExitStack() as lock:
             lock.enter_context(exclusive(storage))
+            may_wait = time.monotonic() < undecided_until  # before it looks: later, every dead worker is known
             found = fail_orphaned_trials(study, storage)
             if found != interrupted:
                 interrupted = found
@@ -156,7 +157,7 @@ def run_study(
             if not resumed and progress.finished:
                 logger.info("study %s: resuming after %d trials", study.study_name, progress.finished)
             resumed = True
-            if progress.may_start and not (progress.undecided and time.monotonic() < undecided_until):
+            if progress.may_start and not (progress.undecided and may_wait):
                 _run_next_trial(
                     study,
                     storage,
