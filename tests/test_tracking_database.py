@@ -38,6 +38,7 @@ def fork(folder, number=signal.SIGKILL, at=0):
     if child == 0:
         code, statements = 1, []
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
 
         def count(*_):
             statements.append(1)
