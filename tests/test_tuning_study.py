@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -290,6 +291,25 @@ def test_a_trial_of_another_machine_is_failed_when_it_has_no_heartbeat(storage):
 def test_a_trial_that_may_have_died_on_another_machine_is_repeated_before_the_next_one(storage):
     study, _ = start_elsewhere(storage)
     run(hill, storage)
+    assert [retry_of(trial) for trial in study.get_trials()][:2] == [None, 0]
+
+
+def test_a_stall_while_a_worker_looks_for_dead_ones_does_not_change_the_order(storage, monkeypatch):
+    study, _ = start_elsewhere(storage)
+    looks = []
+
+    def look_and_stall(study, opened):
+        looks.append(fail_orphaned_trials(study, opened))
+        if len(looks) == 1:  # an hour, in which the heartbeat becomes too old
+            with opened.engine.begin() as connection:
+                connection.execute(text("update trial_heartbeats set heartbeat = datetime(heartbeat, '-1 hour')"))
+            later = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600, sleep=time.sleep)
+            monkeypatch.setattr("genreflow.tuning.study.time", later)
+        return looks[-1]
+
+    monkeypatch.setattr("genreflow.tuning.study.fail_orphaned_trials", look_and_stall)
+    run(hill, storage)
+    assert looks[:2] == [set(), {0}]
     assert [retry_of(trial) for trial in study.get_trials()][:2] == [None, 0]
 
 
